@@ -1,0 +1,95 @@
+#include "base/arena.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+
+enum { ARENA_ALIGN_BYTES = 16, ARENA_BLOCK_BYTES = 8192 };
+
+struct ap_arena_block {
+    struct ap_arena_block *previous;
+    size_t bytes;
+    _Alignas(ARENA_ALIGN_BYTES) char memory[];
+};
+
+void ap_arena_init_with(struct ap_arena *arena, void *memory, size_t memory_bytes, size_t bytes_max)
+{
+    AP_ASSERT((uintptr_t)memory % ARENA_ALIGN_BYTES == 0);
+    *arena = (struct ap_arena){
+        .next = memory,
+        .left_bytes = memory_bytes,
+        .bytes_max = bytes_max,
+        .first_memory = memory,
+        .first_memory_bytes = memory_bytes,
+    };
+}
+
+void ap_arena_init(struct ap_arena *arena, size_t bytes_max)
+{
+    ap_arena_init_with(arena, NULL, 0, bytes_max);
+}
+
+void ap_arena_clear(struct ap_arena *arena)
+{
+    while (arena->last) {
+        struct ap_arena_block *block = arena->last;
+        arena->last = block->previous;
+        free(block);
+    }
+    ap_arena_init_with(arena, NULL, 0, arena->bytes_max);
+}
+
+void ap_arena_reset(struct ap_arena *arena)
+{
+    void *memory = arena->first_memory;
+    size_t memory_bytes = arena->first_memory_bytes;
+    ap_arena_clear(arena);
+    ap_arena_init_with(arena, memory, memory_bytes, arena->bytes_max);
+}
+
+void *ap_arena_try_alloc(struct ap_arena *arena, size_t bytes)
+{
+    if (bytes > SIZE_MAX / 2)
+        return NULL;
+    bytes = (bytes + ARENA_ALIGN_BYTES - 1) & ~(size_t)(ARENA_ALIGN_BYTES - 1);
+    if (arena->bytes_max && bytes > arena->bytes_max - AP_MIN(arena->bytes_max, arena->used_bytes))
+        return NULL;
+    if (bytes > arena->left_bytes) {
+        size_t block_bytes = AP_MAX(bytes, (size_t)ARENA_BLOCK_BYTES);
+        struct ap_arena_block *block = malloc(sizeof(*block) + block_bytes);
+        if (!block)
+            return NULL;
+        block->previous = arena->last;
+        block->bytes = block_bytes;
+        arena->last = block;
+        arena->next = block->memory;
+        arena->left_bytes = block_bytes;
+    }
+    void *memory = arena->next;
+    arena->next += bytes;
+    arena->left_bytes -= bytes;
+    arena->used_bytes += bytes;
+    return memory;
+}
+
+void *ap_arena_alloc0(struct ap_arena *arena, size_t bytes)
+{
+    void *memory = ap_arena_try_alloc(arena, bytes);
+    AP_ASSERT(memory != NULL);
+    memset(memory, 0, bytes);
+    return memory;
+}
+
+char *ap_arena_try_strndup(struct ap_arena *arena, struct ap_slice text)
+{
+    char *copy = ap_arena_try_alloc(arena, text.bytes + 1);
+    if (!copy)
+        return NULL;
+    if (text.bytes)
+        memcpy(copy, text.data, text.bytes);
+    copy[text.bytes] = '\0';
+    return copy;
+}

@@ -1,0 +1,196 @@
+#include "base/buf.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+
+void ap_buf_init(struct ap_buf *buf, size_t bytes_max)
+{
+    *buf = (struct ap_buf){.bytes_max = bytes_max};
+}
+
+void ap_buf_clear(struct ap_buf *buf)
+{
+    free(buf->data);
+    *buf = (struct ap_buf){.bytes_max = buf->bytes_max};
+}
+
+void ap_buf_reset(struct ap_buf *buf)
+{
+    buf->bytes = 0;
+    buf->is_overflown = false;
+}
+
+char *ap_buf_reserve(struct ap_buf *buf, size_t bytes)
+{
+    size_t needed = buf->bytes + bytes;
+    if (buf->is_overflown || needed < bytes || (buf->bytes_max && needed > buf->bytes_max)) {
+        buf->is_overflown = true;
+        return NULL;
+    }
+    if (needed > buf->capacity_bytes) {
+        size_t capacity = AP_MAX(buf->capacity_bytes * 2, (size_t)64);
+        capacity = AP_MAX(capacity, needed);
+        buf->data = ap_realloc(buf->data, capacity);
+        buf->capacity_bytes = capacity;
+    }
+    return buf->data + buf->bytes;
+}
+
+void ap_buf_add(struct ap_buf *buf, const void *data, size_t bytes)
+{
+    char *to = bytes ? ap_buf_reserve(buf, bytes) : NULL;
+    if (!to)
+        return;
+    memcpy(to, data, bytes);
+    buf->bytes += bytes;
+}
+
+void ap_buf_add_char(struct ap_buf *buf, char c)
+{
+    ap_buf_add(buf, &c, 1);
+}
+
+void ap_buf_add_slice(struct ap_buf *buf, struct ap_slice slice)
+{
+    ap_buf_add(buf, slice.data, slice.bytes);
+}
+
+void ap_buf_add_cstr(struct ap_buf *buf, const char *text)
+{
+    ap_buf_add(buf, text, strlen(text));
+}
+
+void ap_buf_printf(struct ap_buf *buf, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    va_list again;
+    va_copy(again, args);
+    int bytes = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    AP_ASSERT(bytes >= 0);
+    char *to = ap_buf_reserve(buf, (size_t)bytes + 1); /* vsnprintf wants room for its NUL */
+    if (to) {
+        vsnprintf(to, (size_t)bytes + 1, format, again);
+        buf->bytes += (size_t)bytes;
+    }
+    va_end(again);
+}
+
+static void add_little_endian(struct ap_buf *buf, uint64_t value, size_t bytes)
+{
+    uint8_t out[8];
+    for (size_t i = 0; i < bytes; i++)
+        out[i] = (uint8_t)(value >> (8 * i));
+    ap_buf_add(buf, out, bytes);
+}
+
+void ap_buf_add_u16(struct ap_buf *buf, uint16_t value)
+{
+    add_little_endian(buf, value, 2);
+}
+
+void ap_buf_add_u32(struct ap_buf *buf, uint32_t value)
+{
+    add_little_endian(buf, value, 4);
+}
+
+void ap_buf_add_u64(struct ap_buf *buf, uint64_t value)
+{
+    add_little_endian(buf, value, 8);
+}
+
+void ap_buf_add_varint(struct ap_buf *buf, uint64_t value)
+{
+    uint8_t out[10];
+    size_t bytes = 0;
+    while (value >= 0x80) {
+        out[bytes++] = (uint8_t)(value | 0x80);
+        value >>= 7;
+    }
+    out[bytes++] = (uint8_t)value;
+    ap_buf_add(buf, out, bytes);
+}
+
+static void add_json_escaped(struct ap_buf *buf, uint8_t c)
+{
+    switch (c) {
+    case '"':
+        ap_buf_add(buf, "\\\"", 2);
+        break;
+    case '\\':
+        ap_buf_add(buf, "\\\\", 2);
+        break;
+    case '\n':
+        ap_buf_add(buf, "\\n", 2);
+        break;
+    case '\r':
+        ap_buf_add(buf, "\\r", 2);
+        break;
+    case '\t':
+        ap_buf_add(buf, "\\t", 2);
+        break;
+    default:
+        ap_buf_printf(buf, "\\u%04x", c);
+    }
+}
+
+/* One run of valid UTF-8: copied as it is but for the characters that JSON wants escaped. */
+static void add_json_run(struct ap_buf *buf, struct ap_slice run)
+{
+    size_t copied = 0;
+    for (size_t i = 0; i < run.bytes; i++) {
+        uint8_t c = (uint8_t)run.data[i];
+        if (c >= 0x20 && c != '"' && c != '\\')
+            continue;
+        ap_buf_add(buf, run.data + copied, i - copied);
+        add_json_escaped(buf, c);
+        copied = i + 1;
+    }
+    ap_buf_add(buf, run.data + copied, run.bytes - copied);
+}
+
+void ap_buf_add_json_string(struct ap_buf *buf, struct ap_slice text)
+{
+    ap_buf_add_char(buf, '"');
+    while (text.bytes > 0) {
+        size_t valid_bytes = ap_utf8_valid_bytes(text);
+        add_json_run(buf, ap_slice(text.data, valid_bytes));
+        text = ap_slice(text.data + valid_bytes, text.bytes - valid_bytes);
+        if (text.bytes > 0) {
+            ap_buf_add_cstr(buf, "\xef\xbf\xbd");
+            text = ap_slice(text.data + 1, text.bytes - 1);
+        }
+    }
+    ap_buf_add_char(buf, '"');
+}
+
+void ap_buf_add_json_double(struct ap_buf *buf, double value)
+{
+    if (!isfinite(value)) {
+        ap_buf_add_cstr(buf, "null");
+        return;
+    }
+    /* 15 digits read back exactly for most values that people write; 17 always do (IEEE 754). */
+    char text[40];
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, sizeof(text), "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    ap_buf_add_cstr(buf, text);
+}
+
+char *ap_buf_detach(struct ap_buf *buf)
+{
+    buf->data = ap_realloc(buf->data, buf->bytes + 1);
+    buf->data[buf->bytes] = '\0';
+    char *data = buf->data;
+    *buf = (struct ap_buf){.bytes_max = buf->bytes_max};
+    return data;
+}

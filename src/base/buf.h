@@ -1,0 +1,67 @@
+/*
+ * base/buf.h - a byte buffer that grows, with a maximum
+ *
+ * Appending past `bytes_max` sets `is_overflown` and drops the bytes: write everything, then check once with
+ * ap_buf_ok(). One owner, no locks.
+ */
+#pragma once
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/rc.h"
+#include "base/slice.h"
+
+struct ap_buf {
+    char *data; /* owned */
+    size_t bytes;
+    size_t capacity_bytes;
+    size_t bytes_max; /* 0: none. Set it for whatever a client can make grow. */
+    bool is_overflown;
+};
+
+void ap_buf_init(struct ap_buf *buf, size_t bytes_max);
+void ap_buf_clear(struct ap_buf *buf); /* frees; a cleared buf may be used again */
+void ap_buf_reset(struct ap_buf *buf); /* empties, keeps the memory */
+static inline void ap_auto_buf(struct ap_buf *buf)
+{
+    ap_buf_clear(buf);
+}
+/* AP_AUTO_BUF struct ap_buf buf = {0}; */
+#define AP_AUTO_BUF __attribute__((cleanup(ap_auto_buf)))
+
+static inline bool ap_buf_ok(const struct ap_buf *buf)
+{
+    return !buf->is_overflown;
+}
+static inline struct ap_slice ap_buf_slice(const struct ap_buf *buf)
+{
+    return ap_slice(buf->data, buf->bytes);
+}
+
+/* Room for `bytes` more behind the end, to be written directly and then added to buf->bytes; NULL when over the
+ * maximum. */
+char *ap_buf_reserve(struct ap_buf *buf, size_t bytes);
+
+void ap_buf_add(struct ap_buf *buf, const void *data, size_t bytes);
+void ap_buf_add_char(struct ap_buf *buf, char c);
+void ap_buf_add_slice(struct ap_buf *buf, struct ap_slice slice);
+void ap_buf_add_cstr(struct ap_buf *buf, const char *text);
+void ap_buf_printf(struct ap_buf *buf, const char *format, ...) ap_printf(2, 3);
+
+/* Little-endian fixed-width and base-128 varint (as Protocol Buffers encode them) integers. */
+void ap_buf_add_u16(struct ap_buf *buf, uint16_t value);
+void ap_buf_add_u32(struct ap_buf *buf, uint32_t value);
+void ap_buf_add_u64(struct ap_buf *buf, uint64_t value);
+void ap_buf_add_varint(struct ap_buf *buf, uint64_t value);
+
+/* `text` as a JSON string with quotes (RFC 8259). Bytes that are not UTF-8 become U+FFFD. */
+void ap_buf_add_json_string(struct ap_buf *buf, struct ap_slice text);
+
+/* `value` as a JSON number with the fewest digits that read back as the same double; null for NaN and infinities. */
+void ap_buf_add_json_double(struct ap_buf *buf, double value);
+
+/* The bytes with a final NUL; the caller's from here on (free()). The buf is empty afterwards. */
+char *ap_buf_detach(struct ap_buf *buf);
