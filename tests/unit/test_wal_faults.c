@@ -1,0 +1,555 @@
+/*
+ * wal/ on a disk that fails: nothing acknowledged is ever missing, nothing refused ever comes back, and the log goes on
+ * as soon as the disk does.
+ *
+ * APIARY_WAL_ROUNDS and APIARY_WAL_KILLS set how many random power cuts and kill -9 are tried; APIARY_WAL_SEED where
+ * the random ones begin.
+ */
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "test_wal_fixture.h"
+
+static unsigned long number_from_env(const char *name, unsigned long otherwise)
+{
+    const char *text = getenv(name);
+    return text ? strtoul(text, NULL, 10) : otherwise;
+}
+
+enum fate { FATE_NOT_SUBMITTED, FATE_UNKNOWN, FATE_ACKNOWLEDGED, FATE_REFUSED };
+
+/* What the outside world knows about the log: one entry a record number. */
+struct witness {
+    enum fate fates[FIXTURE_RECORDS_MAX];
+    uint64_t lsns[FIXTURE_RECORDS_MAX];
+    uint32_t next_number;
+    uint64_t consumed_lsn; /* the store has taken all below, durably */
+    bool has_consumed[FIXTURE_RECORDS_MAX];
+    bool may_resurface; /* a refused record may be there: the machine died before the log could take it back */
+};
+
+static void witness_result(struct witness *witness, uint32_t number, enum ap_rc rc, uint64_t lsn)
+{
+    witness->fates[number] = rc == AP_OK ? FATE_ACKNOWLEDGED : FATE_REFUSED;
+    witness->lsns[number] = lsn;
+}
+
+static void write_some(struct witness *witness, struct wal *wal, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        struct fixture_ticket tickets[5];
+        unsigned group_count = i % 3 == 0 ? 5 : 1;
+        AP_ASSERT(witness->next_number + group_count <= FIXTURE_RECORDS_MAX);
+        fixture_append_group(wal, witness->next_number, group_count, tickets);
+        for (unsigned k = 0; k < group_count; k++)
+            witness_result(witness, witness->next_number++, tickets[k].rc, tickets[k].lsn);
+    }
+}
+
+/* Reads up to `count` records as a store does, and releases them when `releases`. */
+static void read_some(struct witness *witness, struct wal *wal, struct wal_cursor *cursor, unsigned count,
+                      bool releases)
+{
+    (void)wal;
+    struct wal_record record;
+    struct ap_err err = {0};
+    for (unsigned i = 0; i < count; i++) {
+        enum ap_rc rc = wal_cursor_next(cursor, 0, &record, &err);
+        if (rc != AP_OK) { /* the disk fails, or the end */
+            if (rc != AP_E_IO && rc != AP_E_TIMEOUT && rc != AP_E_FULL)
+                fail_msg("%s: %s", ap_rc_name(rc), err.text);
+            return;
+        }
+        uint32_t number = fixture_number(&record);
+        assert_true(number < witness->next_number);
+        assert_false(witness->has_consumed[number]); /* never twice */
+        if (witness->fates[number] == FATE_REFUSED && !witness->may_resurface)
+            fail_msg("record %u was refused and is at %llu", number, (unsigned long long)record.lsn);
+        if (witness->fates[number] == FATE_ACKNOWLEDGED)
+            assert_int_equal(record.lsn, witness->lsns[number]);
+        if (releases) {
+            witness->has_consumed[number] = true;
+            witness->consumed_lsn = record.next_lsn;
+            wal_cursor_release(cursor, record.next_lsn);
+        }
+    }
+}
+
+/* On a healthy disk: all that was acknowledged and not consumed is there, at its place, once, in order. */
+static void check_nothing_is_missing(const struct witness *witness, struct wal *wal)
+{
+    struct wal_cursor *cursor = fixture_cursor(wal, "check", witness->consumed_lsn);
+    static bool is_there[FIXTURE_RECORDS_MAX];
+    memset(is_there, 0, sizeof(is_there));
+    struct wal_record record;
+    struct ap_err err = {0};
+    enum ap_rc rc;
+    uint64_t lsn = witness->consumed_lsn;
+    while ((rc = wal_cursor_next(cursor, 0, &record, &err)) == AP_OK) {
+        assert_int_equal(record.lsn, lsn);
+        lsn = record.next_lsn;
+        uint32_t number = fixture_number(&record);
+        assert_true(number < witness->next_number);
+        assert_false(is_there[number] || witness->has_consumed[number]);
+        is_there[number] = true;
+        if (witness->fates[number] == FATE_REFUSED && !witness->may_resurface)
+            fail_msg("record %u was refused and came back at %llu", number, (unsigned long long)record.lsn);
+        if (witness->fates[number] == FATE_ACKNOWLEDGED)
+            assert_int_equal(record.lsn, witness->lsns[number]);
+    }
+    if (rc != AP_E_TIMEOUT)
+        fail_msg("%s: %s", ap_rc_name(rc), err.text);
+    for (uint32_t i = 0; i < witness->next_number; i++)
+        if (witness->fates[i] == FATE_ACKNOWLEDGED && !is_there[i] && !witness->has_consumed[i])
+            fail_msg("record %u was acknowledged at %llu and is missing", i, (unsigned long long)witness->lsns[i]);
+    wal_cursor_close(cursor);
+}
+
+/* Opens, writes, reads, writes, closes; any of it may fail. */
+static void live(struct witness *witness, const struct wal_options *options, unsigned count)
+{
+    struct wal *wal;
+    struct ap_err err = {0};
+    uint64_t cut_bytes;
+    enum ap_rc rc = wal_open(FIXTURE_DIR_FD, options, &wal, &cut_bytes, &err);
+    if (rc != AP_OK) {
+        assert_true(rc == AP_E_IO || rc == AP_E_FULL);
+        return;
+    }
+    struct wal_cursor *cursor = fixture_cursor(wal, "store", witness->consumed_lsn);
+    write_some(witness, wal, count);
+    read_some(witness, wal, cursor, count, true);
+    write_some(witness, wal, count);
+    read_some(witness, wal, cursor, 1000, false);
+    wal_cursor_close(cursor);
+    wal_close(wal);
+}
+
+static void recover_and_check(struct witness *witness, struct disk *disk, const struct wal_options *options)
+{
+    struct wal *wal = fixture_open(FIXTURE_DIR_FD, options);
+    check_nothing_is_missing(witness, wal);
+    /* And it works again. */
+    uint32_t number = witness->next_number;
+    write_some(witness, wal, 4);
+    for (; number < witness->next_number; number++)
+        assert_int_equal(witness->fates[number], FATE_ACKNOWLEDGED);
+    check_nothing_is_missing(witness, wal);
+    wal_close(wal);
+    (void)disk;
+}
+
+static const struct {
+    enum disk_fault fault;
+    bool is_sticky;
+    const char *name;
+} faults[] = {
+    {DISK_FAULT_EIO,       false, "one error"           },
+    {DISK_FAULT_ENOSPC,    false, "one \"disk full\""   },
+    {DISK_FAULT_SHORT,     false, "one short write"     },
+    {DISK_FAULT_EIO,       true,  "errors from there on"},
+    {DISK_FAULT_ENOSPC,    true,  "full from there on"  },
+    {DISK_FAULT_POWER_CUT, true,  "power cut"           },
+};
+
+static void test_each_io_failing(void **state)
+{
+    (void)state;
+    struct witness *witness = ap_new0(struct witness);
+    for (size_t kind = 0; kind < AP_ARRAY_COUNT(faults); kind++) {
+        unsigned long nth = 0;
+        for (bool has_fired = true; has_fired; nth++) {
+            *witness = (struct witness){.may_resurface = faults[kind].is_sticky};
+            struct disk *disk = disk_new(nth);
+            struct wal_options options = fixture_options(&disk->fs);
+            live(witness, &options, 3); /* so that there is something to recover */
+            disk_arm(disk, faults[kind].fault, nth, faults[kind].is_sticky);
+            live(witness, &options, 8);
+            has_fired = disk_heal(disk);
+            recover_and_check(witness, disk, &options);
+            disk_free(disk);
+        }
+        assert_true(nth > 40);
+        print_message("%s at each of %lu operations\n", faults[kind].name, nth);
+    }
+    free(witness);
+}
+
+/* After any single failure the same log goes on, without being opened again. */
+static void test_goes_on_after_each_failure(void **state)
+{
+    (void)state;
+    struct witness *witness = ap_new0(struct witness);
+    for (size_t kind = 0; kind < 3; kind++) {
+        bool has_fired = true;
+        for (unsigned long nth = 0; has_fired; nth++) {
+            *witness = (struct witness){0};
+            struct disk *disk = disk_new(nth);
+            struct wal_options options = fixture_options(&disk->fs);
+            struct wal *wal = fixture_open(FIXTURE_DIR_FD, &options);
+            write_some(witness, wal, 1);
+            disk_arm(disk, faults[kind].fault, nth, false);
+            write_some(witness, wal, 8);
+            has_fired = disk->has_fired;
+            disk->fault = DISK_FAULT_NONE;
+            uint32_t number = witness->next_number;
+            write_some(witness, wal, 3);
+            for (; number < witness->next_number; number++)
+                assert_int_equal(witness->fates[number], FATE_ACKNOWLEDGED);
+            assert_false(fixture_stats(wal).is_failing);
+            check_nothing_is_missing(witness, wal);
+            wal_close(wal);
+            /* The power goes right afterwards: pages that a failed sync lost would be missing now. */
+            disk->is_dead = true;
+            disk_heal(disk);
+            recover_and_check(witness, disk, &options);
+            disk_free(disk);
+        }
+    }
+    free(witness);
+}
+
+static void test_random_power_cuts(void **state)
+{
+    (void)state;
+    unsigned long rounds = number_from_env("APIARY_WAL_ROUNDS", 300);
+    unsigned long first_seed = number_from_env("APIARY_WAL_SEED", 1);
+    struct witness *witness = ap_new0(struct witness);
+    for (unsigned long seed = first_seed; seed < first_seed + rounds; seed++) {
+        *witness = (struct witness){.may_resurface = true};
+        struct disk *disk = disk_new(seed);
+        struct wal_options options = fixture_options(&disk->fs);
+        struct ap_random random;
+        ap_random_init(&random, seed);
+        options.segment_bytes = 512 + ap_random_below(&random, 2000);
+        disk->cannot_allocate = ap_random_below(&random, 4) == 0;
+        print_message("%s", seed == first_seed ? "seeds from here on\n" : "");
+        for (int life = 0; life < 10; life++) {
+            unsigned long nth = ap_random_below(&random, 120);
+            enum disk_fault fault = faults[ap_random_below(&random, AP_ARRAY_COUNT(faults))].fault;
+            disk_arm(disk, fault, nth, fault == DISK_FAULT_POWER_CUT || ap_random_below(&random, 2));
+            live(witness, &options, 1 + (unsigned)ap_random_below(&random, 12));
+            if (ap_random_below(&random, 2))
+                disk->is_dead = true; /* and then the power goes */
+            disk_heal(disk);
+            struct wal *wal = fixture_open(FIXTURE_DIR_FD, &options);
+            check_nothing_is_missing(witness, wal);
+            wal_close(wal);
+        }
+        disk_free(disk);
+    }
+    free(witness);
+}
+
+static void test_full_disk_and_back(void **state)
+{
+    (void)state;
+    for (int cannot_allocate = 0; cannot_allocate < 2; cannot_allocate++) {
+        struct witness *witness = ap_new0(struct witness);
+        struct disk *disk = disk_new(1);
+        disk->cannot_allocate = cannot_allocate == 1;
+        disk->space_bytes = 6000;
+        struct wal_options options = fixture_options(&disk->fs);
+        struct wal *wal = fixture_open(FIXTURE_DIR_FD, &options);
+        struct wal_cursor *cursor = fixture_cursor(wal, "store", 0);
+        for (int round = 0; round < 5; round++) {
+            do
+                write_some(witness, wal, 1);
+            while (witness->fates[witness->next_number - 1] == FATE_ACKNOWLEDGED);
+            struct wal_stats stats = fixture_stats(wal);
+            assert_true(stats.is_failing && stats.failed_full > 0 && stats.failed_io == 0);
+            assert_non_null(strstr(stats.last_error, "No space left"));
+            assert_int_equal(fixture_append(wal, witness->next_number, NULL), AP_E_FULL);
+            if (round % 2 == 0) { /* the store moves on and frees segments */
+                read_some(witness, wal, cursor, 1000, true);
+            } else { /* somebody makes room */
+                disk->space_bytes += 3000;
+            }
+            uint32_t number = witness->next_number;
+            write_some(witness, wal, 1);
+            for (; number < witness->next_number; number++)
+                assert_int_equal(witness->fates[number], FATE_ACKNOWLEDGED);
+            assert_false(fixture_stats(wal).is_failing);
+            check_nothing_is_missing(witness, wal);
+            wal_cursor_close(fixture_cursor(wal, "check", fixture_stats(wal).durable_lsn)); /* holds nothing back */
+        }
+        wal_cursor_close(cursor);
+        wal_close(wal);
+        /* A full disk does not keep the log from being opened and read. */
+        disk->space_bytes = 1;
+        wal = fixture_open(FIXTURE_DIR_FD, &options);
+        check_nothing_is_missing(witness, wal);
+        wal_close(wal);
+        disk_free(disk);
+        free(witness);
+    }
+}
+
+static void test_failed_sync_begins_a_new_file(void **state)
+{
+    (void)state;
+    struct disk *disk = disk_new(1);
+    struct wal_options options = fixture_options(&disk->fs);
+    options.segment_bytes = 64 * 1024;
+    struct wal *wal = fixture_open(FIXTURE_DIR_FD, &options);
+    uint64_t lsn, next_lsn;
+    assert_int_equal(fixture_append(wal, 0, &lsn), AP_OK);
+    next_lsn = fixture_stats(wal).durable_lsn;
+    disk_arm(disk, DISK_FAULT_EIO, 1, false); /* the write succeeds, its sync does not */
+    assert_int_equal(fixture_append(wal, 1, &lsn), AP_E_IO);
+    assert_true(disk->has_fired);
+    assert_int_equal(fixture_stats(wal).durable_lsn, next_lsn);
+    assert_int_equal(fixture_append(wal, 2, &lsn), AP_OK);
+    assert_int_equal(lsn, next_lsn); /* in the place of the one that failed, but in another file */
+    struct wal_stats stats = fixture_stats(wal);
+    assert_int_equal(stats.segment_count, 2);
+    assert_int_equal(stats.failed_io, 1);
+    assert_int_equal(stats.failed_records, 1);
+    wal_close(wal);
+    disk_free(disk);
+}
+
+/* A directory on the real file system. */
+static char *make_real_dir(int *ret_dir_fd)
+{
+    char *path = ap_asprintf("%s/apiary-test-wal-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+    assert_non_null(mkdtemp(path));
+    struct ap_err err;
+    assert_int_equal(os_dir_open(path, ret_dir_fd, &err), AP_OK);
+    return path;
+}
+
+static bool remove_entry(void *context, const char *name)
+{
+    (void)unlinkat(*(int *)context, name, 0);
+    return true;
+}
+
+static void remove_real_dir(char *take_path, int take_dir_fd)
+{
+    os_fs_system.list(NULL, take_dir_fd, remove_entry, &take_dir_fd);
+    close(take_dir_fd);
+    assert_int_equal(rmdir(take_path), 0);
+    free(take_path);
+}
+
+enum { KILL_THREADS = 4, KILL_PER_THREAD = 100000 };
+
+struct killed_writer {
+    struct wal *wal;
+    int pipe_fd;
+    uint32_t thread;
+};
+
+struct receipt {
+    uint32_t number;
+    uint64_t lsn;
+};
+
+/* Appends for ever, and tells each acknowledgement to the parent. */
+static void *write_until_killed(void *context)
+{
+    const struct killed_writer *writer = context;
+    for (uint32_t i = 0; i < KILL_PER_THREAD; i++) {
+        struct receipt receipt = {.number = writer->thread * KILL_PER_THREAD + i};
+        char text[64];
+        int bytes = snprintf(text, sizeof(text), "record %u", receipt.number);
+        struct ap_err err;
+        if (wal_append_sync(writer->wal, 1, ap_slice(text, (size_t)bytes), &receipt.lsn, &err) != AP_OK ||
+            write(writer->pipe_fd, &receipt, sizeof(receipt)) != sizeof(receipt))
+            _exit(1);
+    }
+    return NULL;
+}
+
+static void child_main(int dir_fd, const struct wal_options *options, int pipe_fd)
+{
+    struct wal *wal;
+    struct ap_err err;
+    uint64_t cut_bytes;
+    if (wal_open(dir_fd, options, &wal, &cut_bytes, &err) != AP_OK)
+        _exit(2);
+    struct killed_writer writers[KILL_THREADS];
+    pthread_t threads[KILL_THREADS];
+    for (uint32_t i = 0; i < KILL_THREADS; i++) {
+        writers[i] = (struct killed_writer){.wal = wal, .pipe_fd = pipe_fd, .thread = i};
+        if (pthread_create(&threads[i], NULL, write_until_killed, &writers[i]) != 0)
+            _exit(3);
+    }
+    for (uint32_t i = 0; i < KILL_THREADS; i++)
+        pthread_join(threads[i], NULL);
+    _exit(0);
+}
+
+/* Receipts that arrived whole, up to `count`; less at the end of the pipe. */
+static size_t read_receipts(int fd, struct receipt receipts[], size_t count)
+{
+    size_t done_bytes = 0;
+    while (done_bytes < count * sizeof(struct receipt)) {
+        ssize_t got = read(fd, (char *)receipts + done_bytes, count * sizeof(struct receipt) - done_bytes);
+        if (got <= 0)
+            break;
+        done_bytes += (size_t)got;
+    }
+    return done_bytes / sizeof(struct receipt);
+}
+
+/* Every receipt's record is at its LSN; from `first_lsn` the log has no record twice. Returns the end. */
+static uint64_t check_receipts(int dir_fd, const struct wal_options *options, uint64_t first_lsn,
+                               const struct receipt receipts[], size_t receipt_count)
+{
+    struct wal *wal = fixture_open(dir_fd, options);
+    struct wal_cursor *cursor = fixture_cursor(wal, "check", first_lsn);
+    bool *is_there = ap_new0_array(bool, KILL_THREADS *KILL_PER_THREAD);
+    uint64_t *lsns = ap_new0_array(uint64_t, KILL_THREADS * KILL_PER_THREAD);
+    struct wal_record record;
+    struct ap_err err;
+    uint64_t end_lsn = first_lsn;
+    while (wal_cursor_next(cursor, 0, &record, &err) == AP_OK) {
+        char text[64] = {0};
+        assert_true(record.payload.bytes < sizeof(text));
+        memcpy(text, record.payload.data, record.payload.bytes);
+        assert_true(ap_slice_starts_with(record.payload, "record "));
+        unsigned long number = strtoul(text + 7, NULL, 10);
+        assert_true(number < KILL_THREADS * KILL_PER_THREAD && !is_there[number]);
+        is_there[number] = true;
+        lsns[number] = record.lsn;
+        end_lsn = record.next_lsn;
+    }
+    assert_int_equal(err.rc, AP_E_TIMEOUT);
+    for (size_t i = 0; i < receipt_count; i++) {
+        assert_true(is_there[receipts[i].number]);
+        assert_int_equal(lsns[receipts[i].number], receipts[i].lsn);
+    }
+    wal_cursor_release(cursor, end_lsn);
+    free(lsns);
+    free(is_there);
+    wal_cursor_close(cursor);
+    wal_close(wal);
+    return end_lsn;
+}
+
+static void test_kill_9(void **state)
+{
+    (void)state;
+    int dir_fd;
+    char *path = make_real_dir(&dir_fd);
+    struct wal_options options;
+    wal_options_init(&options);
+    options.segment_bytes = 64 * 1024;
+    options.record_bytes_max = 1024;
+    unsigned long kills = number_from_env("APIARY_WAL_KILLS", 20);
+    struct ap_random random;
+    ap_random_init(&random, number_from_env("APIARY_WAL_SEED", 1));
+    uint64_t lsn = 0;
+    size_t receipts_max = 400 + 64 * 1024; /* more than fit into a pipe */
+    struct receipt *receipts = ap_new0_array(struct receipt, receipts_max);
+    size_t total_count = 0;
+    for (unsigned long i = 0; i < kills; i++) {
+        int fds[2];
+        assert_int_equal(pipe(fds), 0);
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            close(fds[0]);
+            child_main(dir_fd, &options, fds[1]);
+        }
+        close(fds[1]);
+        size_t wanted_count = 1 + ap_random_below(&random, 400);
+        size_t count = read_receipts(fds[0], receipts, wanted_count);
+        assert_int_equal(count, wanted_count); /* otherwise the child failed */
+        assert_int_equal(kill(child, SIGKILL), 0);
+        count += read_receipts(fds[0], receipts + count, receipts_max - count); /* what it had still sent */
+        close(fds[0]);
+        int status;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFSIGNALED(status));
+        lsn = check_receipts(dir_fd, &options, lsn, receipts, count);
+        total_count += count;
+    }
+    print_message("%zu records were acknowledged in %lu rounds, all are there\n", total_count, kills);
+    free(receipts);
+    remove_real_dir(path, dir_fd);
+}
+
+enum { SKIPPED = 77 };
+
+/* In a child with a mount table of its own, so that the mount goes with it. */
+static void fill_small_tmpfs(const char *path)
+{
+    if (unshare(CLONE_NEWNS) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
+        _exit(SKIPPED);
+    (void)mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL);
+    if (mount("tmpfs", path, "tmpfs", 0, "size=2m") < 0)
+        _exit(SKIPPED);
+    int dir_fd;
+    struct ap_err err;
+    struct wal_options options;
+    wal_options_init(&options);
+    options.segment_bytes = 256 * 1024;
+    options.record_bytes_max = 4096;
+    struct wal *wal;
+    uint64_t cut_bytes;
+    if (os_dir_open(path, &dir_fd, &err) != AP_OK || wal_open(dir_fd, &options, &wal, &cut_bytes, &err) != AP_OK)
+        _exit(1);
+    struct wal_cursor *cursor;
+    if (wal_cursor_open(wal, "store", 0, &cursor, &err) != AP_OK)
+        _exit(2);
+    char payload[4096] = {1};
+    unsigned appended_count = 0;
+    enum ap_rc rc;
+    while ((rc = wal_append_sync(wal, 1, ap_slice(payload, sizeof(payload)), NULL, &err)) == AP_OK)
+        appended_count++;
+    if (rc != AP_E_FULL || appended_count < 100)
+        _exit(3);
+    struct wal_record record;
+    for (unsigned i = 0; i < appended_count; i++)
+        if (wal_cursor_next(cursor, 0, &record, &err) != AP_OK)
+            _exit(4);
+    if (wal_append_sync(wal, 1, ap_slice(payload, sizeof(payload)), NULL, &err) != AP_E_FULL)
+        _exit(5);
+    wal_cursor_release(cursor, record.next_lsn);
+    if (wal_append_sync(wal, 1, ap_slice(payload, sizeof(payload)), NULL, &err) != AP_OK ||
+        wal_cursor_next(cursor, 0, &record, &err) != AP_OK)
+        _exit(6);
+    wal_cursor_close(cursor);
+    wal_close(wal);
+    _exit(0);
+}
+
+static void test_real_full_disk(void **state)
+{
+    (void)state;
+    int dir_fd;
+    char *path = make_real_dir(&dir_fd);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        fill_small_tmpfs(path);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    remove_real_dir(path, dir_fd);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == SKIPPED) {
+        print_message("this user may not mount a tmpfs\n");
+        skip();
+    }
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_each_io_failing),
+        cmocka_unit_test(test_goes_on_after_each_failure),
+        cmocka_unit_test(test_random_power_cuts),
+        cmocka_unit_test(test_full_disk_and_back),
+        cmocka_unit_test(test_failed_sync_begins_a_new_file),
+        cmocka_unit_test(test_kill_9),
+        cmocka_unit_test(test_real_full_disk),
+    };
+    return cmocka_run_group_tests_name("wal faults", tests, NULL, NULL);
+}
