@@ -1,0 +1,495 @@
+/* warehouse/: rows of the log into DuckDB, exactly once; roll-ups; results. Through the header, with a real log. */
+#include <fcntl.h>
+#include <ftw.h>
+#include <inttypes.h>
+#include <math.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/random.h"
+#include "wal/wal.h"
+#include "warehouse/row.h"
+#include "warehouse/warehouse.h"
+
+#define NOON_US INT64_C(1795435200000000) /* 2026-11-23T12:00:00Z */
+
+struct fixture {
+    char dir[64];
+    int dir_fd;
+    struct wal *wal;
+    struct warehouse *warehouse;
+    struct warehouse_rollup *rollups;
+    size_t rollup_count;
+    struct warehouse_view *views;
+    size_t view_count;
+};
+
+static int remove_one(const char *path, const struct stat *info, int type, struct FTW *where)
+{
+    (void)info;
+    (void)type;
+    (void)where;
+    return remove(path);
+}
+
+#define MUST(call)                                                                                                     \
+    do {                                                                                                               \
+        struct ap_err err_ = {0};                                                                                      \
+        struct ap_err *err = &err_;                                                                                    \
+        if ((call) != AP_OK)                                                                                           \
+            fail_msg("%s: %s", #call, err->text);                                                                      \
+    } while (0)
+
+static void print_trouble(const struct ap_err *err, void *context)
+{
+    (void)context;
+    print_message("writer: %s\n", err->text);
+}
+
+static void open_all(struct fixture *fx)
+{
+    struct wal_options wal_options;
+    wal_options_init(&wal_options);
+    wal_options.segment_bytes = 4 << 20;
+    wal_options.record_bytes_max = 2 << 20;
+    uint64_t cut_bytes;
+    MUST(wal_open(fx->dir_fd, &wal_options, &fx->wal, &cut_bytes, err));
+    struct warehouse_options options;
+    warehouse_options_init(&options);
+    options.dir = fx->dir;
+    options.memory_bytes_max = 256 << 20;
+    options.trouble = print_trouble;
+    MUST(warehouse_open(&options, &fx->warehouse, err));
+    MUST(warehouse_apply_schema(fx->warehouse, fx->rollups, fx->rollup_count, fx->views, fx->view_count, NULL, NULL,
+                                err));
+    MUST(warehouse_start(fx->warehouse, fx->wal, err));
+}
+
+static void close_all(struct fixture *fx)
+{
+    wal_stop(fx->wal);
+    warehouse_close(fx->warehouse);
+    wal_close(fx->wal);
+    fx->warehouse = NULL;
+    fx->wal = NULL;
+}
+
+static int setup(void **state)
+{
+    struct fixture *fx = ap_new0(struct fixture);
+    strcpy(fx->dir, "/tmp/apiary-warehouse-XXXXXX");
+    assert_non_null(mkdtemp(fx->dir));
+    fx->dir_fd = open(fx->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    open_all(fx);
+    *state = fx;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fx = *state;
+    if (fx->warehouse)
+        close_all(fx);
+    close(fx->dir_fd);
+    nftw(fx->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    free(fx);
+    return 0;
+}
+
+static void append(struct fixture *fx, struct ap_buf *record)
+{
+    MUST(wal_append_sync(fx->wal, ROW_RECORD_TYPE, ap_buf_slice(record), NULL, err));
+}
+
+static size_t column(const struct table *table, const char *name)
+{
+    int index = table_find_column(table, ap_slice_cstr(name));
+    assert_true(index >= 0);
+    return (size_t)index;
+}
+
+/* One batch of events: `count` rows of a session, numbered in duration_ms from `first`. */
+static void append_events(struct fixture *fx, const char *session_id, const char *user_id, int64_t ts_us,
+                          unsigned first, unsigned count)
+{
+    const struct table *events = table_find("events");
+    AP_AUTO_BUF struct ap_buf record = {0};
+    struct row_batch batch;
+    row_batch_begin(&batch, events, ts_us, &record);
+    for (unsigned i = 0; i < count; i++) {
+        row_set_ts(&batch, column(events, "timestamp"), ts_us + i);
+        row_set_text(&batch, column(events, "event_type"), ap_slice_cstr("command_execution"));
+        row_set_text(&batch, column(events, "session_id"), ap_slice_cstr(session_id));
+        row_set_text(&batch, column(events, "user_id"), ap_slice_cstr(user_id));
+        row_set_f64(&batch, column(events, "duration_ms"), first + i);
+        row_batch_commit(&batch);
+    }
+    row_batch_finish(&batch);
+    append(fx, &record);
+}
+
+static struct warehouse_result *ask(struct fixture *fx, const char *sql)
+{
+    struct warehouse_result *result = NULL;
+    struct warehouse_query_err err;
+    struct warehouse_query query = {.sql = ap_slice_cstr(sql), .is_uncached = true};
+    if (warehouse_query_run(fx->warehouse, &query, &result, &err) != AP_OK)
+        fail_msg("%s: %s", sql, err.err.text);
+    return result;
+}
+
+static double number(struct fixture *fx, const char *sql)
+{
+    AP_AUTO(warehouse_result) struct warehouse_result *result = ask(fx, sql);
+    double value = NAN;
+    if (warehouse_result_rows(result))
+        (void)warehouse_cell_number(warehouse_result_cell(result, 0, 0), &value);
+    return value;
+}
+
+static void assert_text(struct fixture *fx, const char *sql, const char *want)
+{
+    AP_AUTO(warehouse_result) struct warehouse_result *result = ask(fx, sql);
+    assert_int_equal(warehouse_result_rows(result), 1);
+    const struct warehouse_cell *cell = warehouse_result_cell(result, 0, 0);
+    assert_int_equal(cell->kind, WAREHOUSE_CELL_TEXT);
+    assert_int_equal(cell->text.bytes, strlen(want));
+    assert_memory_equal(cell->text.data, want, cell->text.bytes);
+}
+
+/* Until all that is in the log is visible; the writer needs no more than its interval. */
+static void wait_applied(struct fixture *fx)
+{
+    struct wal_stats wal_stats;
+    wal_stats_get(fx->wal, &wal_stats);
+    for (int i = 0; i < 20000; i++) {
+        struct warehouse_stats stats;
+        warehouse_stats_get(fx->warehouse, &stats);
+        if (stats.applied_lsn >= wal_stats.durable_lsn)
+            return;
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    fail_msg("the writer did not reach the end of the log");
+}
+
+static void test_every_type(void **state)
+{
+    struct fixture *fx = *state;
+    const struct table *events = table_find("events");
+    AP_AUTO_BUF struct ap_buf record = {0};
+    struct row_batch batch;
+    row_batch_begin(&batch, events, NOON_US, &record);
+    row_set_ts(&batch, column(events, "timestamp"), NOON_US - 1);
+    row_set_text(&batch, column(events, "event_type"), ap_slice_cstr("t\xc3\xa9st"));
+    row_set_f64(&batch, column(events, "duration_ms"), 412.2);
+    row_set_bool(&batch, column(events, "success"), true);
+    row_set_text(&batch, column(events, "context"), ap_slice_cstr("{\"tasks\":7}"));
+    row_set_text(&batch, column(events, "version"), ap_slice("a\0b", 3));
+    row_set_text(&batch, column(events, "command"), ap_slice("", 0));
+    row_batch_commit(&batch);
+    row_set_text(&batch, column(events, "event_type"), ap_slice_cstr("discarded"));
+    row_batch_discard(&batch);
+    row_batch_commit(&batch); /* nothing but the defaults */
+    row_batch_finish(&batch);
+    append(fx, &record);
+    wait_applied(fx);
+
+    assert_true(number(fx, "SELECT COUNT(*) FROM events") == 2);
+    assert_text(fx, "SELECT event_type FROM events WHERE duration_ms = 412.2 AND success", "t\xc3\xa9st");
+    assert_true(number(fx, "SELECT CAST(context->>'tasks' AS INTEGER) FROM events WHERE success") == 7);
+    assert_true(number(fx, "SELECT length(version) FROM events WHERE success") == 3);
+    assert_true(number(fx, "SELECT COUNT(*) FROM events WHERE command = '' AND user_id IS NULL") == 1);
+    assert_text(fx, "SELECT date FROM events WHERE success", "2026-11-23");
+    AP_AUTO(warehouse_result)
+    struct warehouse_result *result = ask(fx, "SELECT timestamp, received_at FROM events ORDER BY timestamp");
+    assert_int_equal(warehouse_result_cell(result, 0, 0)->ts_us, NOON_US - 1);
+    assert_int_equal(warehouse_result_cell(result, 1, 0)->ts_us, NOON_US); /* the time of receipt */
+    assert_int_equal(warehouse_result_kind(result, 0), WAREHOUSE_KIND_TIMESTAMP);
+}
+
+/* More than one of DuckDB's vectors, in batches that do not divide it. */
+static void test_many_rows(void **state)
+{
+    struct fixture *fx = *state;
+    for (unsigned i = 0; i < 30; i++)
+        append_events(fx, "many", "u", NOON_US, i * 999, 999);
+    wait_applied(fx);
+    assert_true(number(fx, "SELECT COUNT(DISTINCT duration_ms) FROM events") == 30 * 999);
+    assert_true(number(fx, "SELECT SUM(duration_ms) FROM events") == 29970.0 * 29969 / 2);
+}
+
+/* Closed and opened again at every stage, with the log still there: nothing twice, nothing missing. */
+static void test_exactly_once_over_restarts(void **state)
+{
+    struct fixture *fx = *state;
+    for (unsigned round = 0; round < 5; round++) {
+        append_events(fx, "s", "u", NOON_US, round * 10, 10);
+        if (round % 2)
+            wait_applied(fx);
+        close_all(fx);
+        open_all(fx);
+    }
+    wait_applied(fx);
+    assert_true(number(fx, "SELECT COUNT(*) FROM events") == 50);
+    assert_true(number(fx, "SELECT COUNT(DISTINCT duration_ms) FROM events") == 50);
+}
+
+/* The process dies at a random moment, again and again. What wal_append_sync() returned for must be there once. */
+static void test_exactly_once_over_kills(void **state)
+{
+    struct fixture *fx = *state;
+    close_all(fx);
+    unsigned acknowledged = 0;
+    for (unsigned round = 0; round < 10; round++) {
+        int pipe_fd[2];
+        assert_int_equal(pipe(pipe_fd), 0);
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+            open_all(fx);
+            for (unsigned i = round * 100000;; i++) {
+                append_events(fx, "killed", "u", NOON_US, i, 1);
+                if (write(pipe_fd[1], "x", 1) != 1)
+                    _exit(1);
+            }
+        }
+        close(pipe_fd[1]);
+        char byte;
+        unsigned count = 0;
+        while (count < 40 + round * 17 && read(pipe_fd[0], &byte, 1) == 1)
+            count++;
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        while (read(pipe_fd[0], &byte, 1) == 1)
+            count++;
+        close(pipe_fd[0]);
+        assert_true(count >= 40);
+        acknowledged += count;
+    }
+    open_all(fx);
+    wait_applied(fx);
+    double rows = number(fx, "SELECT COUNT(*) FROM events");
+    assert_true(rows >= acknowledged && rows <= acknowledged + 10); /* each round one may be durable and not told */
+    assert_true(number(fx, "SELECT COUNT(DISTINCT duration_ms) FROM events") == rows);
+}
+
+/* ---- Roll-ups ---- */
+
+static const char *const session_merges[] = {
+    "CREATE OR REPLACE TEMP TABLE touched AS SELECT session_id, any_value(user_id) AS user_id, min(timestamp) AS "
+    "first, "
+    "max(timestamp) AS last, COUNT(*) AS n FROM new_events GROUP BY session_id",
+    "INSERT INTO touched SELECT session_id, user_id, first, last, n FROM session_rollup WHERE session_id IN (SELECT "
+    "session_id FROM touched)",
+    "DELETE FROM session_rollup WHERE session_id IN (SELECT session_id FROM touched)",
+    "INSERT INTO session_rollup SELECT session_id, any_value(user_id), min(first), max(last), SUM(n) FROM touched "
+    "GROUP "
+    "BY session_id",
+};
+/* The middle two name no new rows of their own but go with the others. */
+static const char *const rollup_tables[] = {"session_rollup"};
+static struct warehouse_rollup session_rollup = {
+    .name = "sessions",
+    .tables = rollup_tables,
+    .table_count = 1,
+    .ddl =
+        "CREATE TABLE session_rollup (session_id VARCHAR, user_id VARCHAR, first TIMESTAMP, last TIMESTAMP, n BIGINT)",
+    .merges = session_merges,
+    .merge_count = AP_ARRAY_COUNT(session_merges),
+    .where = "test",
+};
+static struct warehouse_view session_view = {"sessions", "SELECT * FROM session_rollup", "test"};
+
+static void assert_rollup_is_exact(struct fixture *fx)
+{
+    assert_true(number(fx,
+                       "SELECT COUNT(*) FROM (SELECT session_id, user_id, min(timestamp) AS first, max(timestamp) AS "
+                       "last, COUNT(*) AS n FROM events GROUP BY ALL EXCEPT SELECT session_id, user_id, first, last, n "
+                       "FROM sessions)") == 0);
+    assert_true(
+        number(fx, "SELECT (SELECT COUNT(*) FROM sessions) - (SELECT COUNT(DISTINCT session_id) FROM events)") == 0);
+}
+
+static void test_rollup_is_exact_at_every_moment(void **state)
+{
+    struct fixture *fx = *state;
+    close_all(fx);
+    fx->rollups = &session_rollup;
+    fx->rollup_count = 1;
+    fx->views = &session_view;
+    fx->view_count = 1;
+    open_all(fx);
+    struct ap_random random;
+    ap_random_init(&random, 42);
+    for (unsigned round = 0; round < 60; round++) {
+        char session_id[16];
+        snprintf(session_id, sizeof(session_id), "s%u", (unsigned)ap_random_below(&random, 12));
+        int64_t late_us = (int64_t)ap_random_below(&random, 5) * AP_US_PER_DAY;
+        append_events(fx, session_id, "u", NOON_US - late_us, round, 1 + (unsigned)ap_random_below(&random, 30));
+        if (round % 7 == 0) {
+            wait_applied(fx);
+            assert_rollup_is_exact(fx);
+        }
+        if (round % 20 == 19) {
+            close_all(fx);
+            open_all(fx);
+        }
+    }
+    wait_applied(fx);
+    assert_rollup_is_exact(fx);
+    assert_true(number(fx, "SELECT COUNT(*) FROM sessions") > 5);
+}
+
+static void test_new_or_changed_rollup_is_built_anew(void **state)
+{
+    struct fixture *fx = *state;
+    append_events(fx, "a", "u", NOON_US, 0, 10);
+    append_events(fx, "b", "u", NOON_US - 3 * AP_US_PER_DAY, 10, 10);
+    wait_applied(fx);
+    close_all(fx);
+    struct warehouse_rollup mine = session_rollup;
+    fx->rollups = &mine;
+    fx->rollup_count = 1;
+    fx->views = &session_view;
+    fx->view_count = 1;
+    open_all(fx); /* new */
+    assert_rollup_is_exact(fx);
+    close_all(fx);
+    const char *merges[AP_ARRAY_COUNT(session_merges)];
+    memcpy(merges, session_merges, sizeof(merges));
+    merges[0] =
+        "CREATE OR REPLACE TEMP TABLE touched AS SELECT session_id, any_value(user_id) AS user_id, min(timestamp) "
+        "AS first, max(timestamp) AS last, 2 * COUNT(*) AS n FROM new_events GROUP BY session_id";
+    mine.merges = merges;
+    open_all(fx); /* defined otherwise */
+    assert_true(number(fx, "SELECT SUM(n) FROM sessions") == 40);
+}
+
+static void test_bad_sql_of_packs_is_named(void **state)
+{
+    struct fixture *fx = *state;
+    close_all(fx);
+    struct warehouse_options options;
+    warehouse_options_init(&options);
+    options.dir = fx->dir;
+    struct warehouse_view view = {"broken", "SELECT nothing FROM nowhere", "packs/x/views/broken.sql"};
+    struct warehouse *warehouse;
+    MUST(warehouse_open(&options, &warehouse, err));
+    struct ap_err err;
+    assert_int_equal(warehouse_apply_schema(warehouse, NULL, 0, &view, 1, NULL, NULL, &err), AP_E_PARSE);
+    assert_non_null(strstr(err.text, "packs/x/views/broken.sql"));
+    assert_non_null(strstr(err.text, "nowhere"));
+    warehouse_close(warehouse);
+}
+
+/* ---- When the writer fails ---- */
+
+static void test_damaged_record_is_set_aside(void **state)
+{
+    struct fixture *fx = *state;
+    append_events(fx, "before", "u", NOON_US, 0, 3);
+    MUST(wal_append_sync(fx->wal, ROW_RECORD_TYPE, ap_slice_cstr("this is no batch of rows"), NULL, err));
+    append_events(fx, "after", "u", NOON_US, 3, 3);
+    wait_applied(fx);
+    assert_true(number(fx, "SELECT COUNT(*) FROM events") == 6);
+    assert_true(number(fx, "SELECT COUNT(*) FROM _apiary_quarantine") == 1);
+    struct warehouse_stats stats;
+    warehouse_stats_get(fx->warehouse, &stats);
+    assert_int_equal(stats.quarantine_count, 1);
+    assert_false(stats.is_failing);
+}
+
+static void test_failing_rollup_does_not_hold_up_rows(void **state)
+{
+    struct fixture *fx = *state;
+    close_all(fx);
+    static const char *const merges[] = {"INSERT INTO fragile SELECT CAST(session_id AS INTEGER) FROM new_events"};
+    static const char *const names[] = {"fragile"};
+    struct warehouse_rollup fragile = {.name = "fragile",
+                                       .tables = names,
+                                       .table_count = 1,
+                                       .ddl = "CREATE TABLE fragile (n INTEGER)",
+                                       .merges = merges,
+                                       .merge_count = 1,
+                                       .where = "test"};
+    fx->rollups = &fragile;
+    fx->rollup_count = 1;
+    open_all(fx);
+    append_events(fx, "1", "u", NOON_US, 0, 3);
+    wait_applied(fx);
+    append_events(fx, "not a number", "u", NOON_US, 3, 3);
+    append_events(fx, "2", "u", NOON_US, 6, 3);
+    wait_applied(fx);
+    assert_true(number(fx, "SELECT COUNT(*) FROM events") == 9);
+    struct warehouse_stats stats;
+    warehouse_stats_get(fx->warehouse, &stats);
+    assert_int_equal(stats.broken_rollup_count, 1);
+    assert_int_equal(stats.quarantine_count, 0);
+    fx->rollup_count = 0;
+}
+
+static void test_cache_follows_commits(void **state)
+{
+    struct fixture *fx = *state;
+    struct warehouse_query query = {.sql = AP_SLICE_LITERAL("SELECT COUNT(*) FROM events")};
+    struct warehouse_query_err err;
+    double value;
+    for (unsigned round = 1; round <= 3; round++) {
+        append_events(fx, "c", "u", NOON_US, round, 1);
+        wait_applied(fx);
+        for (int i = 0; i < 2; i++) {
+            AP_AUTO(warehouse_result) struct warehouse_result *result = NULL;
+            assert_int_equal(warehouse_query_run(fx->warehouse, &query, &result, &err), AP_OK);
+            assert_true(warehouse_cell_number(warehouse_result_cell(result, 0, 0), &value) && value == round);
+        }
+    }
+    struct warehouse_stats stats;
+    warehouse_stats_get(fx->warehouse, &stats);
+    assert_true(stats.cache_hit_count > 0);
+}
+
+static void test_results_of_other_types(void **state)
+{
+    struct fixture *fx = *state;
+    assert_text(fx, "SELECT [1, 2, NULL]", "[1,2,null]");
+    assert_text(fx, "SELECT {'a': 1.5, 'b': 'x\"y'}", "{\"a\":1.5,\"b\":\"x\\\"y\"}");
+    assert_text(fx, "SELECT TIME '12:34:56'", "12:34:56.000");
+    assert_text(fx, "SELECT INTERVAL '3 days'", "3 days");
+    assert_text(fx, "SELECT CAST('6fd5e4b0-7c1e-4b7e-9a59-2a3f0d6c1b11' AS UUID)",
+                "6fd5e4b0-7c1e-4b7e-9a59-2a3f0d6c1b11");
+    assert_text(fx, "SELECT CAST('\\xAB\\x00' AS BLOB)", "ab00");
+    assert_true(number(fx, "SELECT 0.1::DECIMAL(10,3)") == 0.1);
+    assert_true(number(fx, "SELECT -12345678901234567890.5::DECIMAL(38,1)") == -12345678901234567890.5);
+    assert_true(number(fx, "SELECT SUM(i) FROM range(5) r(i)") == 10);
+    assert_true(number(fx, "SELECT 18446744073709551615::UBIGINT") == 18446744073709551615.0);
+    assert_true(number(fx, "SELECT CURRENT_DATE - CURRENT_DATE") == 0);
+    assert_text(fx, "SELECT current_setting('TimeZone')", "UTC");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_every_type, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_many_rows, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_exactly_once_over_restarts, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_exactly_once_over_kills, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_rollup_is_exact_at_every_moment, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_new_or_changed_rollup_is_built_anew, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_bad_sql_of_packs_is_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_damaged_record_is_set_aside, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_failing_rollup_does_not_hold_up_rows, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_cache_follows_commits, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_results_of_other_types, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
