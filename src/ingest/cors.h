@@ -1,0 +1,23 @@
+/*
+ * ingest/cors.h - cross-origin requests of browsers (Fetch standard, "CORS protocol")
+ *
+ * The endpoints that take data in may be called from any page: they use no cookies, so `*` gives nothing away. A key
+ * can be tied to origins; then a request from another one is refused. Credentials are never allowed.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/slice.h"
+#include "net/http_server.h"
+
+enum { CORS_FIELDS_MAX = 6 };
+
+/* Is `origin` in `allowed` (separated by spaces; empty: all are)? No origin: no browser, or the same site. */
+bool cors_origin_is_allowed(struct ap_slice origin, const char *allowed);
+
+/* The header fields of an answer to a request from `origin`; returns how many. None when it names no origin. */
+size_t cors_answer_fields(struct ap_slice origin, struct http_field ret_fields[CORS_FIELDS_MAX]);
+
+/* Answers OPTIONS: which methods and fields a page may use. */
+void cors_reply_preflight(struct http_request *request);

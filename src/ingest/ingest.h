@@ -1,0 +1,91 @@
+/*
+ * ingest/ingest.h - the endpoints that take data in: /events, /vitals, /downloads, /synthetic
+ *
+ *     admit (header): key, kind, rate, content type ──► handle (body): decode into rows ──► WAL ──► 204 / 200 / 400
+ *
+ * What the endpoints accept and answer: docs/ingest.md. Decoding runs on the HTTP loop's thread and never waits; then
+ * the request is suspended until the log has its rows on disk, and is answered from the log's done(). Nothing here
+ * touches a store.
+ *
+ * What a newcomer gets wrong first: http_user() of a request to one of these endpoints belongs to ingest, from
+ * ingest_admit() on.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/rc.h"
+#include "base/slice.h"
+#include "ingest/client_address.h"
+
+struct geo;
+struct http_request;
+struct ingest;
+struct ingest_endpoint;
+struct keyring;
+struct wal;
+
+enum {
+    INGEST_BODY_BYTES_MAX = 8 << 20,      /* as it comes over the wire */
+    INGEST_INFLATED_BYTES_MAX = 16 << 20, /* after decompression */
+    INGEST_HASH_KEY_BYTES = 32,
+};
+
+struct ingest_options {
+    struct wal *wal;                        /* lent */
+    struct keyring *keyring;                /* lent; may be NULL when is_open */
+    const struct geo *geo;                  /* lent; NULL: countries are not known */
+    const struct ap_clock *clock;           /* lent */
+    struct client_networks trusted_proxies; /* whose X-Forwarded-For is believed */
+    bool is_open;                           /* no keys are asked for; every request counts as one with a secret key */
+    bool is_hashing_user_ids;               /* keep a keyed hash in place of user_id */
+    uint8_t user_id_hash_key[INGEST_HASH_KEY_BYTES];
+};
+
+/* Copies the options. */
+struct ingest *ingest_new(const struct ingest_options *options);
+void ingest_free(struct ingest *ingest); /* NULL is allowed; no request may be under way */
+AP_DEFINE_AUTO(ingest, struct ingest, ingest_free)
+
+/* The endpoint at this path, or NULL. */
+const struct ingest_endpoint *ingest_endpoint_find(struct ap_slice path);
+
+/* For http_server_options.admit: replies when the request is refused, before its body is read. */
+void ingest_admit(struct ingest *ingest, const struct ingest_endpoint *endpoint, struct http_request *request);
+
+/* For http_server_options.handle: replies, or suspends and replies later. */
+void ingest_handle(struct ingest *ingest, const struct ingest_endpoint *endpoint, struct http_request *request);
+
+/* From here on every request is answered 503, and nobody waits for the store. Any thread. */
+void ingest_drain(struct ingest *ingest);
+
+/*
+ * The store has made visible all of the log below `lsn`: senders of large batches wait for it when it falls behind
+ * (ingest/backlog.h). Trouble: it may take long, so nobody waits. Any thread; neither blocks. Without these calls
+ * nobody waits.
+ */
+void ingest_note_visible(struct ingest *ingest, uint64_t lsn);
+void ingest_note_store_trouble(struct ingest *ingest);
+
+/* Since the start. */
+struct ingest_stats {
+    uint64_t rows_accepted_count; /* durable and acknowledged */
+    uint64_t rows_rejected_count;
+    uint64_t rows_dropped_count;          /* in requests that asked not to be tracked; counted, not kept */
+    uint64_t requests_refused_count;      /* 4xx and 5xx, for any reason */
+    uint64_t requests_unauthorized_count; /* of these: no, unknown, revoked or wrong key */
+    uint64_t requests_over_rate_count;    /* of these: 429 */
+    uint64_t requests_unavailable_count;  /* of these: 503 */
+};
+struct ingest_table_stats {
+    const char *table;
+    struct ingest_stats stats;
+};
+
+enum { INGEST_ENDPOINT_COUNT = 4 };
+
+/* One entry an endpoint. Any thread. */
+void ingest_stats_get(const struct ingest *ingest, struct ingest_table_stats ret_stats[INGEST_ENDPOINT_COUNT]);
