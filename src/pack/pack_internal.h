@@ -1,0 +1,36 @@
+/* What the files of pack/ share. */
+#pragma once
+
+#include "base/arena.h"
+#include "codec/yaml.h"
+#include "pack/pack.h"
+
+struct pack_memory {
+    struct ap_arena arena;            /* arrays and made-up texts */
+    struct yaml_document **documents; /* owned; texts of the pack are lent from them */
+    size_t document_count;
+};
+
+/* Loads a YAML file that lives as long as the pack. */
+ap_nodiscard enum ap_rc pack_load_yaml(struct pack_memory *memory, const char *path, const struct yaml_node **ret_root,
+                                       struct ap_err *err);
+
+/* printf into the arena. */
+const char *pack_printf(struct pack_memory *memory, const char *format, ...) ap_printf(2, 3);
+
+/* A name that can stand in SQL and in addresses as it is: a-z, then a-z, 0-9 and _, at most 63 bytes. */
+bool pack_is_name(const char *text);
+
+/* Checks size and parameters of SQL in a node, which may be NULL, and says where it stands. */
+ap_nodiscard enum ap_rc pack_sql_of_node(const struct yaml_node *node, const char *key, struct pack_sql *ret_sql,
+                                         struct ap_err *err);
+
+/* Reads one dashboards/<id>.yaml. */
+ap_nodiscard enum ap_rc pack_read_dashboard(struct pack_memory *memory, const struct yaml_node *root, const char *id,
+                                            struct pack_dashboard *ret_dashboard, struct ap_err *err);
+
+/* Reads ">= 1000", "< 50ms", "< 0.1%" for a panel in `unit`. The sentence of an error is without place. */
+ap_nodiscard enum ap_rc pack_target_parse(struct pack_memory *memory, const char *text, enum pack_unit unit,
+                                          struct pack_target *ret_target, struct ap_err *err);
+
+void pack_describe_dashboard(struct ap_buf *out);
