@@ -20,8 +20,8 @@ static const struct {
     const char *name;
     const char *prefix;
 } kinds[KEY_KIND_COUNT] = {
-    [KEY_KIND_PUBLIC] = {"public", "apk_pub_" },
-    [KEY_KIND_SECRET] = {"secret", "apk_sec_" },
+    [KEY_KIND_PUBLIC] = {"public", "apk_pub_"},
+    [KEY_KIND_SECRET] = {"secret", "apk_sec_"},
     [KEY_KIND_VIEWER] = {"viewer", "apk_view_"},
 };
 

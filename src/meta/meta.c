@@ -116,21 +116,32 @@ static enum ap_rc migrate(struct meta *meta, struct ap_err *err)
     return rc;
 }
 
+/*
+ * SQLite gives its -wal and -shm files the mode of the main one: make that first, readable by the owner alone. Only a
+ * file that was not there is opened here, and it is closed before SQLite opens it. POSIX locks belong to the process,
+ * and closing any descriptor of a file drops all that the process holds on it; SQLite would then go on with a -wal that
+ * other processes think nobody uses, and remove.
+ */
+static enum ap_rc make_file(const char *path, struct ap_err *err)
+{
+    AP_AUTO_FD int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    return fd < 0 && errno != EEXIST ? ap_fail_errno(err, errno, "make it") : AP_OK;
+}
+
 static enum ap_rc open_database(struct meta *meta, const char *path, struct ap_err *err)
 {
-    /* SQLite gives its -wal and -shm files the mode of the main one: make that first, readable by the owner alone. */
-    AP_AUTO_FD int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return ap_fail_errno(err, errno, "open it");
+    enum ap_rc rc = make_file(path, err);
+    if (rc != AP_OK)
+        return rc;
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX;
     if (sqlite3_open_v2(path, &meta->db, flags, NULL) != SQLITE_OK)
         return meta_fail(meta, err, "open it");
     sqlite3_busy_timeout(meta->db, META_BUSY_TIMEOUT_MS);
     /* synchronous=FULL: a key that was reported revoked must stay revoked after a power cut. */
-    enum ap_rc rc = meta_run(meta,
-                             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
-                             "PRAGMA trusted_schema = OFF",
-                             err);
+    rc = meta_run(meta,
+                  "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
+                  "PRAGMA trusted_schema = OFF",
+                  err);
     if (rc == AP_OK)
         rc = migrate(meta, err);
     if (rc == AP_OK)
