@@ -1,0 +1,70 @@
+/*
+ * api/api.h - the HTTP surface: which path is what, who may, and what answers
+ *
+ * One table (routes.c) names every path. A handler decodes the request, calls one verb of a folder below and encodes
+ * the answer; it never waits: what blocks runs elsewhere on a suspended request.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/rc.h"
+#include "net/http_server.h"
+
+struct ingest;
+struct keyring;
+struct live;
+struct pack;
+struct wal;
+struct warehouse;
+
+/* "siem.example.com" → "/siem": a request for that host has the prefix put before its path. */
+struct api_host {
+    const char *name;   /* lower case, without port; lent */
+    const char *prefix; /* "" or "/siem", without a final slash; lent */
+};
+
+/* What the handlers work on. Wired up in cli/serve.c, which owns everything in it. */
+struct api {
+    /* Set before the server starts, then constant. */
+    struct wal *wal;
+    struct warehouse *warehouse;
+    struct keyring *keyring;
+    struct ingest *ingest;
+    struct live *live;
+    const struct pack *const *packs;
+    size_t pack_count;
+    const struct api_host *hosts;
+    size_t host_count;
+    const struct ap_clock *clock;
+    int64_t started_ms;
+    uint32_t query_timeout_ms;
+    uint32_t query_rows_max;
+    bool is_open; /* no keys are asked for */
+    /* Set once the server listens; atomic. */
+    const struct http_server *server;
+    /* Any thread, atomic. */
+    bool is_draining;
+};
+
+/* For struct http_server_options; `context` is the struct api. */
+void api_admit(struct http_request *request, void *context);
+void api_handle(struct http_request *request, void *context);
+struct ap_slice api_error_body(unsigned status, const char *reason, struct ap_arena *arena, void *context);
+
+/* ---- For the handlers ---- */
+
+/* Replies {"error":"<text>"} with `status`. */
+void api_reply_error(struct http_request *request, unsigned status, const char *format, ...) ap_printf(3, 4);
+
+/* The same, with the status that suits `err->rc` and with Retry-After where that helps. */
+void api_reply_err(struct http_request *request, const struct ap_err *err);
+
+/* Replies 200 with JSON from malloc(), which the server frees. */
+void api_reply_json(struct http_request *request, struct ap_slice take_json);
+
+/* The HTTP status for a result code: the one table of it. */
+unsigned api_status_of(enum ap_rc rc);

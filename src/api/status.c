@@ -1,0 +1,235 @@
+#include "api/status.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "ingest/ingest.h"
+#include "wal/wal.h"
+#include "warehouse/warehouse.h"
+
+/* All figures, taken at about the same time. */
+struct figures {
+    struct http_stats http;
+    struct wal_stats wal;
+    struct warehouse_stats warehouse;
+    struct ingest_table_stats ingest[INGEST_ENDPOINT_COUNT];
+    uint64_t rss_bytes;
+    int64_t now_ms;
+};
+
+static uint64_t resident_bytes(void)
+{
+    unsigned long long all_pages, resident_pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (!file)
+        return 0;
+    if (fscanf(file, "%llu %llu", &all_pages, &resident_pages) != 2)
+        resident_pages = 0;
+    fclose(file);
+    return resident_pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void take_figures(const struct api *api, struct figures *figures)
+{
+    *figures = (struct figures){0};
+    /* The first request can come before http_server_open() has returned. */
+    const struct http_server *server = __atomic_load_n(&api->server, __ATOMIC_ACQUIRE);
+    if (server)
+        http_server_stats(server, &figures->http);
+    wal_stats_get(api->wal, &figures->wal);
+    warehouse_stats_get(api->warehouse, &figures->warehouse);
+    ingest_stats_get(api->ingest, figures->ingest);
+    figures->rss_bytes = resident_bytes();
+    figures->now_ms = ap_clock_wall_us(api->clock) / AP_US_PER_MS;
+}
+
+static void reply_text(struct http_request *request, unsigned status, const char *text)
+{
+    http_reply(request, &(struct http_reply){
+                            .status = status,
+                            .content_type = "text/plain; charset=utf-8",
+                            .body = ap_slice_cstr(text),
+                            .body_owner = HTTP_BODY_STATIC,
+                        });
+}
+
+void status_handle_healthy(struct api *api, struct http_request *request, struct ap_slice rest)
+{
+    (void)api;
+    (void)rest;
+    reply_text(request, 200, "healthy\n");
+}
+
+void status_handle_ready(struct api *api, struct http_request *request, struct ap_slice rest)
+{
+    (void)rest;
+    struct warehouse_stats stats;
+    warehouse_stats_get(api->warehouse, &stats);
+    if (__atomic_load_n(&api->is_draining, __ATOMIC_RELAXED))
+        reply_text(request, 503, "shutting down\n");
+    else if (!stats.is_caught_up)
+        reply_text(request, 503, "reading the log: rows come in, but older ones are not all visible yet\n");
+    else
+        reply_text(request, 200, "ready\n");
+}
+
+void status_handle(struct api *api, struct http_request *request, struct ap_slice rest)
+{
+    (void)rest;
+    struct figures figures;
+    take_figures(api, &figures);
+    struct ap_buf out = {0};
+    ap_buf_printf(&out,
+                  "{\"version\":\"" APIARY_VERSION "\",\"started_ms\":%" PRId64 ",\"now_ms\":%" PRId64
+                  ",\"rss_bytes\":%" PRIu64 ",\"is_open\":%s,",
+                  api->started_ms, figures.now_ms, figures.rss_bytes, api->is_open ? "true" : "false");
+    const struct wal_stats *wal = &figures.wal;
+    ap_buf_printf(&out,
+                  "\"wal\":{\"durable_lsn\":%" PRIu64 ",\"retained_bytes\":%" PRIu64 ",\"bytes_max\":%" PRIu64
+                  ",\"records\":%" PRIu64 ",\"groups\":%" PRIu64 ",\"syncs\":%" PRIu64 ",\"is_failing\":%s},",
+                  wal->durable_lsn, wal->retained_bytes, wal->bytes_max, wal->appended_records, wal->appended_groups,
+                  wal->syncs, wal->is_failing ? "true" : "false");
+    const struct warehouse_stats *warehouse = &figures.warehouse;
+    ap_buf_printf(&out,
+                  "\"warehouse\":{\"applied_lsn\":%" PRIu64 ",\"is_caught_up\":%s,\"is_failing\":%s,\"bytes\":%" PRIu64
+                  ",\"commits\":%" PRIu64 ",\"set_aside\":%" PRIu64 ",\"queries\":%" PRIu64 ",\"cache_hits\":%" PRIu64
+                  ",\"last_error\":",
+                  warehouse->applied_lsn, warehouse->is_caught_up ? "true" : "false",
+                  warehouse->is_failing ? "true" : "false", warehouse->database_bytes, warehouse->commit_count,
+                  warehouse->quarantine_count, warehouse->query_count, warehouse->cache_hit_count);
+    ap_buf_add_json_string(&out, ap_slice_cstr(warehouse->last_error));
+    ap_buf_add_cstr(&out, "},\"ingest\":{");
+    for (size_t i = 0; i < INGEST_ENDPOINT_COUNT; i++) {
+        const struct ingest_stats *stats = &figures.ingest[i].stats;
+        ap_buf_printf(&out,
+                      "%s\"%s\":{\"accepted\":%" PRIu64 ",\"rejected\":%" PRIu64 ",\"not_tracked\":%" PRIu64
+                      ",\"refused_requests\":%" PRIu64 "}",
+                      i ? "," : "", figures.ingest[i].table, stats->rows_accepted_count, stats->rows_rejected_count,
+                      stats->rows_dropped_count, stats->requests_refused_count);
+    }
+    ap_buf_add_cstr(&out, "}}\n");
+    api_reply_json(request, ap_buf_slice(&out));
+}
+
+/* ---- /metrics ---- */
+
+enum metric_type { METRIC_COUNTER, METRIC_GAUGE };
+
+static void add_head(struct ap_buf *out, const char *name, enum metric_type type, const char *help)
+{
+    ap_buf_printf(out, "# HELP apiary_%s %s\n# TYPE apiary_%s %s\n", name, help, name,
+                  type == METRIC_COUNTER ? "counter" : "gauge");
+}
+
+static void add_metric(struct ap_buf *out, const char *name, enum metric_type type, const char *help, double value)
+{
+    add_head(out, name, type, help);
+    ap_buf_printf(out, "apiary_%s %.17g\n", name, value);
+}
+
+static void add_ingest_metrics(struct ap_buf *out, const struct figures *figures)
+{
+    static const struct {
+        const char *name;
+        size_t offset; /* of the counter in struct ingest_stats */
+        const char *help;
+    } counters[] = {
+        {"ingest_rows_accepted_total", offsetof(struct ingest_stats, rows_accepted_count),
+         "Rows that are durable and were acknowledged."},
+        {"ingest_rows_rejected_total", offsetof(struct ingest_stats, rows_rejected_count),
+         "Rows that were refused, while others of their request may have been taken."},
+        {"ingest_rows_not_tracked_total", offsetof(struct ingest_stats, rows_dropped_count),
+         "Rows of clients that asked not to be tracked; counted, not kept."},
+        {"ingest_requests_refused_total", offsetof(struct ingest_stats, requests_refused_count),
+         "Requests answered with 4xx or 5xx."},
+        {"ingest_requests_over_rate_total", offsetof(struct ingest_stats, requests_over_rate_count),
+         "Requests answered with 429."},
+        {"ingest_requests_unavailable_total", offsetof(struct ingest_stats, requests_unavailable_count),
+         "Requests answered with 503."},
+    };
+    for (size_t i = 0; i < AP_ARRAY_COUNT(counters); i++) {
+        add_head(out, counters[i].name, METRIC_COUNTER, counters[i].help);
+        for (size_t j = 0; j < INGEST_ENDPOINT_COUNT; j++) {
+            const char *stats = (const char *)&figures->ingest[j].stats;
+            ap_buf_printf(out, "apiary_%s{table=\"%s\"} %" PRIu64 "\n", counters[i].name, figures->ingest[j].table,
+                          *(const uint64_t *)(const void *)(stats + counters[i].offset));
+        }
+    }
+}
+
+static void add_http_metrics(struct ap_buf *out, const struct http_stats *http)
+{
+    add_head(out, "http_replies_total", METRIC_COUNTER, "Replies by class of status.");
+    for (int digit = 1; digit <= 5; digit++)
+        ap_buf_printf(out, "apiary_http_replies_total{class=\"%dxx\"} %" PRIu64 "\n", digit,
+                      http->replies_count[digit]);
+    add_metric(out, "http_connections", METRIC_GAUGE, "Open connections.", http->connections_open);
+    add_metric(out, "http_connections_refused_total", METRIC_COUNTER, "Connections over a limit.",
+               (double)http->connections_refused_count);
+    add_metric(out, "http_connections_cut_total", METRIC_COUNTER, "Connections cut by a deadline.",
+               (double)http->connections_cut_count);
+    add_metric(out, "http_body_memory_bytes", METRIC_GAUGE, "Memory that request bodies hold.",
+               (double)http->body_memory_bytes);
+    add_metric(out, "live_pages", METRIC_GAUGE, "Pages that listen for commits.", http->event_streams_open);
+}
+
+static void add_store_metrics(struct ap_buf *out, const struct figures *figures)
+{
+    const struct wal_stats *wal = &figures->wal;
+    const struct warehouse_stats *warehouse = &figures->warehouse;
+    const struct {
+        const char *name;
+        enum metric_type type;
+        const char *help;
+        double value;
+    } metrics[] = {
+        {"wal_appended_bytes_total", METRIC_COUNTER, "Bytes written to the log.", (double)wal->appended_bytes},
+        {"wal_records_total", METRIC_COUNTER, "Records written to the log.", (double)wal->appended_records},
+        {"wal_syncs_total", METRIC_COUNTER, "fdatasync calls on the log.", (double)wal->syncs},
+        {"wal_sync_seconds_total", METRIC_COUNTER, "Time spent in writing and syncing.", (double)wal->sync_us / 1e6},
+        {"wal_retained_bytes", METRIC_GAUGE, "Log that a store still needs.", (double)wal->retained_bytes},
+        {"wal_failed_records_total", METRIC_COUNTER, "Records that the disk refused.", (double)wal->failed_records},
+        {"warehouse_lag_bytes", METRIC_GAUGE, "Log that is durable and not yet visible.",
+         (double)(wal->durable_lsn - AP_MIN(warehouse->applied_lsn, wal->durable_lsn))},
+        {"warehouse_commits_total", METRIC_COUNTER, "Transactions of the writer.", (double)warehouse->commit_count},
+        {"warehouse_failures_total", METRIC_COUNTER, "Transactions that were rolled back and tried again.",
+         (double)warehouse->failure_count},
+        {"warehouse_records_set_aside_total", METRIC_COUNTER, "Records in _apiary_quarantine since the start.",
+         (double)warehouse->quarantine_count},
+        {"warehouse_rollups_broken", METRIC_GAUGE, "Roll-ups that are not kept up to date until the next start.",
+         (double)warehouse->broken_rollup_count},
+        {"warehouse_bytes", METRIC_GAUGE, "Size of the database file.", (double)warehouse->database_bytes},
+        {"queries_total", METRIC_COUNTER, "Queries that ran.", (double)warehouse->query_count},
+        {"query_failures_total", METRIC_COUNTER, "Queries that failed.", (double)warehouse->query_failure_count},
+        {"query_seconds_total", METRIC_COUNTER, "Running time of queries.", (double)warehouse->query_us / 1e6},
+        {"query_cache_hits_total", METRIC_COUNTER, "Queries answered from the cache.",
+         (double)warehouse->cache_hit_count},
+        {"resident_memory_bytes", METRIC_GAUGE, "Memory of the process.", (double)figures->rss_bytes},
+    };
+    for (size_t i = 0; i < AP_ARRAY_COUNT(metrics); i++)
+        add_metric(out, metrics[i].name, metrics[i].type, metrics[i].help, metrics[i].value);
+}
+
+void status_handle_metrics(struct api *api, struct http_request *request, struct ap_slice rest)
+{
+    (void)rest;
+    struct figures figures;
+    take_figures(api, &figures);
+    struct ap_buf out = {0};
+    add_head(&out, "build_info", METRIC_GAUGE, "The program, as labels.");
+    ap_buf_add_cstr(&out, "apiary_build_info{version=\"" APIARY_VERSION "\"} 1\n");
+    add_metric(&out, "start_time_seconds", METRIC_GAUGE, "When the process started, since 1970.",
+               (double)api->started_ms / 1e3);
+    add_ingest_metrics(&out, &figures);
+    add_http_metrics(&out, &figures.http);
+    add_store_metrics(&out, &figures);
+    http_reply(request, &(struct http_reply){
+                            .status = 200,
+                            .content_type = "text/plain; version=0.0.4; charset=utf-8",
+                            .body = ap_buf_slice(&out),
+                            .body_owner = HTTP_BODY_TAKEN,
+                        });
+}

@@ -1,0 +1,132 @@
+/* apiary check: everything that can be known about a configuration and packs without serving. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "cli/commands.h"
+#include "cli/config.h"
+#include "cli/options.h"
+#include "pack/pack.h"
+#include "warehouse/warehouse.h"
+
+struct report {
+    bool is_json;
+    struct ap_buf json;
+    unsigned query_count;
+    unsigned error_count;
+};
+
+static void add_result(struct report *report, const char *what, const char *error)
+{
+    report->error_count += error != NULL;
+    if (!report->is_json) {
+        if (error)
+            fprintf(stderr, "%s\n", error);
+        return;
+    }
+    ap_buf_add_cstr(&report->json, report->json.bytes ? ",{\"what\":" : "{\"what\":");
+    ap_buf_add_json_string(&report->json, ap_slice_cstr(what));
+    ap_buf_add_cstr(&report->json, ",\"error\":");
+    if (error)
+        ap_buf_add_json_string(&report->json, ap_slice_cstr(error));
+    else
+        ap_buf_add_cstr(&report->json, "null");
+    ap_buf_add_char(&report->json, '}');
+}
+
+static void report_query(const struct pack *pack, const char *what, const char *error, void *context)
+{
+    (void)pack;
+    struct report *report = context;
+    report->query_count++;
+    add_result(report, what, error);
+}
+
+/* Binds the queries of the packs in a warehouse of their own that is thrown away. */
+static void check_packs(const struct pack *const *packs, size_t pack_count, struct report *report)
+{
+    char dir[] = "/tmp/apiary-check-XXXXXX";
+    struct ap_err err;
+    AP_AUTO(warehouse) struct warehouse *warehouse = NULL;
+    if (!mkdtemp(dir)) {
+        add_result(report, "packs", "cannot make a temporary directory in /tmp");
+        return;
+    }
+    struct warehouse_options options;
+    warehouse_options_init(&options);
+    options.dir = dir;
+    enum ap_rc rc = pack_check_together(packs, pack_count, &err);
+    if (rc == AP_OK)
+        rc = warehouse_open(&options, &warehouse, &err);
+    if (rc == AP_OK)
+        rc = pack_apply(packs, pack_count, warehouse, NULL, NULL, &err);
+    if (rc != AP_OK)
+        add_result(report, "packs", err.text);
+    for (size_t i = 0; i < pack_count && rc == AP_OK; i++)
+        (void)!pack_check(packs[i], warehouse, report_query, report, &err);
+    warehouse_close(AP_MOVE(warehouse));
+    AP_AUTO_FREE char *file = ap_asprintf("%s/hot.duckdb", dir);
+    unlink(file);
+    rmdir(dir);
+}
+
+static void check_all(const struct config *config, struct report *report)
+{
+    struct pack *packs[CLI_LIST_MAX] = {0};
+    size_t pack_count = 0;
+    struct ap_err err;
+    for (size_t i = 0; i < config->packs.count && i < CLI_LIST_MAX; i++) {
+        if (pack_load(config->packs.items[i], &packs[pack_count], &err) == AP_OK)
+            pack_count++;
+        else
+            add_result(report, config->packs.items[i], err.text);
+    }
+    if (report->error_count == 0)
+        check_packs((const struct pack *const *)packs, pack_count, report);
+    for (size_t i = 0; i < pack_count; i++)
+        pack_free(packs[i]);
+}
+
+int cli_check(int argc, char **argv)
+{
+    const char *file = NULL;
+    struct cli_list packs = {0};
+    struct report report = {0};
+    const struct cli_option options[] = {
+        {"config", 'c', CLI_OPTION_TEXT, "FILE", &file, "configuration file (YAML)"},
+        {"pack", 0, CLI_OPTION_LIST, "DIR", &packs, "pack to check, may be repeated\n(default: those of the file)"},
+        {"json", 0, CLI_OPTION_FLAG, NULL, &report.is_json, "for programs"},
+    };
+    const struct cli_command command = {
+        .name = "check",
+        .summary = "Checks a configuration file and packs without serving: settings, dashboards, every query.",
+        .details = "Examples:\n  apiary check --config apiary.yaml\n  apiary check --pack packs/hive --json\n",
+        .options = options,
+        .option_count = AP_ARRAY_COUNT(options),
+    };
+    int first, exit_code;
+    if (!cli_parse(&command, argc, argv, &first, &exit_code))
+        return exit_code;
+
+    AP_AUTO_BUF struct ap_buf pack_dirs = {0};
+    for (size_t i = 0; i < packs.count; i++)
+        ap_buf_printf(&pack_dirs, "%s%s", i ? "," : "", packs.items[i]);
+    AP_AUTO_FREE char *pack_text = ap_buf_detach(&pack_dirs);
+    struct config_flag flag = {"pack", pack_text};
+    AP_AUTO(config) struct config *config = NULL;
+    struct ap_err err;
+    if (config_load(&flag, packs.count > 0, file, (const char *const *)environ, &config, &err) != AP_OK ||
+        config_check(config, &err) != AP_OK)
+        add_result(&report, file ? file : "settings", err.text);
+    else
+        check_all(config, &report);
+    if (report.is_json)
+        printf("{\"ok\":%s,\"results\":[%.*s]}\n", report.error_count ? "false" : "true",
+               AP_SLICE_ARG(ap_buf_slice(&report.json)));
+    else if (report.error_count == 0)
+        printf("good: %zu packs, %u queries\n", config->packs.count, report.query_count);
+    ap_buf_clear(&report.json);
+    return report.error_count ? CLI_FAILED : CLI_DONE;
+}

@@ -1,0 +1,13 @@
+/*
+ * cli/commands.h - the subcommands; main.c has the table of them
+ *
+ * Each gets its own name in argv[0] and returns CLI_DONE, CLI_FAILED or CLI_MISUSED (cli/options.h).
+ */
+#pragma once
+
+int cli_serve(int argc, char **argv);
+int cli_demo(int argc, char **argv);
+int cli_check(int argc, char **argv);
+int cli_sql(int argc, char **argv);
+int cli_key(int argc, char **argv);
+int cli_version(int argc, char **argv);

@@ -1,0 +1,100 @@
+/*
+ * cli/config.h - the settings of `apiary serve`
+ *
+ * One table in config.c names every setting once: its key, type, default and one line of documentation. A value comes
+ * from, first wins: a flag, the environment (APIARY_WAL_MAX_SIZE for wal.max_size), the file, the default.
+ * Reference: docs/configuration.md, printed from the same table by config_describe().
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/rc.h"
+#include "codec/yaml.h"
+
+struct config_memory; /* private to config.c: what the texts below live in, and where each value came from */
+
+/* Durations are in milliseconds, sizes in bytes. Texts are lent and live as long as the config. */
+struct config {
+    const char *data;
+    struct yaml_texts listen; /* "127.0.0.1:8484", "[::1]:8484" */
+    bool open;
+    struct yaml_texts packs; /* directories */
+    struct yaml_texts hosts; /* keys: host names, items: path prefixes */
+    struct {
+        const char *certificate; /* NULL: no TLS */
+        const char *key;
+    } tls;
+    struct {
+        int level; /* enum ap_log_level */
+    } log;
+    struct {
+        int64_t segment_size;
+        int64_t max_size;
+    } wal;
+    struct {
+        int64_t memory_limit;
+        int64_t threads;
+        int64_t readers;
+        int64_t cache_size;
+        int64_t retention_days; /* 0: keep all */
+        int64_t query_timeout;
+        int64_t query_rows_max;
+    } warehouse;
+    struct {
+        int64_t header;
+        int64_t body;
+        int64_t decompressed_body;
+        int64_t body_memory;
+        int64_t connections;
+        int64_t connections_per_address;
+        int64_t idle_timeout;
+        int64_t request_timeout;
+    } limits;
+    struct {
+        struct yaml_texts trusted_proxies; /* addresses or networks */
+    } ingest;
+    struct {
+        bool hash_user_ids;
+    } privacy;
+    struct {
+        const char *database; /* NULL: none was given */
+    } geo;
+    struct config_memory *memory;
+};
+
+/* "wal.max_size" and its value as text. */
+struct config_flag {
+    const char *key;
+    const char *value;
+};
+
+/*
+ * Reads all sources and checks what can be checked without touching the system. `file` NULL: none. `environment`: like
+ * environ(7); NULL: none. Errors name the source: file:line:column, the variable, or the flag.
+ */
+ap_nodiscard enum ap_rc config_load(const struct config_flag *flags, size_t flag_count, const char *file,
+                                    const char *const *environment, struct config **ret_config, struct ap_err *err);
+void config_free(struct config *config); /* NULL is allowed */
+AP_DEFINE_AUTO(config, struct config, config_free)
+
+/* A listen address in its parts: "127.0.0.1:8484", "[::1]:0", ":8484" (all of IPv4). `ret_address` holds 64 bytes. */
+ap_nodiscard enum ap_rc config_split_address(const char *text, char ret_address[64], uint16_t *ret_port,
+                                             struct ap_err *err);
+
+/* 127.0.0.0/8, ::1. */
+bool config_is_loopback(const char *address);
+
+/* That the settings go together: `open` only on loopback, both files of TLS or none, sizes that fit each other. */
+ap_nodiscard enum ap_rc config_check(const struct config *config, struct ap_err *err);
+
+/* The values in effect, as YAML that can be used as a file, each with a comment that says where it came from. */
+void config_print(const struct config *config, struct ap_buf *out);
+
+/* The reference of all settings, as Markdown. */
+void config_describe(struct ap_buf *out);

@@ -1,0 +1,382 @@
+/*
+ * apiary serve: builds everything, in the order in which it depends on each other, and takes it down in reverse.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "api/api.h"
+#include "api/live.h"
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "cli/commands.h"
+#include "cli/config.h"
+#include "cli/options.h"
+#include "cli/paths.h"
+#include "cli/serve_arguments.h"
+#include "ingest/geo.h"
+#include "ingest/ingest.h"
+#include "meta/keyring.h"
+#include "meta/meta.h"
+#include "os/fs.h"
+#include "pack/pack.h"
+#include "wal/wal.h"
+#include "warehouse/warehouse.h"
+
+enum { LISTENERS_MAX = 16, DRAIN_MS = 10000, LOG_INTERVAL_MS = 1000 };
+
+/* Everything that the running server is made of; each member is owned. */
+struct apiary {
+    const struct config *config; /* lent by cli_serve() */
+    int data_fd;                 /* the data directory */
+    int lock_fd;                 /* data/lock, held with flock(2) */
+    int wal_fd;                  /* data/wal */
+    struct wal *wal;
+    struct warehouse *warehouse;
+    struct meta *meta;
+    struct keyring *keyring;
+    struct geo *geo;
+    struct ingest *ingest;
+    struct live *live;
+    struct pack **packs;
+    size_t pack_count;
+    struct api_host *hosts;
+    struct http_server *server;
+    struct http_listener listeners[LISTENERS_MAX];
+    char addresses[LISTENERS_MAX][64]; /* what the listeners point to */
+    struct api api;
+};
+
+/* ---- Data directory ---- */
+
+static enum ap_rc open_data(struct apiary *apiary, struct ap_err *err)
+{
+    enum ap_rc rc = os_dir_open(apiary->config->data, &apiary->data_fd, err);
+    if (rc != AP_OK)
+        return rc;
+    apiary->lock_fd = openat(apiary->data_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    if (apiary->lock_fd < 0)
+        return ap_fail_errno(err, errno, "open %s/lock", apiary->config->data);
+    if (flock(apiary->lock_fd, LOCK_EX | LOCK_NB) != 0)
+        return ap_fail(err, AP_E_CONFLICT, "%s is in use by another apiary; give each its own --data",
+                       apiary->config->data);
+    return AP_OK;
+}
+
+static enum ap_rc open_wal(struct apiary *apiary, struct ap_err *err)
+{
+    AP_AUTO_FREE char *dir = ap_asprintf("%s/wal", apiary->config->data);
+    enum ap_rc rc = os_dir_open(dir, &apiary->wal_fd, err);
+    if (rc != AP_OK)
+        return rc;
+    struct wal_options options;
+    wal_options_init(&options);
+    options.segment_bytes = (uint64_t)apiary->config->wal.segment_size;
+    options.bytes_max = (uint64_t)apiary->config->wal.max_size;
+    options.record_bytes_max = (uint32_t)AP_MIN((uint64_t)options.record_bytes_max, options.segment_bytes / 2);
+    uint64_t cut_bytes;
+    rc = wal_open(apiary->wal_fd, &options, &apiary->wal, &cut_bytes, err);
+    if (rc == AP_OK && cut_bytes)
+        ap_log(AP_LOG_WARN, "wal",
+               "cut %" PRIu64 " bytes off the end of the log: a write that was under way when the "
+               "machine or the process stopped, and that nobody was told had succeeded",
+               cut_bytes);
+    return rc;
+}
+
+static void warehouse_committed(uint64_t lsn, uint64_t tables_mask, void *context)
+{
+    const struct apiary *apiary = context;
+    ingest_note_visible(apiary->ingest, lsn);
+    live_publish(apiary->live, lsn, tables_mask);
+}
+
+static void warehouse_trouble(const struct ap_err *err, void *context)
+{
+    const struct apiary *apiary = context;
+    ingest_note_store_trouble(apiary->ingest);
+    static struct ap_log_limit limit = {.interval_ms = LOG_INTERVAL_MS};
+    ap_log_limited(&limit, AP_LOG_WARN, "warehouse", "%s; the log keeps the rows, trying again", err->text);
+}
+
+static enum ap_rc open_warehouse(struct apiary *apiary, struct ap_err *err)
+{
+    const struct config *config = apiary->config;
+    AP_AUTO_FREE char *dir = ap_asprintf("%s/warehouse", config->data);
+    AP_AUTO_FD int dir_fd = -1;
+    enum ap_rc rc = os_dir_open(dir, &dir_fd, err);
+    if (rc != AP_OK)
+        return rc;
+    struct warehouse_options options;
+    warehouse_options_init(&options);
+    options.dir = dir;
+    options.memory_bytes_max = (uint64_t)config->warehouse.memory_limit;
+    options.threads = (uint32_t)config->warehouse.threads;
+    options.reader_count = (uint32_t)config->warehouse.readers;
+    options.cache_bytes_max = (uint64_t)config->warehouse.cache_size;
+    options.retention_days = (uint32_t)config->warehouse.retention_days;
+    options.committed = warehouse_committed;
+    options.trouble = warehouse_trouble;
+    options.context = apiary;
+    return warehouse_open(&options, &apiary->warehouse, err);
+}
+
+/* ---- Packs ---- */
+
+static void rebuild_progress(const char *name, unsigned day, unsigned day_count, void *context)
+{
+    (void)context;
+    static struct ap_log_limit limit = {.interval_ms = LOG_INTERVAL_MS};
+    ap_log_limited(&limit, AP_LOG_INFO, "pack", "building roll-up %s: day %u of %u", name, day, day_count);
+}
+
+static enum ap_rc load_packs(struct apiary *apiary, struct ap_err *err)
+{
+    const struct yaml_texts *dirs = &apiary->config->packs;
+    apiary->packs = ap_new0_array(struct pack *, dirs->count);
+    for (size_t i = 0; i < dirs->count; i++) {
+        enum ap_rc rc = pack_load(dirs->items[i], &apiary->packs[i], err);
+        if (rc != AP_OK)
+            return rc;
+        apiary->pack_count++;
+    }
+    const struct pack *const *packs = (const struct pack *const *)apiary->packs;
+    enum ap_rc rc = pack_check_together(packs, apiary->pack_count, err);
+    if (rc == AP_OK)
+        rc = pack_apply(packs, apiary->pack_count, apiary->warehouse, rebuild_progress, NULL, err);
+    for (size_t i = 0; i < apiary->pack_count && rc == AP_OK; i++)
+        rc = pack_check(packs[i], apiary->warehouse, NULL, NULL, err);
+    return rc;
+}
+
+/* ---- Keys and ingest ---- */
+
+static enum ap_rc open_meta(struct apiary *apiary, struct ap_err *err)
+{
+    AP_AUTO_FREE char *path = ap_asprintf("%s/meta.sqlite", apiary->config->data);
+    enum ap_rc rc = meta_open(path, &apiary->meta, err);
+    return rc == AP_OK ? keyring_open(path, &ap_clock_system, &apiary->keyring, err) : rc;
+}
+
+/* The file that was named must be there; the one that comes with the program may be missing. */
+static enum ap_rc open_geo(struct apiary *apiary, struct ap_err *err)
+{
+    const char *named = apiary->config->geo.database;
+    AP_AUTO_FREE char *found = named ? NULL : cli_find_file("country.mmdb");
+    if (!named && !found) {
+        ap_log(AP_LOG_INFO, "ingest", "there is no country.mmdb: rows get no country (setting geo.database)");
+        return AP_OK;
+    }
+    return geo_open(named ? named : found, &apiary->geo, err);
+}
+
+static enum ap_rc open_ingest(struct apiary *apiary, struct ap_err *err)
+{
+    const struct config *config = apiary->config;
+    struct ingest_options options = {
+        .wal = apiary->wal,
+        .keyring = apiary->keyring,
+        .geo = apiary->geo,
+        .clock = &ap_clock_system,
+        .is_open = config->open,
+        .is_hashing_user_ids = config->privacy.hash_user_ids,
+    };
+    client_networks_init_loopback(&options.trusted_proxies);
+    enum ap_rc rc = AP_OK;
+    for (size_t i = 0; i < config->ingest.trusted_proxies.count && rc == AP_OK; i++)
+        rc = client_networks_add(&options.trusted_proxies, config->ingest.trusted_proxies.items[i], err);
+    if (rc == AP_OK && options.is_hashing_user_ids)
+        rc = meta_secret(apiary->meta, "user_id_hash", options.user_id_hash_key, sizeof(options.user_id_hash_key), err);
+    if (rc == AP_OK)
+        apiary->ingest = ingest_new(&options);
+    return rc;
+}
+
+/* ---- HTTP ---- */
+
+static void set_hosts(struct apiary *apiary)
+{
+    const struct yaml_texts *hosts = &apiary->config->hosts;
+    apiary->hosts = ap_new0_array(struct api_host, hosts->count);
+    for (size_t i = 0; i < hosts->count; i++)
+        apiary->hosts[i] = (struct api_host){hosts->keys[i], strcmp(hosts->items[i], "/") == 0 ? "" : hosts->items[i]};
+}
+
+static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
+{
+    const struct config *config = apiary->config;
+    if (config->listen.count == 0 || config->listen.count > LISTENERS_MAX)
+        return ap_fail(err, AP_E_LIMIT, "listen: from 1 to %d addresses can be given", LISTENERS_MAX);
+    for (size_t i = 0; i < config->listen.count; i++) {
+        struct http_listener *listener = &apiary->listeners[i];
+        enum ap_rc rc = config_split_address(config->listen.items[i], apiary->addresses[i], &listener->port, err);
+        if (rc != AP_OK)
+            return rc;
+        listener->address = apiary->addresses[i];
+        listener->certificate_file = config->tls.certificate;
+        listener->key_file = config->tls.key;
+    }
+    set_hosts(apiary);
+    apiary->api = (struct api){
+        .wal = apiary->wal,
+        .warehouse = apiary->warehouse,
+        .keyring = apiary->keyring,
+        .ingest = apiary->ingest,
+        .live = apiary->live,
+        .packs = (const struct pack *const *)apiary->packs,
+        .pack_count = apiary->pack_count,
+        .hosts = apiary->hosts,
+        .host_count = config->hosts.count,
+        .clock = &ap_clock_system,
+        .started_ms = ap_clock_wall_us(&ap_clock_system) / AP_US_PER_MS,
+        .query_timeout_ms = (uint32_t)config->warehouse.query_timeout,
+        .query_rows_max = (uint32_t)config->warehouse.query_rows_max,
+        .is_open = config->open,
+    };
+    struct http_server_options options = {
+        .listeners = apiary->listeners,
+        .listener_count = config->listen.count,
+        .limits =
+            {
+                .header_bytes_max = (uint32_t)config->limits.header,
+                .body_bytes_max = (size_t)config->limits.body,
+                .inflated_bytes_max = (size_t)config->limits.decompressed_body,
+                .body_memory_bytes_max = (size_t)config->limits.body_memory,
+                .connections_max = (uint32_t)config->limits.connections,
+                .connections_per_peer_max = (uint32_t)config->limits.connections_per_address,
+                .idle_timeout_ms = (uint32_t)config->limits.idle_timeout,
+                .request_timeout_ms = (uint32_t)config->limits.request_timeout,
+            },
+        .admit = api_admit,
+        .handle = api_handle,
+        .context = &apiary->api,
+        .error_body = api_error_body,
+        .error_content_type = "application/json",
+    };
+    enum ap_rc rc = http_server_open(&options, &apiary->server, err);
+    if (rc == AP_OK)
+        __atomic_store_n(&apiary->api.server, apiary->server, __ATOMIC_RELEASE);
+    return rc;
+}
+
+/* ---- All of it ---- */
+
+static enum ap_rc apiary_open(struct apiary *apiary, struct ap_err *err)
+{
+    apiary->live = live_new(&ap_clock_system);
+    static enum ap_rc (*const steps[])(struct apiary *, struct ap_err *) = {
+        open_data, open_wal, open_warehouse, load_packs, open_meta, open_geo, open_ingest,
+    };
+    for (size_t i = 0; i < AP_ARRAY_COUNT(steps); i++) {
+        enum ap_rc rc = steps[i](apiary, err);
+        if (rc != AP_OK)
+            return rc;
+    }
+    enum ap_rc rc = warehouse_start(apiary->warehouse, apiary->wal, err);
+    return rc == AP_OK ? open_server(apiary, err) : rc;
+}
+
+/*
+ * New requests get 503, those under way are answered, the log and then the warehouse take what was accepted. The server
+ * goes last of the three, because it waits for the answers of the others.
+ */
+static void apiary_close(struct apiary *apiary)
+{
+    __atomic_store_n(&apiary->api.is_draining, true, __ATOMIC_RELAXED);
+    if (apiary->ingest)
+        ingest_drain(apiary->ingest);
+    if (apiary->server && !http_server_drain(apiary->server, DRAIN_MS))
+        ap_log(AP_LOG_WARN, "serve", "some connections did not end within %d s and were cut", DRAIN_MS / 1000);
+    if (apiary->wal)
+        wal_stop(apiary->wal);
+    warehouse_close(apiary->warehouse);
+    http_server_close(apiary->server);
+    wal_close(apiary->wal);
+    live_free(apiary->live);
+    ingest_free(apiary->ingest);
+    geo_close(apiary->geo);
+    keyring_close(apiary->keyring);
+    meta_close(apiary->meta);
+    for (size_t i = 0; i < apiary->pack_count; i++)
+        pack_free(apiary->packs[i]);
+    free(apiary->packs);
+    free(apiary->hosts);
+    if (apiary->wal_fd >= 0)
+        close(apiary->wal_fd);
+    if (apiary->lock_fd >= 0)
+        close(apiary->lock_fd);
+    if (apiary->data_fd >= 0)
+        close(apiary->data_fd);
+}
+
+/* One line for whoever started this, person or program; everything else goes to the log. */
+static void say_ready(const struct apiary *apiary)
+{
+    const struct config *config = apiary->config;
+    for (size_t i = 0; i < config->listen.count; i++) {
+        bool is_v6 = strchr(apiary->addresses[i], ':') != NULL;
+        printf("apiary: listening on %s://%s%s%s:%u/\n", config->tls.certificate ? "https" : "http", is_v6 ? "[" : "",
+               apiary->addresses[i], is_v6 ? "]" : "", http_server_port(apiary->server, i));
+    }
+    fflush(stdout);
+    ap_log(AP_LOG_INFO, "serve", "version " APIARY_VERSION ", data in %s, %zu packs%s", config->data,
+           apiary->pack_count, config->open ? ", open: no keys are asked for" : "");
+}
+
+static void wait_for_end(struct apiary *apiary, const sigset_t *signals)
+{
+    for (;;) {
+        int number = 0;
+        if (sigwait(signals, &number) != 0)
+            continue;
+        if (number != SIGHUP) {
+            ap_log(AP_LOG_INFO, "serve", "shutting down on %s", strsignal(number));
+            return;
+        }
+        struct ap_err err;
+        if (keyring_refresh(apiary->keyring, &err) != AP_OK)
+            ap_log(AP_LOG_ERROR, "serve", "reload of the keys: %s; the ones known before stay", err.text);
+        else
+            ap_log(AP_LOG_INFO, "serve", "keys reloaded");
+    }
+}
+
+static int serve(const struct config *config)
+{
+    /* Before any thread is started, so that all of them leave these to wait_for_end(). */
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGHUP);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+
+    struct apiary apiary = {.config = config, .data_fd = -1, .lock_fd = -1, .wal_fd = -1};
+    struct ap_err err = {0};
+    enum ap_rc rc = apiary_open(&apiary, &err);
+    if (rc == AP_OK) {
+        say_ready(&apiary);
+        wait_for_end(&apiary, &signals);
+    } else {
+        fprintf(stderr, "apiary serve: %s\n", err.text);
+    }
+    apiary_close(&apiary);
+    return rc == AP_OK ? CLI_DONE : CLI_FAILED;
+}
+
+int cli_serve(int argc, char **argv)
+{
+    AP_AUTO(config) struct config *config = NULL;
+    int exit_code;
+    if (!serve_arguments_read(argc, argv, &config, &exit_code))
+        return exit_code;
+    ap_log_set_level((enum ap_log_level)config->log.level);
+    return serve(config);
+}

@@ -1,0 +1,264 @@
+#include "cli/config.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* A file of its own for each test; its name stands in errors. */
+struct file {
+    char path[64];
+};
+
+static void file_write(struct file *file, const char *text)
+{
+    strcpy(file->path, "/tmp/test_config_XXXXXX");
+    int fd = mkstemp(file->path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+}
+
+static struct config *load_or_die(const struct config_flag *flags, size_t flag_count, const char *text,
+                                  const char *const *environment)
+{
+    struct file file;
+    if (text)
+        file_write(&file, text);
+    struct config *config;
+    struct ap_err err;
+    enum ap_rc rc = config_load(flags, flag_count, text ? file.path : NULL, environment, &config, &err);
+    if (text)
+        unlink(file.path);
+    if (rc != AP_OK)
+        fail_msg("%s", err.text);
+    return config;
+}
+
+static void test_defaults(void **state)
+{
+    (void)state;
+    AP_AUTO(config) struct config *config = load_or_die(NULL, 0, NULL, NULL);
+    assert_string_equal(config->data, "data");
+    assert_int_equal(config->listen.count, 1);
+    assert_string_equal(config->listen.items[0], "127.0.0.1:8484");
+    assert_false(config->open);
+    assert_int_equal(config->packs.count, 0);
+    assert_int_equal(config->log.level, AP_LOG_INFO);
+    assert_int_equal(config->wal.segment_size, 64 << 20);
+    assert_int_equal(config->warehouse.query_timeout, 10000);
+    assert_int_equal(config->ingest.trusted_proxies.count, 2);
+    assert_null(config->tls.certificate);
+    struct ap_err err;
+    assert_int_equal(config_check(config, &err), AP_OK);
+}
+
+static void test_file(void **state)
+{
+    (void)state;
+    AP_AUTO(config)
+    struct config *config = load_or_die(NULL, 0,
+                                        "listen: ['[::1]:9000', 127.0.0.1:9000]\n"
+                                        "pack: packs/hive\n"
+                                        "hosts:\n  analytics.example.com: /\n  siem.example.com: /siem\n"
+                                        "log:\n  level: debug\n"
+                                        "wal:\n  max_size: 1GiB\n"
+                                        "warehouse: # nothing\n",
+                                        NULL);
+    assert_int_equal(config->listen.count, 2);
+    assert_string_equal(config->packs.items[0], "packs/hive");
+    assert_string_equal(config->hosts.keys[1], "siem.example.com");
+    assert_string_equal(config->hosts.items[1], "/siem");
+    assert_int_equal(config->log.level, AP_LOG_DEBUG);
+    assert_int_equal(config->wal.max_size, 1 << 30);
+    struct ap_err err;
+    assert_int_equal(config_check(config, &err), AP_OK);
+}
+
+/* Flag over environment over file over default. */
+static void test_priority(void **state)
+{
+    (void)state;
+    static const char file[] = "data: file\nwal:\n  max_size: 1GiB\nlog:\n  level: warn\n";
+    static const char *const environment[] = {"PATH=/bin",
+                                              "APIARY_WAL_MAX_SIZE=2GiB",
+                                              "APIARY_LOG_LEVEL=error",
+                                              "APIARY_LISTEN=127.0.0.1:1, 127.0.0.1:2",
+                                              "APIARY_UNRELATED=1",
+                                              NULL};
+    static const struct config_flag flags[] = {{"wal.max_size", "3GiB"}, {"open", "true"}};
+    AP_AUTO(config) struct config *config = load_or_die(flags, 2, file, environment);
+    assert_string_equal(config->data, "file");
+    assert_int_equal(config->log.level, AP_LOG_ERROR);
+    assert_int_equal(config->wal.max_size, INT64_C(3) << 30);
+    assert_int_equal(config->listen.count, 2);
+    assert_true(config->open);
+}
+
+/* `want` is what stands behind the name of the file. */
+static void check_file_error(const char *text, const char *want, int line)
+{
+    struct file file;
+    file_write(&file, text);
+    struct config *config = NULL;
+    struct ap_err err = {0};
+    enum ap_rc rc = config_load(NULL, 0, file.path, NULL, &config, &err);
+    if (rc == AP_OK)
+        rc = config_check(config, &err);
+    config_free(config);
+    unlink(file.path);
+    size_t path_bytes = strncmp(err.text, file.path, strlen(file.path)) == 0 ? strlen(file.path) : 0;
+    if (rc != AP_E_PARSE || strcmp(err.text + path_bytes, want) != 0)
+        fail_msg("line %d: rc %s, \"%s\"", line, ap_rc_name(rc), err.text);
+}
+#define FILE_ERROR(text, want) check_file_error(text, want, __LINE__)
+static void test_file_errors(void **state)
+{
+    (void)state;
+    FILE_ERROR("lisetn: 127.0.0.1:1\n", ":1:1: unknown key \"lisetn\"; did you mean \"listen\"?");
+    FILE_ERROR("wal:\n  max-size: 1GiB\n", ":2:3: unknown key \"max-size\"; did you mean \"max_size\"?");
+    FILE_ERROR("wal:\n  something: 1\n", ":2:3: unknown key \"something\"; known here: segment_size, max_size");
+    FILE_ERROR("wal.max_size: 1GiB\n", ":1:1: unknown key \"wal.max_size\"; known here: data, listen, open, pack, "
+                                       "hosts, tls, log, wal, warehouse, limits, ingest, privacy, geo");
+    FILE_ERROR("wal:\n  max_size: 1GB\n",
+               ":2:13: wal.max_size: expected a size such as 64KiB, 8MiB or 1GiB, found \"1GB\"");
+    FILE_ERROR("wal: 1\n", ":1:6: wal: expected a map of settings, found a text");
+    FILE_ERROR("- a\n", ":1:1: expected settings such as \"listen: 127.0.0.1:8484\", found a list");
+    FILE_ERROR("log:\n  level: wran\n", ":2:10: log.level: unknown word \"wran\"; did you mean \"warn\"?; expected one "
+                                        "of: debug, info, warn, error");
+    FILE_ERROR("warehouse:\n  threads: 0\n", ":2:12: warehouse.threads: expected 1 to 256, found \"0\"");
+    FILE_ERROR("hosts:\n  a.example: siem\n", ":2:14: hosts: expected a path such as / or /siem");
+    FILE_ERROR("hosts:\n  a.example:80: /\n", ":2:17: hosts: expected a host name without port or path as the key");
+    FILE_ERROR("listen: localhost\n",
+               ":1:9: listen: expected an address with a port such as 127.0.0.1:8484, found \"localhost\"");
+    FILE_ERROR("listen: []\n", "listen: at least one address is needed, such as 127.0.0.1:8484");
+    FILE_ERROR("tls:\n  key: a.pem\n",
+               "tls: certificate and key are needed both, or neither; tls.certificate is missing");
+    FILE_ERROR("wal:\n  max_size: 64MiB\n", "wal.max_size must be at least twice wal.segment_size");
+}
+
+static void test_other_errors(void **state)
+{
+    (void)state;
+    struct config *config;
+    struct ap_err err;
+    static const char *const environment[] = {"APIARY_WAL_MAX_SIZE=lots", NULL};
+    assert_int_equal(config_load(NULL, 0, NULL, environment, &config, &err), AP_E_PARSE);
+    assert_string_equal(err.text, "environment variable APIARY_WAL_MAX_SIZE: wal.max_size: expected a size such as "
+                                  "64KiB, 8MiB or 1GiB, found \"lots\"");
+    static const struct config_flag wrong_value = {"open", "maybe"};
+    assert_int_equal(config_load(&wrong_value, 1, NULL, NULL, &config, &err), AP_E_PARSE);
+    assert_string_equal(err.text, "flag: open: expected true or false, found \"maybe\"");
+    static const struct config_flag wrong_key = {"lissten", "x"};
+    assert_int_equal(config_load(&wrong_key, 1, NULL, NULL, &config, &err), AP_E_PARSE);
+    assert_string_equal(err.text, "unknown setting \"lissten\"; did you mean \"listen\"?");
+    assert_int_equal(config_load(NULL, 0, "/nonexistent.yaml", NULL, &config, &err), AP_E_NOT_FOUND);
+}
+
+static enum ap_rc check_open(const char *listen)
+{
+    const struct config_flag flags[] = {{"open", "true"}, {"listen", listen}};
+    AP_AUTO(config) struct config *config = load_or_die(flags, 2, NULL, NULL);
+    struct ap_err err;
+    return config_check(config, &err);
+}
+
+static void test_open_is_for_loopback_only(void **state)
+{
+    (void)state;
+    assert_int_equal(check_open("127.0.0.1:8484"), AP_OK);
+    assert_int_equal(check_open("127.9.9.9:0, [::1]:8484, localhost:1"), AP_OK);
+    assert_int_equal(check_open("0.0.0.0:8484"), AP_E_PARSE);
+    assert_int_equal(check_open(":8484"), AP_E_PARSE);
+    assert_int_equal(check_open("127.0.0.1:8484, 192.0.2.1:8484"), AP_E_PARSE);
+    assert_int_equal(check_open("[::]:8484"), AP_E_PARSE);
+    assert_int_equal(check_open("[::ffff:127.0.0.1]:8484"), AP_E_PARSE); /* not worth the doubt */
+}
+
+static void test_addresses(void **state)
+{
+    (void)state;
+    char address[64];
+    uint16_t port;
+    struct ap_err err;
+    assert_int_equal(config_split_address("[2001:db8::1]:443", address, &port, &err), AP_OK);
+    assert_string_equal(address, "2001:db8::1");
+    assert_int_equal(port, 443);
+    assert_int_equal(config_split_address("127.0.0.1:0", address, &port, &err), AP_OK);
+    assert_int_equal(port, 0);
+    static const char *const bad[] = {"",         "127.0.0.1",   "127.0.0.1:",     "127.0.0.1:65536", "127.0.0.1:-1",
+                                      "::1:8484", "[::1]",       "example.com:80", "[127.0.0.1]:80",  "127.1:80",
+                                      "[]:80",    "127.0.0.1:8x"};
+    for (size_t i = 0; i < AP_ARRAY_COUNT(bad); i++) {
+        if (config_split_address(bad[i], address, &port, &err) == AP_OK)
+            fail_msg("%s was taken", bad[i]);
+    }
+}
+
+/* What is printed can be used as a file, and then says the same. */
+static void test_print_round_trip(void **state)
+{
+    (void)state;
+    static const struct config_flag flags[] = {{"hosts", "a.example=/, b.example=/siem"},
+                                               {"tls.certificate", "a \"b\".pem"},
+                                               {"warehouse.query_timeout", "1500ms"},
+                                               {"limits.body", "1000000"}};
+    AP_AUTO(config) struct config *first = load_or_die(flags, AP_ARRAY_COUNT(flags), "data: here\n", NULL);
+    AP_AUTO_BUF struct ap_buf printed = {0};
+    config_print(first, &printed);
+    AP_AUTO_FREE char *text = ap_buf_detach(&printed);
+    assert_non_null(strstr(text, "query_timeout: 1500ms"));
+    assert_non_null(strstr(text, "# flag\n"));
+    assert_non_null(strstr(text, "# default\n"));
+    const char *data = strstr(text, "data: \"here\"");
+    assert_non_null(data);
+    assert_non_null(strstr(data, ":1\n")); /* file and line */
+
+    AP_AUTO(config) struct config *second = load_or_die(NULL, 0, text, NULL);
+    assert_string_equal(second->data, "here");
+    assert_string_equal(second->tls.certificate, "a \"b\".pem");
+    assert_int_equal(second->hosts.count, 2);
+    assert_string_equal(second->hosts.items[1], "/siem");
+    assert_int_equal(second->warehouse.query_timeout, 1500);
+    assert_int_equal(second->limits.body, 1000000);
+}
+
+/* docs/configuration.md holds the table as it is printed. */
+static void test_reference_is_current(void **state)
+{
+    (void)state;
+    const char *root = getenv("APIARY_SOURCE_ROOT");
+    if (!root)
+        skip();
+    AP_AUTO_BUF struct ap_buf described = {0};
+    config_describe(&described);
+    AP_AUTO_FREE char *want = ap_buf_detach(&described);
+    AP_AUTO_FREE char *path = ap_asprintf("%s/docs/configuration.md", root);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    static char have[65536];
+    size_t bytes = fread(have, 1, sizeof(have) - 1, file);
+    fclose(file);
+    have[bytes] = '\0';
+    if (!strstr(have, want))
+        fail_msg("docs/configuration.md must hold this table:\n%s", want);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_file),
+        cmocka_unit_test(test_priority),
+        cmocka_unit_test(test_file_errors),
+        cmocka_unit_test(test_other_errors),
+        cmocka_unit_test(test_open_is_for_loopback_only),
+        cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_print_round_trip),
+        cmocka_unit_test(test_reference_is_current),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
