@@ -1,0 +1,50 @@
+# The commands of every day. The build itself is Meson's (meson.build); this brings what it needs and calls it.
+
+export PATH := $(CURDIR)/build/deps/node/bin:$(PATH)
+MAKEFLAGS += --no-print-directory
+ARGS ?=
+
+.PHONY: all demo run test bench lint setup torture fuzz clean help
+
+all: ## build/apiary (the default)
+	@tools/setup build
+	@tools/configure build
+	@ninja -C build apiary
+
+demo: all ## a simulated fleet, 90 days of it, and its live page (ARGS="--seed 7 --listen 127.0.0.1:8080")
+	@build/apiary demo $(ARGS)
+
+run: all ## the server, its data in build/data (ARGS="--open --listen 127.0.0.1:8080")
+	@build/apiary serve --data build/data --pack packs/hive $(ARGS)
+
+test: ## every test; the last line is the sum (SUITES="unit browser" for some of them; FUZZ_SECONDS=10)
+	@tools/setup test
+	@tools/run-tests $(SUITES)
+
+bench: ## the promised speeds, measured
+	@tools/setup test
+	@tools/configure build
+	@ninja -C build apiary bench-programs
+	@bench/run $(ARGS)
+
+lint: ## clang-format, folder order, cppcheck, clang-tidy, shellcheck, eslint, prettier, tsc
+	@tools/setup test
+	@tools/lint
+
+setup: ## what all of the above need: Debian packages, DuckDB, npm packages
+	@tools/setup test
+
+torture: ## the fault tests with 1,000 rounds of kill -9 (APIARY_KILL_ROUNDS)
+	@tools/setup test
+	@tools/run-tests torture
+
+fuzz: ## every fuzz target for ten minutes (FUZZ_SECONDS=600)
+	@tools/setup test
+	@FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) tools/run-tests fuzz
+
+clean: ## everything built, but not what setup fetched
+	@if [ -d build ]; then find build -mindepth 1 -maxdepth 1 ! -name deps ! -name data -exec rm -rf {} +; fi
+	@rm -rf web/dist
+
+help: ## this text
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
