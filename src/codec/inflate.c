@@ -69,11 +69,8 @@ static bool coding_parse(struct ap_slice coding, enum inflate_encoding *ret_enco
         const char *name;
         enum inflate_encoding encoding;
     } names[] = {
-        {"identity", INFLATE_IDENTITY},
-        {"gzip",     INFLATE_GZIP    },
-        {"x-gzip",   INFLATE_GZIP    },
-        {"deflate",  INFLATE_DEFLATE },
-        {"zstd",     INFLATE_ZSTD    },
+        {"identity", INFLATE_IDENTITY}, {"gzip", INFLATE_GZIP}, {"x-gzip", INFLATE_GZIP},
+        {"deflate", INFLATE_DEFLATE},   {"zstd", INFLATE_ZSTD},
     };
     for (size_t i = 0; i < AP_ARRAY_COUNT(names); i++) {
         if (ap_slice_equal_nocase(coding, names[i].name)) {

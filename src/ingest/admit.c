@@ -14,14 +14,14 @@ static const struct {
     const char *name;
     bool is_ndjson;
 } content_types[] = {
-    {"application/json",                  false},
-    {"text/plain",                        false},
-    {"application/x-ndjson",              true },
-    {"application/ndjson",                true },
-    {"application/jsonl",                 true },
-    {"application/json-lines",            true },
+    {"application/json", false},
+    {"text/plain", false},
+    {"application/x-ndjson", true},
+    {"application/ndjson", true},
+    {"application/jsonl", true},
+    {"application/json-lines", true},
     {"application/x-www-form-urlencoded", false},
-    {"application/octet-stream",          false},
+    {"application/octet-stream", false},
 };
 
 static bool refuse(struct admit_refusal *ret_refusal, unsigned status, const char *format, ...) ap_printf(3, 4);

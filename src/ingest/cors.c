@@ -26,11 +26,11 @@ size_t cors_answer_fields(struct ap_slice origin, struct http_field ret_fields[C
 void cors_reply_preflight(struct http_request *request)
 {
     static const struct http_field fields[] = {
-        {"Allow",                        METHODS                                                           },
-        {"Access-Control-Allow-Origin",  "*"                                                               },
-        {"Access-Control-Allow-Methods", METHODS                                                           },
+        {"Allow", METHODS},
+        {"Access-Control-Allow-Origin", "*"},
+        {"Access-Control-Allow-Methods", METHODS},
         {"Access-Control-Allow-Headers", "Authorization, Content-Encoding, Content-Type, DNT, X-Apiary-Key"},
-        {"Access-Control-Max-Age",       "86400"                                                           },
+        {"Access-Control-Max-Age", "86400"},
     };
     http_reply(request, &(struct http_reply){
                             .status = 204, .fields = fields, .field_count = sizeof(fields) / sizeof(fields[0])});

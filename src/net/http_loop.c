@@ -483,12 +483,10 @@ static enum ap_rc daemon_start(struct http_daemon *daemon, const struct http_lis
     }
     struct MHD_OptionItem tls_options[] = {
         {MHD_OPTION_HTTPS_MEM_CERT, 0, certificate},
-        {MHD_OPTION_HTTPS_MEM_KEY,  0, key        },
-        {MHD_OPTION_END,            0, NULL       },
+        {MHD_OPTION_HTTPS_MEM_KEY, 0, key},
+        {MHD_OPTION_END, 0, NULL},
     };
-    struct MHD_OptionItem no_options[] = {
-        {MHD_OPTION_END, 0, NULL}
-    };
+    struct MHD_OptionItem no_options[] = {{MHD_OPTION_END, 0, NULL}};
     /*
      * Half of a connection's pool is its read buffer, and the parsed header must leave room for the reply's. MHD clears
      * the pool for each request, so generosity here costs time.

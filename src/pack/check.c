@@ -64,9 +64,9 @@ struct check {
 
 /* Any window will do for binding; types are what counts. */
 static const struct warehouse_param params[] = {
-    {.name = "from", .kind = WAREHOUSE_PARAM_TIMESTAMP, .us = 0                   },
-    {.name = "to",   .kind = WAREHOUSE_PARAM_TIMESTAMP, .us = INT64_C(86400000000)},
-    {.name = "step", .kind = WAREHOUSE_PARAM_INTERVAL,  .us = INT64_C(3600000000) },
+    {.name = "from", .kind = WAREHOUSE_PARAM_TIMESTAMP, .us = 0},
+    {.name = "to", .kind = WAREHOUSE_PARAM_TIMESTAMP, .us = INT64_C(86400000000)},
+    {.name = "step", .kind = WAREHOUSE_PARAM_INTERVAL, .us = INT64_C(3600000000)},
 };
 
 static void check_sql(struct check *check, const char *what, const struct pack_sql *sql)
@@ -95,11 +95,7 @@ static void check_panel(struct check *check, const struct pack_dashboard *dashbo
     const struct {
         const char *key;
         const struct pack_sql *sql;
-    } queries[] = {
-        {"query",    &panel->query   },
-        {"previous", &panel->previous},
-        {"trend",    &panel->trend   }
-    };
+    } queries[] = {{"query", &panel->query}, {"previous", &panel->previous}, {"trend", &panel->trend}};
     for (size_t i = 0; i < AP_ARRAY_COUNT(queries); i++) {
         char what[256];
         snprintf(what, sizeof(what), "dashboard %s, panel %s, %s", dashboard->id, panel->id, queries[i].key);

@@ -21,21 +21,21 @@ struct rollup_keys {
 
 #define PACK(member) .offset = offsetof(struct pack_keys, member)
 static const struct yaml_field pack_fields[] = {
-    {.key = "name",                  .type = YAML_TYPE_TEXT, PACK(name),      .is_required = true,                               .doc = "Short name: a-z, 0-9 and _."},
-    {.key = "version",                              .type = YAML_TYPE_TEXT,                                     PACK(version), .is_required = true, .doc = "Version of the pack."},
-    {.key = "title", .type = YAML_TYPE_TEXT,                       PACK(title),                         .is_required = true,                                                    .doc = "Name of the product."},
-    {.key = "description",           .type = YAML_TYPE_TEXT,    PACK(description),.doc = "What is in it."},
+    {.key = "name", .type = YAML_TYPE_TEXT, PACK(name), .is_required = true, .doc = "Short name: a-z, 0-9 and _."},
+    {.key = "version", .type = YAML_TYPE_TEXT, PACK(version), .is_required = true, .doc = "Version of the pack."},
+    {.key = "title", .type = YAML_TYPE_TEXT, PACK(title), .is_required = true, .doc = "Name of the product."},
+    {.key = "description", .type = YAML_TYPE_TEXT, PACK(description), .doc = "What is in it."},
 };
 #define ROLLUP(member) .offset = offsetof(struct rollup_keys, member)
 static const struct yaml_field rollup_fields[] = {
-    {.key = "description",        .type = YAML_TYPE_TEXT, ROLLUP(description), .doc = "What a row is."          },
-    { .key = "tables",
+    {.key = "description", .type = YAML_TYPE_TEXT, ROLLUP(description), .doc = "What a row is."},
+    {.key = "tables",
      .type = YAML_TYPE_TEXT_LIST,
      ROLLUP(tables),
      .is_required = true,
      .doc = "The tables that `create` makes."},
-    {                                                                    .key = "create",     .type = YAML_TYPE_NODE,         ROLLUP(create), .is_required = true, .doc = "CREATE TABLE statements."},
-    { .key = "merge",
+    {.key = "create", .type = YAML_TYPE_NODE, ROLLUP(create), .is_required = true, .doc = "CREATE TABLE statements."},
+    {.key = "merge",
      .type = YAML_TYPE_NODE,
      ROLLUP(merge),
      .is_required = true,

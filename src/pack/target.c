@@ -15,32 +15,28 @@ struct suffix {
 
 /* Of each unit, the first one is what a number without suffix is in. */
 static const struct suffix suffixes[] = {
-    {"s",   PACK_UNIT_S,          1,            " s"  },
-    {"ms",  PACK_UNIT_S,          1e-3,         " ms" },
-    {"us",  PACK_UNIT_S,          1e-6,         " µs"},
-    {"min", PACK_UNIT_S,          60,           " min"},
-    {"ms",  PACK_UNIT_MS,         1,            " ms" },
-    {"s",   PACK_UNIT_MS,         1e3,          " s"  },
-    {"us",  PACK_UNIT_MS,         1e-3,         " µs"},
-    {"min", PACK_UNIT_MS,         60e3,         " min"},
-    {"%",   PACK_UNIT_RATIO,      1e-2,         "%"   },
-    {"B",   PACK_UNIT_BYTES,      1,            " B"  },
-    {"KiB", PACK_UNIT_BYTES,      1024.0,       " KiB"},
-    {"MiB", PACK_UNIT_BYTES,      1048576.0,    " MiB"},
-    {"GiB", PACK_UNIT_BYTES,      1073741824.0, " GiB"},
-    {"/s",  PACK_UNIT_PER_SECOND, 1,            "/s"  },
+    {"s", PACK_UNIT_S, 1, " s"},
+    {"ms", PACK_UNIT_S, 1e-3, " ms"},
+    {"us", PACK_UNIT_S, 1e-6, " µs"},
+    {"min", PACK_UNIT_S, 60, " min"},
+    {"ms", PACK_UNIT_MS, 1, " ms"},
+    {"s", PACK_UNIT_MS, 1e3, " s"},
+    {"us", PACK_UNIT_MS, 1e-3, " µs"},
+    {"min", PACK_UNIT_MS, 60e3, " min"},
+    {"%", PACK_UNIT_RATIO, 1e-2, "%"},
+    {"B", PACK_UNIT_BYTES, 1, " B"},
+    {"KiB", PACK_UNIT_BYTES, 1024.0, " KiB"},
+    {"MiB", PACK_UNIT_BYTES, 1048576.0, " MiB"},
+    {"GiB", PACK_UNIT_BYTES, 1073741824.0, " GiB"},
+    {"/s", PACK_UNIT_PER_SECOND, 1, "/s"},
 };
 
 static const struct {
     const char *text;
     enum pack_target_op op;
 } operators[] = {
-    {">=",  PACK_TARGET_GE},
-    {"≥", PACK_TARGET_GE},
-    {"<=",  PACK_TARGET_LE},
-    {"≤", PACK_TARGET_LE},
-    {">",   PACK_TARGET_GT},
-    {"<",   PACK_TARGET_LT},
+    {">=", PACK_TARGET_GE}, {"≥", PACK_TARGET_GE}, {"<=", PACK_TARGET_LE},
+    {"≤", PACK_TARGET_LE},  {">", PACK_TARGET_GT}, {"<", PACK_TARGET_LT},
 };
 
 const char *pack_target_op_name(enum pack_target_op op)

@@ -9,7 +9,7 @@
 static const char *statement_name(duckdb_statement_type type)
 {
     static const char *const names[] = {
-        [DUCKDB_STATEMENT_TYPE_INVALID] = "statement of no known kind",
+        [DUCKDB_STATEMENT_TYPE_INVALID] = "a statement of this kind",
         [DUCKDB_STATEMENT_TYPE_SELECT] = "SELECT",
         [DUCKDB_STATEMENT_TYPE_INSERT] = "INSERT",
         [DUCKDB_STATEMENT_TYPE_UPDATE] = "UPDATE",
@@ -19,7 +19,7 @@ static const char *statement_name(duckdb_statement_type type)
         [DUCKDB_STATEMENT_TYPE_CREATE] = "CREATE",
         [DUCKDB_STATEMENT_TYPE_EXECUTE] = "EXECUTE",
         [DUCKDB_STATEMENT_TYPE_ALTER] = "ALTER",
-        [DUCKDB_STATEMENT_TYPE_TRANSACTION] = "transaction statement",
+        [DUCKDB_STATEMENT_TYPE_TRANSACTION] = "a transaction statement",
         [DUCKDB_STATEMENT_TYPE_COPY] = "COPY",
         [DUCKDB_STATEMENT_TYPE_ANALYZE] = "ANALYZE",
         [DUCKDB_STATEMENT_TYPE_VARIABLE_SET] = "SET",
@@ -34,28 +34,35 @@ static const char *statement_name(duckdb_statement_type type)
         [DUCKDB_STATEMENT_TYPE_ATTACH] = "ATTACH",
         [DUCKDB_STATEMENT_TYPE_DETACH] = "DETACH",
     };
-    return (size_t)type < AP_ARRAY_COUNT(names) && names[type] ? names[type] : "statement of another kind";
+    return (size_t)type < AP_ARRAY_COUNT(names) && names[type] ? names[type] : "a statement of this kind";
 }
 
-/* Functions that SELECT can call and that do something to the server; as a whole word, whatever stands around it. */
+/*
+ * Functions that SELECT can call and that do something to the server, or (query, json_execute_serialized_sql) run SQL
+ * that is put together while the statement is bound, where nobody could look for the others.
+ */
 static const char *const refused_functions[] = {
+    "arrow_scan",
+    "arrow_scan_dumb",
     "checkpoint",
-    "force_checkpoint",
-    "enable_logging",
     "disable_logging",
-    "set_log_level",
-    "write_log",
-    "truncate_duckdb_logs",
-    "duckdb_logs_parsed",
-    "enable_profiling",
-    "enable_profile",
-    "disable_profiling",
     "disable_profile",
-    "sleep_ms",
+    "disable_profiling",
+    "duckdb_logs",
+    "duckdb_logs_parsed",
     "duckdb_secrets",
-    "which_secret",
+    "enable_logging",
+    "enable_profile",
+    "enable_profiling",
+    "force_checkpoint",
     "getenv",
     "json_execute_serialized_sql",
+    "query",
+    "set_log_level",
+    "sleep_ms",
+    "truncate_duckdb_logs",
+    "which_secret",
+    "write_log",
 };
 
 static bool is_word_char(char c)
@@ -63,7 +70,17 @@ static bool is_word_char(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
 }
 
-/* Followed by "(", blanks allowed: a column may well be called checkpoint. */
+/* What DuckDB takes for a blank, the many of Unicode included; or the end of a quoted name. */
+static bool is_gap(char c)
+{
+    return (unsigned char)c <= ' ' || (unsigned char)c >= 0x80 || c == '"';
+}
+
+/*
+ * The name as a whole word with "(" behind it: a column may well be called checkpoint. A comment behind it counts as
+ * "(", because it may hide one. Looks into texts as well, which refuses a question too many now and then, and never
+ * one too few.
+ */
 static bool calls_function(struct ap_slice sql, const char *name)
 {
     size_t bytes = strlen(name);
@@ -71,9 +88,10 @@ static bool calls_function(struct ap_slice sql, const char *name)
         if (strncasecmp(sql.data + i, name, bytes) != 0 || (i > 0 && is_word_char(sql.data[i - 1])))
             continue;
         size_t end = i + bytes;
-        while (end < sql.bytes && strchr(" \t\r\n\"", sql.data[end]))
+        while (end < sql.bytes && is_gap(sql.data[end]))
             end++;
-        if (end < sql.bytes && sql.data[end] == '(')
+        struct ap_slice rest = ap_slice(sql.data + end, sql.bytes - end);
+        if (rest.bytes && (rest.data[0] == '(' || ap_slice_has_prefix(rest, "--") || ap_slice_starts_with(rest, "/*")))
             return true;
     }
     return false;
@@ -154,6 +172,6 @@ enum ap_rc guard_prepare(duckdb_connection connection, const struct warehouse_qu
         return rc;
     duckdb_statement_type type = duckdb_prepared_statement_type(*ret_statement);
     if (type != DUCKDB_STATEMENT_TYPE_SELECT)
-        return ap_fail(&err->err, AP_E_PARSE, "only SELECT can be asked here, this is a %s", statement_name(type));
+        return ap_fail(&err->err, AP_E_PARSE, "only SELECT can be asked here, not %s", statement_name(type));
     return bind_params(*ret_statement, query, &err->err);
 }

@@ -9,7 +9,7 @@
 
 /*
  * Parses, checks and binds the query, parameters included. Only what parses as exactly one SELECT is prepared; files,
- * network and settings are out of reach because of how the database was opened (store.c), and functions that would
+ * network and settings are out of reach because of how the database was opened (warehouse.c), and functions that would
  * change the server's state are refused by name. *ret_statement is to be destroyed by the caller, on failure too when
  * it is not NULL.
  */

@@ -47,6 +47,7 @@ struct readers {
     struct job **tail;
     uint32_t waiting_count;
     bool is_stopping;
+    bool has_ended;               /* no reader runs any more: the watchdog may go */
     struct warehouse_stats stats; /* the query figures of it */
 };
 
@@ -166,15 +167,37 @@ static enum ap_rc execute(duckdb_connection connection, const struct warehouse_q
     return rc;
 }
 
-static enum ap_rc execute_read_only(duckdb_connection connection, const struct warehouse_query *query,
-                                    struct warehouse_result **ret_result, struct warehouse_query_err *err)
+/* From here on the watchdog interrupts what takes too long. False: it may not begin any more. */
+static bool begin_running(struct reader *reader, int64_t deadline_us)
 {
-    enum ap_rc rc = duck_run(connection, &err->err, "BEGIN TRANSACTION READ ONLY");
-    if (rc != AP_OK)
-        return rc;
-    rc = execute(connection, query, ret_result, err);
+    struct readers *readers = reader->readers;
+    pthread_mutex_lock(&readers->mutex);
+    bool may_run = !readers->is_stopping;
+    if (may_run)
+        reader->running_until_us = deadline_us;
+    pthread_cond_signal(&readers->deadline);
+    pthread_mutex_unlock(&readers->mutex);
+    return may_run;
+}
+
+static void end_running(struct reader *reader)
+{
+    pthread_mutex_lock(&reader->readers->mutex);
+    reader->running_until_us = 0;
+    pthread_mutex_unlock(&reader->readers->mutex);
+}
+
+static enum ap_rc execute_read_only(struct reader *reader, const struct job *job, struct warehouse_result **ret_result,
+                                    struct warehouse_query_err *err)
+{
+    if (!begin_running(reader, job->deadline_us))
+        return AP_E_TIMEOUT;
+    enum ap_rc rc = duck_run(reader->connection, &err->err, "BEGIN TRANSACTION READ ONLY");
+    if (rc == AP_OK)
+        rc = execute(reader->connection, &job->query, ret_result, err);
+    end_running(reader); /* before ROLLBACK, which must not be interrupted: the next query could not begin */
     struct ap_err ignored;
-    (void)!duck_run(connection, &ignored, "ROLLBACK");
+    (void)!duck_run(reader->connection, &ignored, "ROLLBACK");
     return rc;
 }
 
@@ -206,16 +229,7 @@ static void run_job(struct reader *reader, struct job *take_job)
     enum ap_rc rc = AP_E_TIMEOUT;
     if (began_us < take_job->deadline_us) {
         make_cache_key(take_job, __atomic_load_n(&warehouse->applied_lsn, __ATOMIC_ACQUIRE));
-        pthread_mutex_lock(&readers->mutex);
-        reader->running_until_us = take_job->deadline_us;
-        pthread_cond_signal(&readers->deadline);
-        pthread_mutex_unlock(&readers->mutex);
-
-        rc = execute_read_only(reader->connection, &take_job->query, &result, &err);
-
-        pthread_mutex_lock(&readers->mutex);
-        reader->running_until_us = 0;
-        pthread_mutex_unlock(&readers->mutex);
+        rc = execute_read_only(reader, take_job, &result, &err);
     }
     int64_t took_us = ap_clock_monotonic_us(clock) - began_us;
     if (rc == AP_OK) {
@@ -285,7 +299,7 @@ static void *watchdog_run(void *context)
     for (;;) {
         int64_t now_us = ap_clock_monotonic_us(clock);
         int64_t next_us = interrupt_late_locked(readers, now_us);
-        if (next_us == 0 && readers->is_stopping)
+        if (readers->has_ended)
             break;
         if (next_us == 0) {
             pthread_cond_wait(&readers->deadline, &readers->mutex);
@@ -353,6 +367,7 @@ void readers_close(struct readers *readers)
         pthread_join(readers->reader[i].thread, NULL);
     if (readers->has_watchdog) {
         pthread_mutex_lock(&readers->mutex);
+        readers->has_ended = true;
         pthread_cond_broadcast(&readers->deadline);
         pthread_mutex_unlock(&readers->mutex);
         pthread_join(readers->watchdog, NULL);

@@ -124,7 +124,7 @@ static void add_json_value(struct ap_buf *out, duckdb_vector vector, duckdb_logi
 
 static __int128 hugeint(duckdb_hugeint value)
 {
-    return (__int128)value.upper << 64 | value.lower;
+    return (__int128)((unsigned __int128)(uint64_t)value.upper << 64 | value.lower);
 }
 
 static void add_i128(struct ap_buf *out, __int128 value)

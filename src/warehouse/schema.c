@@ -218,8 +218,7 @@ static enum ap_rc apply_rollup(duckdb_connection connection, const struct wareho
     if (rc == AP_OK)
         rc = duck_run(connection, err, "DELETE FROM _apiary_rollups WHERE name = '%s'", source->name);
     if (rc == AP_OK)
-        rc = duck_run(connection, err, "INSERT INTO _apiary_rollups VALUES ('%s', %" PRIu64 ")", source->name,
-                      hash);
+        rc = duck_run(connection, err, "INSERT INTO _apiary_rollups VALUES ('%s', %" PRIu64 ")", source->name, hash);
     if (rc == AP_OK)
         return duck_run(connection, err, "COMMIT");
     struct ap_err ignored;

@@ -40,7 +40,8 @@ static enum ap_rc configure(const struct warehouse_options *options, duckdb_conf
         {"memory_limit", memory},
         {"threads", threads},
         {"temp_directory", ""},
-        {"checkpoint_threshold", "24MB"}, /* a commit that makes one takes 0.2 to 0.5 s; twice as long with 64 MB */
+        {"checkpoint_threshold",
+         "64MB"}, /* roll-ups make each cost about a second: less often is faster, more stalls longer */
         {"enable_external_access", "false"},
         {"autoinstall_known_extensions", "false"},
         {"autoload_known_extensions", "false"},

@@ -16,15 +16,15 @@ struct sample {
 };
 static const char *const words[] = {"one", "two", NULL};
 static const struct yaml_field fields[] = {
-    {.key = "text",                     .type = YAML_TYPE_TEXT,    .offset = offsetof(struct sample, text)                                             },
-    {.key = "integer",                  .type = YAML_TYPE_INTEGER, .offset = offsetof(struct sample, integer),                                           .min = 1, .max = 9},
-    {.key = "number",                         .type = YAML_TYPE_NUMBER,                                                  .offset = offsetof(struct sample,                                                                    number)                                                                     },
-    {.key = "boolean",                          .type = YAML_TYPE_BOOLEAN,                                                   .offset = offsetof(struct sample, boolean)},
-    {.key = "duration",                         .type = YAML_TYPE_DURATION,                                                  .offset = offsetof(struct sample,                                                                  duration)                                                                                                                                      },
-    {.key = "bytes",                        .type = YAML_TYPE_BYTES,                                                 .offset = offsetof(struct sample,   bytes)},
-    {.key = "choice",                           .type = YAML_TYPE_CHOICE,                                                    .offset = offsetof(struct sample,                                                                    choice),                                                                                                                                                                                                    .choices = words},
-    {.key = "list",                          .type = YAML_TYPE_TEXT_LIST,                                   .offset = offsetof(struct sample,list)},
-    {.key = "map", .type = YAML_TYPE_TEXT_MAP,.offset = offsetof(struct sample,                    map)                                                                                                                                                                                                                        },
+    {.key = "text", .type = YAML_TYPE_TEXT, .offset = offsetof(struct sample, text)},
+    {.key = "integer", .type = YAML_TYPE_INTEGER, .offset = offsetof(struct sample, integer), .min = 1, .max = 9},
+    {.key = "number", .type = YAML_TYPE_NUMBER, .offset = offsetof(struct sample, number)},
+    {.key = "boolean", .type = YAML_TYPE_BOOLEAN, .offset = offsetof(struct sample, boolean)},
+    {.key = "duration", .type = YAML_TYPE_DURATION, .offset = offsetof(struct sample, duration)},
+    {.key = "bytes", .type = YAML_TYPE_BYTES, .offset = offsetof(struct sample, bytes)},
+    {.key = "choice", .type = YAML_TYPE_CHOICE, .offset = offsetof(struct sample, choice), .choices = words},
+    {.key = "list", .type = YAML_TYPE_TEXT_LIST, .offset = offsetof(struct sample, list)},
+    {.key = "map", .type = YAML_TYPE_TEXT_MAP, .offset = offsetof(struct sample, map)},
 };
 
 static void walk(const struct yaml_node *node, size_t depth)

@@ -66,17 +66,9 @@ static void test_networks(void **state)
         const char *text;
         bool want;
     } cases[] = {
-        {"10.255.0.1",       true },
-        {"11.0.0.1",         false},
-        {"192.0.2.7",        true },
-        {"192.0.2.8",        false},
-        {"172.31.0.1",       true },
-        {"172.32.0.1",       false},
-        {"2001:db8:7fff::1", true },
-        {"2001:db8:8000::1", false},
-        {"::1",              true },
-        {"::2",              false},
-        {"::ffff:10.0.0.1",  true },
+        {"10.255.0.1", true}, {"11.0.0.1", false},   {"192.0.2.7", true},        {"192.0.2.8", false},
+        {"172.31.0.1", true}, {"172.32.0.1", false}, {"2001:db8:7fff::1", true}, {"2001:db8:8000::1", false},
+        {"::1", true},        {"::2", false},        {"::ffff:10.0.0.1", true},
     };
     for (size_t i = 0; i < AP_ARRAY_COUNT(cases); i++) {
         struct client_address address;
@@ -179,14 +171,9 @@ static void test_shipped_country_file(void **state)
     assert_non_null(geo);
     static const struct {
         const char *address, *want;
-    } cases[] = {
-        {"8.8.8.8",              "US"},
-        {"2001:4860:4860::8888", "US"},
-        {"193.0.6.139",          "NL"},
-        {"127.0.0.1",            ""  },
-        {"10.0.0.1",             ""  },
-        {"::1",                  ""  }
-    };
+    } cases[] = {{"8.8.8.8", "US"},     {"2001:4860:4860::8888", "US"},
+                 {"193.0.6.139", "NL"}, {"127.0.0.1", ""},
+                 {"10.0.0.1", ""},      {"::1", ""}};
     for (size_t i = 0; i < AP_ARRAY_COUNT(cases); i++) {
         struct client_address address;
         char country[GEO_COUNTRY_BYTES];

@@ -175,9 +175,7 @@ static unsigned post_with(struct fixture *fx, const char *path, const char *toke
 {
     char authorization[128];
     snprintf(authorization, sizeof(authorization), "Bearer %s", token ? token : "");
-    struct http_field fields[3] = {
-        {"Content-Type", "application/json"}
-    };
+    struct http_field fields[3] = {{"Content-Type", "application/json"}};
     size_t field_count = 1;
     if (token)
         fields[field_count++] = (struct http_field){"Authorization", authorization};
@@ -335,13 +333,13 @@ static void test_methods_and_content_types(void **state)
         const char *content_type;
         unsigned want;
     } cases[] = {
-        {"application/json",                  204},
-        {"Application/JSON; charset=utf-8",   204},
-        {"text/plain;charset=UTF-8",          204},
-        {"application/x-ndjson",              204},
+        {"application/json", 204},
+        {"Application/JSON; charset=utf-8", 204},
+        {"text/plain;charset=UTF-8", 204},
+        {"application/x-ndjson", 204},
         {"application/x-www-form-urlencoded", 204},
-        {"application/xml",                   415},
-        {"multipart/form-data; boundary=x",   415},
+        {"application/xml", 415},
+        {"multipart/form-data; boundary=x", 415},
     };
     for (size_t i = 0; i < AP_ARRAY_COUNT(cases); i++) {
         struct http_field field = {"Content-Type", cases[i].content_type};
@@ -360,11 +358,9 @@ static void test_methods_and_content_types(void **state)
 static void test_cross_origin_requests(void **state)
 {
     struct fixture *fx = *state;
-    struct http_field preflight[] = {
-        {"Origin",                         "https://example.com"      },
-        {"Access-Control-Request-Method",  "POST"                     },
-        {"Access-Control-Request-Headers", "content-type,x-apiary-key"}
-    };
+    struct http_field preflight[] = {{"Origin", "https://example.com"},
+                                     {"Access-Control-Request-Method", "POST"},
+                                     {"Access-Control-Request-Headers", "content-type,x-apiary-key"}};
     assert_int_equal(ask(fx, "OPTIONS", "/vitals", preflight, 3, (struct ap_slice){0}), 204);
     assert_string_equal(http_client_header(fx->client, "Access-Control-Allow-Origin"), "*");
     assert_non_null(strstr(http_client_header(fx->client, "Access-Control-Allow-Methods"), "POST"));

@@ -260,8 +260,8 @@ static void test_object_hands_out_members_as_written(void **state)
     json_reader_init(&reader, ap_slice_cstr(text), &arena, &json_reader_limits_default);
     static const char *const want[][3] = {
         {"a", "[1, {\"x\":2}]", "\"a\" : [1, {\"x\":2}]"},
-        {"b", "null",           "\"\\u0062\":null"      },
-        {"a", "3",              "\"a\":3"               },
+        {"b", "null", "\"\\u0062\":null"},
+        {"a", "3", "\"a\":3"},
     };
     struct ap_err err;
     assert_int_equal(json_reader_begin_object(&reader, &err), AP_OK);

@@ -122,17 +122,17 @@ static void test_options_are_checked(void **state)
         struct key_options options;
         enum ap_rc want;
     } cases[] = {
-        {{.name = ""},                                                          AP_E_PARSE},
-        {{.name = "  "},                                                        AP_E_PARSE},
-        {{.name = "\xff"},                                                      AP_E_PARSE},
+        {{.name = ""}, AP_E_PARSE},
+        {{.name = "  "}, AP_E_PARSE},
+        {{.name = "\xff"}, AP_E_PARSE},
         {{.name = "012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
                   "01234567890"},
-         AP_E_LIMIT                                                                       },
-        {{.name = "a", .rows_per_second = 10000001},                            AP_E_LIMIT},
-        {{.name = "a", .origins = "www.example.com"},                           AP_E_PARSE},
-        {{.name = "a", .origins = "https://"},                                  AP_E_PARSE},
-        {{.name = "a", .origins = "https://example.com/path"},                  AP_E_PARSE},
-        {{.name = "a", .origins = "https://example.com http://localhost:3000"}, AP_OK     },
+         AP_E_LIMIT},
+        {{.name = "a", .rows_per_second = 10000001}, AP_E_LIMIT},
+        {{.name = "a", .origins = "www.example.com"}, AP_E_PARSE},
+        {{.name = "a", .origins = "https://"}, AP_E_PARSE},
+        {{.name = "a", .origins = "https://example.com/path"}, AP_E_PARSE},
+        {{.name = "a", .origins = "https://example.com http://localhost:3000"}, AP_OK},
     };
     for (size_t i = 0; i < AP_ARRAY_COUNT(cases); i++) {
         char token[KEY_TOKEN_BYTES_MAX];

@@ -56,10 +56,7 @@ static void reply_echo(struct http_request *request)
 
 static void reply_fields(struct http_request *request)
 {
-    static const struct http_field fields[] = {
-        {"X-Good", "yes"               },
-        {"X-Bad",  "a\r\nX-Smuggled: b"}
-    };
+    static const struct http_field fields[] = {{"X-Good", "yes"}, {"X-Bad", "a\r\nX-Smuggled: b"}};
     http_reply(request, &(struct http_reply){.status = 200, .fields = fields, .field_count = 2});
 }
 
@@ -891,10 +888,8 @@ static void test_tls(void **state)
     certificate_make(certificate, key);
 
     struct fixture fx = {0};
-    struct http_listener listeners[] = {
-        {.address = "127.0.0.1"},
-        { .address = "127.0.0.1", .certificate_file = certificate, .key_file = key}
-    };
+    struct http_listener listeners[] = {{.address = "127.0.0.1"},
+                                        {.address = "127.0.0.1", .certificate_file = certificate, .key_file = key}};
     struct http_server_options options = {
         .listeners = listeners, .listener_count = 2, .handle = handle, .context = &fx};
     struct ap_err err = {0};

@@ -49,8 +49,8 @@ static void test_files(void **state)
     int fd = fs->open(fs->context, dir_fd, "a", O_RDWR | O_CREAT, 0640);
     assert_true(fd >= 0);
     struct iovec parts[] = {
-        {.iov_base = "hello",  .iov_len = 5},
-        {.iov_base = "",       .iov_len = 0},
+        {.iov_base = "hello", .iov_len = 5},
+        {.iov_base = "", .iov_len = 0},
         {.iov_base = " world", .iov_len = 6},
     };
     assert_int_equal(os_write_all(fs, fd, parts, 3, 100, "a", &err), AP_OK);

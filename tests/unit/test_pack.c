@@ -406,26 +406,31 @@ static void test_hive(void **state)
         const char *dashboard, *panel, *query;
         double target; /* 0: none */
     } promised[] = {
-        {"executive", "downloads_today",          "SELECT COUNT(*) FROM downloads WHERE date >= CURRENT_DATE",    1000},
+        {"executive", "downloads_today", "SELECT COUNT(*) FROM downloads WHERE date >= CURRENT_DATE", 1000},
         {"executive", "active_users",
-         "SELECT COUNT(DISTINCT user_id) FROM sessions WHERE last_activity >= CURRENT_DATE - INTERVAL '7 days'",  5000},
+         "SELECT COUNT(DISTINCT user_id) FROM sessions WHERE last_activity >= CURRENT_DATE - INTERVAL '7 days'", 5000},
         {"executive", "retention",
          "SELECT retention_rate FROM user_cohorts WHERE cohort_week = date_trunc('week', CURRENT_DATE - INTERVAL '4 "
-         "weeks')",                                                                                               0.75},
+         "weeks')",
+         0.75},
         {"executive", "startup_p95",
          "SELECT percentile_cont(0.95) WITHIN GROUP (ORDER BY startup_duration) FROM performance_metrics WHERE "
-         "timestamp >= CURRENT_DATE",                                                                             0.05},
+         "timestamp >= CURRENT_DATE",
+         0.05},
         {"executive", "consensus_success",
          "SELECT AVG(CASE WHEN success THEN 1.0 ELSE 0.0 END) FROM consensus_executions WHERE timestamp >= "
-         "CURRENT_DATE",                                                                                          0.99},
-        {"product",   "tui_uses",
-         "SELECT COUNT(*) FROM feature_usage WHERE feature = 'tui' AND date >= CURRENT_DATE - INTERVAL '7 days'", 0   },
-        {"product",   "planning_mode_uses",
+         "CURRENT_DATE",
+         0.99},
+        {"product", "tui_uses",
+         "SELECT COUNT(*) FROM feature_usage WHERE feature = 'tui' AND date >= CURRENT_DATE - INTERVAL '7 days'", 0},
+        {"product", "planning_mode_uses",
          "SELECT COUNT(*) FROM feature_usage WHERE feature = 'planning_mode' AND date >= CURRENT_DATE - INTERVAL '7 "
-         "days'",                                                                                                 0   },
-        {"product",   "repository_analysis_uses",
+         "days'",
+         0},
+        {"product", "repository_analysis_uses",
          "SELECT COUNT(*) FROM feature_usage WHERE feature = 'repository_analysis' AND date >= CURRENT_DATE - INTERVAL "
-         "'7 days'",                                                                                              0   },
+         "'7 days'",
+         0},
     };
     for (size_t i = 0; i < AP_ARRAY_COUNT(promised); i++) {
         const struct pack_dashboard *dashboard = pack_find_dashboard(packs, 1, promised[i].dashboard);

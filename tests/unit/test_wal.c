@@ -97,11 +97,7 @@ static void test_long_records_of_many_slices(void **state)
     for (int i = 0; i < BYTES; i++)
         bytes[i] = (char)(i * 31 / 7);
     static const size_t cuts[][3] = {
-        {0,     0,      0     },
-        {1,     2,      3     },
-        {5,     70000,  70001 },
-        {40000, 40000,  500000},
-        {10,    400000, BYTES },
+        {0, 0, 0}, {1, 2, 3}, {5, 70000, 70001}, {40000, 40000, 500000}, {10, 400000, BYTES},
     };
     uint64_t lsn;
     struct ap_err err;
@@ -270,9 +266,7 @@ static void test_queue_is_bounded(void **state)
     struct wal *wal = fixture_open(FIXTURE_DIR_FD, &options);
     /* Holds the commit thread in a done(), so that the queue fills. */
     char payload[100] = {0};
-    struct blocked blocked = {
-        .ticket = {.type = 1, .done = blocked_done}
-    };
+    struct blocked blocked = {.ticket = {.type = 1, .done = blocked_done}};
     sem_init(&blocked.is_running, 0, 0);
     sem_init(&blocked.may_end, 0, 0);
     struct ap_err err;

@@ -147,12 +147,12 @@ static const struct {
     bool is_sticky;
     const char *name;
 } faults[] = {
-    {DISK_FAULT_EIO,       false, "one error"           },
-    {DISK_FAULT_ENOSPC,    false, "one \"disk full\""   },
-    {DISK_FAULT_SHORT,     false, "one short write"     },
-    {DISK_FAULT_EIO,       true,  "errors from there on"},
-    {DISK_FAULT_ENOSPC,    true,  "full from there on"  },
-    {DISK_FAULT_POWER_CUT, true,  "power cut"           },
+    {DISK_FAULT_EIO, false, "one error"},
+    {DISK_FAULT_ENOSPC, false, "one \"disk full\""},
+    {DISK_FAULT_SHORT, false, "one short write"},
+    {DISK_FAULT_EIO, true, "errors from there on"},
+    {DISK_FAULT_ENOSPC, true, "full from there on"},
+    {DISK_FAULT_POWER_CUT, true, "power cut"},
 };
 
 static void test_each_io_failing(void **state)
