@@ -1,0 +1,50 @@
+import type { Decoder } from './decode';
+import { ApiError, failureOfStatus } from './failure';
+
+const TIMEOUT_MS = 15_000;
+
+/** One request with a deadline. Every way in which it can fail leaves as an ApiError. */
+export async function request(path: string, init: RequestInit = {}): Promise<Response> {
+  const deadline = AbortSignal.timeout(TIMEOUT_MS);
+  const signal = init.signal ? AbortSignal.any([init.signal, deadline]) : deadline;
+  let response: Response;
+  try {
+    response = await fetch(path, { ...init, signal, credentials: 'same-origin' });
+  } catch (error) {
+    if (init.signal?.aborted) throw error; // the caller gave up: not a failure
+    throw new ApiError(
+      deadline.aborted ? { kind: 'timeout', afterMs: TIMEOUT_MS } : { kind: 'unreachable' },
+    );
+  }
+  if (!response.ok) {
+    const message = await errorMessage(response);
+    throw new ApiError(failureOfStatus(response.status, message, response.headers.get('Retry-After')));
+  }
+  return response;
+}
+
+export async function fetchJson<T>(path: string, decode: Decoder<T>, signal?: AbortSignal): Promise<T> {
+  const response = await request(path, {
+    headers: { Accept: 'application/json' },
+    ...(signal ? { signal } : {}),
+  });
+  let body: unknown;
+  try {
+    body = await response.json();
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new ApiError({ kind: 'malformed', message: `${path}: the answer is not JSON` });
+  }
+  return decode(body, 'answer');
+}
+
+async function errorMessage(response: Response): Promise<string> {
+  try {
+    const body: unknown = await response.json();
+    if (typeof body === 'object' && body !== null && 'error' in body && typeof body.error === 'string')
+      return body.error;
+  } catch {
+    // Not JSON, as from a proxy in between: the status says enough.
+  }
+  return `HTTP status ${response.status}`;
+}

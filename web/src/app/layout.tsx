@@ -1,0 +1,78 @@
+import { useQuery, useQueryClient } from '@tanstack/react-query';
+import { Link, Outlet } from '@tanstack/react-router';
+import { type DashboardSummary, dashboardsQuery } from '../api/dashboards';
+import { failureOf } from '../api/failure';
+import { LiveIndicator } from '../live/live_indicator';
+import { LiveProvider } from '../live/live_provider';
+import { KeyForm } from '../session/key_form';
+import { ThemeToggle } from '../theme/theme_toggle';
+import { Logo } from './logo';
+
+export function Layout() {
+  const queryClient = useQueryClient();
+  const { data: dashboards, error } = useQuery(dashboardsQuery());
+
+  if (error !== null && failureOf(error).kind === 'unauthorized')
+    return (
+      <>
+        <title>Apiary</title>
+        <header className="top-bar">
+          <span className="brand">
+            <Logo /> Apiary
+          </span>
+          <ThemeToggle />
+        </header>
+        <main className="page" id="main">
+          <KeyForm onOpened={() => void queryClient.resetQueries()} />
+        </main>
+      </>
+    );
+
+  return (
+    <LiveProvider>
+      <a className="skip-link" href="#main">
+        Skip to the figures
+      </a>
+      <header className="top-bar">
+        <Link to="/" className="brand" aria-label="Apiary, home">
+          <Logo /> <span>Apiary</span>
+        </Link>
+        <DashboardNav dashboards={dashboards ?? []} />
+        <div className="top-tools">
+          <LiveIndicator />
+          <ThemeToggle />
+        </div>
+      </header>
+      <main className="page" id="main" tabIndex={-1}>
+        <Outlet />
+      </main>
+    </LiveProvider>
+  );
+}
+
+function DashboardNav({ dashboards }: { dashboards: DashboardSummary[] }) {
+  return (
+    <nav className="dashboard-nav" aria-label="Dashboards">
+      <ul>
+        {dashboards.map((dashboard) => (
+          <li key={dashboard.id}>
+            {dashboard.isHome ? (
+              <Link to="/" activeOptions={{ exact: true, includeSearch: false }} title={dashboard.description}>
+                {dashboard.title}
+              </Link>
+            ) : (
+              <Link
+                to="/d/$dashboardId"
+                params={{ dashboardId: dashboard.id }}
+                activeOptions={{ includeSearch: false }}
+                title={dashboard.description}
+              >
+                {dashboard.title}
+              </Link>
+            )}
+          </li>
+        ))}
+      </ul>
+    </nav>
+  );
+}
