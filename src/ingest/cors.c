@@ -14,9 +14,9 @@ bool cors_origin_is_allowed(struct ap_slice origin, const char *allowed)
 }
 
 /* `*` also for keys tied to origins: what is refused is the request, and the page may well read why. */
-size_t cors_answer_fields(struct ap_slice origin, struct http_field ret_fields[CORS_FIELDS_MAX])
+size_t cors_answer_fields(bool is_from_page, struct http_field ret_fields[CORS_FIELDS_MAX])
 {
-    if (!origin.data)
+    if (!is_from_page)
         return 0;
     ret_fields[0] = (struct http_field){"Access-Control-Allow-Origin", "*"};
     ret_fields[1] = (struct http_field){"Access-Control-Expose-Headers", "Retry-After"};

@@ -16,8 +16,8 @@ enum { CORS_FIELDS_MAX = 6 };
 /* Is `origin` in `allowed` (separated by spaces; empty: all are)? No origin: no browser, or the same site. */
 bool cors_origin_is_allowed(struct ap_slice origin, const char *allowed);
 
-/* The header fields of an answer to a request from `origin`; returns how many. None when it names no origin. */
-size_t cors_answer_fields(struct ap_slice origin, struct http_field ret_fields[CORS_FIELDS_MAX]);
+/* The header fields of an answer to a request that named an origin; returns how many. None for others. */
+size_t cors_answer_fields(bool is_from_page, struct http_field ret_fields[CORS_FIELDS_MAX]);
 
 /* Answers OPTIONS: which methods and fields a page may use. */
 void cors_reply_preflight(struct http_request *request);

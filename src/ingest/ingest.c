@@ -61,7 +61,7 @@ struct ingest_request {
     struct ingest_stats *stats;
     struct http_request *http;
     struct keyring_entry *key; /* NULL: open */
-    struct ap_slice origin;    /* of the page that asks; data NULL: no page */
+    bool is_from_page;         /* it has an Origin */
     bool is_ndjson;
     uint64_t accepted_count;
     struct ap_slice answer; /* what to say when the rows are durable; data NULL: nothing, 204 */
@@ -148,7 +148,7 @@ static void reply(struct ingest_request *request, unsigned status, struct ap_sli
                   int64_t retry_after_ms)
 {
     struct http_field fields[CORS_FIELDS_MAX + 3];
-    size_t field_count = cors_answer_fields(request->origin, fields);
+    size_t field_count = cors_answer_fields(request->is_from_page, fields);
     char retry_after[24];
     if (retry_after_ms > 0) {
         snprintf(retry_after, sizeof(retry_after), "%" PRId64, (retry_after_ms + 999) / 1000);
@@ -208,7 +208,8 @@ void ingest_admit(struct ingest *ingest, const struct ingest_endpoint *endpoint,
     request->ingest = ingest;
     request->stats = &ingest->stats[endpoint - endpoints];
     request->http = http;
-    request->origin = http_header(http, "Origin");
+    struct ap_slice origin = http_header(http, "Origin");
+    request->is_from_page = origin.data != NULL;
     if (is_draining(ingest)) {
         reply_error(request, 503, RETRY_DRAIN_MS, "the server is stopping; send this again in a moment", NULL);
         return;
@@ -217,7 +218,7 @@ void ingest_admit(struct ingest *ingest, const struct ingest_endpoint *endpoint,
         .method = http_method(http),
         .content_type = http_header(http, "Content-Type"),
         .token = admit_find_token(http),
-        .origin = request->origin,
+        .origin = origin,
     };
     struct admit_refusal refusal;
     int64_t now_us = ap_clock_monotonic_us(ingest->options.clock);
@@ -294,7 +295,10 @@ static void ticket_done(struct wal_ticket *ticket, enum ap_rc rc, uint64_t lsn)
         reply_accepted(request);
 }
 
-/* Hands the rows to the log. The request is suspended first: done() may come before wal_submit() returns. */
+/*
+ * Hands the rows to the log. The request is suspended first: done() may come before wal_submit() returns. Briefly, because
+ * it comes within milliseconds; from here on the request's header must not be read.
+ */
 static void submit(struct ingest_request *request)
 {
     struct wal_ticket *ticket = &request->ticket;
@@ -303,7 +307,7 @@ static void submit(struct ingest_request *request)
     ticket->slice_count = 1;
     ticket->done = ticket_done;
     ticket->context = request;
-    http_suspend(request->http);
+    http_suspend_briefly(request->http);
     struct ap_err err;
     enum ap_rc rc = wal_submit(request->ingest->options.wal, ticket, &err);
     if (rc == AP_OK)

@@ -91,7 +91,7 @@ static bool calls_function(struct ap_slice sql, const char *name)
         while (end < sql.bytes && is_gap(sql.data[end]))
             end++;
         struct ap_slice rest = ap_slice(sql.data + end, sql.bytes - end);
-        if (rest.bytes && (rest.data[0] == '(' || ap_slice_has_prefix(rest, "--") || ap_slice_starts_with(rest, "/*")))
+        if (rest.bytes && (rest.data[0] == '(' || ap_slice_starts_with(rest, "--") || ap_slice_starts_with(rest, "/*")))
             return true;
     }
     return false;

@@ -2,6 +2,7 @@
 #include "test_warehouse_fixture.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/wait.h>
 
 #include "base/random.h"
@@ -262,6 +263,64 @@ static void test_failing_rollup_does_not_hold_up_rows(void **state)
     fx->rollup_count = 0;
 }
 
+/* ---- Retention ---- */
+
+/* The real clocks, moved by as much as the test says. */
+static atomic_llong clock_shift_us;
+
+static int64_t shifted_wall_us(void *context)
+{
+    (void)context;
+    return NOON_US + clock_shift_us;
+}
+
+static int64_t shifted_monotonic_us(void *context)
+{
+    (void)context;
+    return ap_clock_monotonic_us(&ap_clock_system) + clock_shift_us;
+}
+
+static void wait_event_count(struct fixture *fx, double want)
+{
+    for (int i = 0; i < 20000 && number(fx, "SELECT COUNT(*) FROM events") != want; i++)
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    assert_true(number(fx, "SELECT COUNT(*) FROM events") == want);
+}
+
+/* A day goes when it is retention_days old, one day a minute, oldest first. Roll-ups keep what they summed up. */
+static void test_old_days_are_dropped(void **state)
+{
+    struct fixture *fx = *state;
+    static const struct ap_clock clock = {shifted_wall_us, shifted_monotonic_us, NULL};
+    close_all(fx);
+    clock_shift_us = 0;
+    fx->clock = &clock;
+    fx->rollups = &session_rollup;
+    fx->rollup_count = 1;
+    open_all(fx); /* without retention */
+    append_events(fx, "today", "u", NOON_US, 0, 1);
+    append_events(fx, "edge", "u", NOON_US - 7 * AP_US_PER_DAY, 1, 2);
+    append_events(fx, "old", "u", NOON_US - 8 * AP_US_PER_DAY, 3, 4);
+    append_events(fx, "older", "u", NOON_US - 30 * AP_US_PER_DAY, 7, 8);
+    wait_applied(fx);
+    close_all(fx);
+    fx->retention_days = 7;
+    open_all(fx);
+    wait_event_count(fx, 7); /* the oldest day */
+    clock_shift_us += 61 * AP_US_PER_S;
+    wait_event_count(fx, 3); /* the next; the seventh day before today stays */
+    clock_shift_us += AP_US_PER_DAY;
+    wait_event_count(fx, 1);
+    clock_shift_us += 61 * AP_US_PER_S;
+    append_events(fx, "today", "u", NOON_US + AP_US_PER_DAY, 15, 1); /* the writer goes on as before */
+    wait_event_count(fx, 2);
+    assert_true(number(fx, "SELECT SUM(n) FROM session_rollup") == 16);
+    close_all(fx);
+    open_all(fx); /* and what was dropped does not come back */
+    wait_applied(fx);
+    assert_true(number(fx, "SELECT COUNT(*) FROM events") == 2);
+}
+
 static void test_cache_follows_commits(void **state)
 {
     struct fixture *fx = *state;
@@ -312,6 +371,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_bad_sql_of_packs_is_named, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged_record_is_set_aside, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failing_rollup_does_not_hold_up_rows, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_old_days_are_dropped, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cache_follows_commits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_results_of_other_types, setup, teardown),
     };
