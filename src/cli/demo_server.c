@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@ enum { ARGUMENTS_MAX = 8 + 2 * CLI_LIST_MAX, POLL_MS = 100, STOP_MS = 30000, LOG
 
 static const char ready_prefix[] = "apiary: listening on ";
 
-_Noreturn static void run_child(char *const *arguments, int out_fd, int log_fd, pid_t parent)
+_Noreturn static void run_child(const char *binary, char *const *arguments, int out_fd, int log_fd, pid_t parent)
 {
     /* Ctrl-C on a terminal goes to the whole process group: the demo alone decides when the server ends. */
     setpgid(0, 0);
@@ -36,7 +37,7 @@ _Noreturn static void run_child(char *const *arguments, int out_fd, int log_fd, 
     dup2(out_fd, STDOUT_FILENO);
     if (log_fd >= 0)
         dup2(log_fd, STDERR_FILENO);
-    execv("/proc/self/exe", arguments);
+    execv(binary, arguments);
     dprintf(STDERR_FILENO, "apiary demo: start the server: %s\n", strerror(errno));
     _exit(127);
 }
@@ -114,12 +115,18 @@ enum ap_rc demo_server_start(const struct demo_server_options *options, bool (*i
             return ap_fail_errno(err, errno, "make a file for the server's log");
         unlink(path);
     }
+    /* By its own name, so that ps and top show "apiary" and not "exe". */
+    char binary[PATH_MAX];
+    ssize_t binary_bytes = readlink("/proc/self/exe", binary, sizeof(binary) - 1);
+    if (binary_bytes < 0)
+        return ap_fail_errno(err, errno, "find the program itself");
+    binary[binary_bytes] = '\0';
     pid_t parent = getpid();
     ret_server->pid = fork();
     if (ret_server->pid < 0)
         return ap_fail_errno(err, errno, "start the server");
     if (ret_server->pid == 0)
-        run_child((char *const *)(uintptr_t)arguments, write_fd, ret_server->log_fd, parent);
+        run_child(binary, (char *const *)(uintptr_t)arguments, write_fd, ret_server->log_fd, parent);
 
     close(AP_MOVE_FD(write_fd)); /* so that the end of the server is the end of the file here */
     enum ap_rc rc = wait_until_ready(ret_server, is_stopped, err);

@@ -1,6 +1,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -9,6 +10,7 @@
 #include "cli/options.h"
 #include "meta/keys.h"
 #include "meta/meta.h"
+#include "os/fs.h"
 
 static const char key_details[] =
     "Commands:\n"
@@ -185,9 +187,15 @@ int cli_key(int argc, char **argv)
     if (!verb)
         return cli_misused(&command, "say what to do: create, list or revoke");
 
+    /* The first key may well be made before the server first runs. */
+    struct ap_err err;
+    AP_AUTO_FD int dir_fd = -1;
+    if (strcmp(verb, "create") == 0 && os_dir_open(arguments.data, &dir_fd, &err) != AP_OK)
+        return failed(&err);
     AP_AUTO_FREE char *path = ap_asprintf("%s/meta.sqlite", arguments.data);
     AP_AUTO(meta) struct meta *meta = NULL;
-    struct ap_err err;
+    if (dir_fd < 0 && access(path, F_OK) != 0)
+        return cli_misused(&command, "there is no %s; name the server's data directory by --data", path);
     if (meta_open(path, &meta, &err) != AP_OK)
         return failed(&err);
     if (strcmp(verb, "create") == 0)

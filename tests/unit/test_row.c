@@ -307,8 +307,8 @@ int main(void)
     for (size_t i = 0; i < sizeof(text_pool); i++)
         text_pool[i] = (char)(i * 7);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),       cmocka_unit_test(test_full_buffer),
-        cmocka_unit_test(test_fewer_columns),    cmocka_unit_test(test_every_truncation),
+        cmocka_unit_test(test_round_trip),         cmocka_unit_test(test_full_buffer),
+        cmocka_unit_test(test_fewer_columns),      cmocka_unit_test(test_every_truncation),
         cmocka_unit_test(test_every_flipped_byte), cmocka_unit_test(test_claims),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

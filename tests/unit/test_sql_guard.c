@@ -1,4 +1,5 @@
-/* warehouse/guard.h and the limits of questions: nothing but one SELECT runs, it cannot reach out, and it cannot hog. */
+/* warehouse/guard.h and the limits of questions: nothing but one SELECT runs, it cannot reach out, and it cannot hog.
+ */
 #include "test_warehouse_fixture.h"
 
 #include <pthread.h>
@@ -252,7 +253,7 @@ static void test_runaway_query_is_interrupted(void **state)
         append_events(fx, "s", "u", NOON_US, round * 10, 10);
         assert_int_equal(try_sql(fx, ENDLESS_SQL, 300, &err), AP_E_TIMEOUT);
         assert_non_null(strstr(err.err.text, "300 ms"));
-        wait_applied(fx); /* the writer goes on */
+        wait_applied(fx);                                                          /* the writer goes on */
         assert_true(number(fx, "SELECT COUNT(*) FROM events") == round * 10 + 10); /* and so does the reader */
     }
 }

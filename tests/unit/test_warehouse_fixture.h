@@ -130,8 +130,8 @@ __attribute__((unused)) static size_t column(const struct table *table, const ch
 }
 
 /* One batch of events: `count` rows of a session, numbered in duration_ms from `first`. */
-__attribute__((unused)) static void append_events(struct fixture *fx, const char *session_id, const char *user_id, int64_t ts_us,
-                          unsigned first, unsigned count)
+__attribute__((unused)) static void append_events(struct fixture *fx, const char *session_id, const char *user_id,
+                                                  int64_t ts_us, unsigned first, unsigned count)
 {
     const struct table *events = table_find("events");
     AP_AUTO_BUF struct ap_buf record = {0};
