@@ -42,19 +42,19 @@ static const struct {
     const char *suffix;
     const char *type;
 } content_types[] = {
-    {".html",        "text/html; charset=utf-8"      },
-    {".js",          "text/javascript; charset=utf-8"},
-    {".css",         "text/css; charset=utf-8"       },
-    {".json",        "application/json"              },
-    {".map",         "application/json"              },
-    {".svg",         "image/svg+xml"                 },
-    {".png",         "image/png"                     },
-    {".ico",         "image/x-icon"                  },
-    {".webp",        "image/webp"                    },
-    {".woff2",       "font/woff2"                    },
-    {".txt",         "text/plain; charset=utf-8"     },
-    {".wasm",        "application/wasm"              },
-    {".webmanifest", "application/manifest+json"     },
+    {".html", "text/html; charset=utf-8"},
+    {".js", "text/javascript; charset=utf-8"},
+    {".css", "text/css; charset=utf-8"},
+    {".json", "application/json"},
+    {".map", "application/json"},
+    {".svg", "image/svg+xml"},
+    {".png", "image/png"},
+    {".ico", "image/x-icon"},
+    {".webp", "image/webp"},
+    {".woff2", "font/woff2"},
+    {".txt", "text/plain; charset=utf-8"},
+    {".wasm", "application/wasm"},
+    {".webmanifest", "application/manifest+json"},
 };
 
 static void die(const char *format, ...)

@@ -117,7 +117,8 @@ void api_admit(struct http_request *request, void *context)
         return;
     }
     if (!(route->methods >> http_method(request) & 1)) {
-        api_reply_error(request, route == &page_route ? 404 : 405, "this address does not take %.*s", AP_SLICE_ARG(http_method_text(request)));
+        api_reply_error(request, route == &page_route ? 404 : 405, "this address does not take %.*s",
+                        AP_SLICE_ARG(http_method_text(request)));
         return;
     }
     if (route->right == RIGHT_VIEWER && !access_admit_viewer(api, request))

@@ -2,6 +2,8 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -20,16 +22,17 @@ struct figures {
     int64_t now_ms;
 };
 
+/* The second number of /proc/self/statm, in pages (proc(5)). */
 static uint64_t resident_bytes(void)
 {
-    unsigned long long all_pages, resident_pages = 0;
+    char text[128] = "";
     FILE *file = fopen("/proc/self/statm", "re");
     if (!file)
         return 0;
-    if (fscanf(file, "%llu %llu", &all_pages, &resident_pages) != 2)
-        resident_pages = 0;
+    char *line = fgets(text, sizeof(text), file);
     fclose(file);
-    return resident_pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    char *second = line ? strchr(line, ' ') : NULL;
+    return second ? strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
 static void take_figures(const struct api *api, struct figures *figures)

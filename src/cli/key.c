@@ -82,7 +82,7 @@ static int create_key(const struct cli_command *command, struct meta *meta, cons
 static void format_minute(int64_t ms, char text[AP_TIME_TEXT_BYTES])
 {
     if (ms == 0) {
-        strcpy(text, "never");
+        snprintf(text, AP_TIME_TEXT_BYTES, "never");
         return;
     }
     ap_time_format(ms * AP_US_PER_MS, text);
@@ -145,9 +145,9 @@ static int list_keys(struct meta *meta, bool is_json)
 
 static int revoke_key(const struct cli_command *command, struct meta *meta, const char *id_text)
 {
-    int64_t id;
-    char rest;
-    if (!id_text || sscanf(id_text, "%" SCNd64 "%c", &id, &rest) != 1)
+    char *end = NULL;
+    int64_t id = id_text ? strtoll(id_text, &end, 10) : 0;
+    if (!id_text || end == id_text || *end != '\0')
         return cli_misused(command, "revoke wants the id of a key, as 'apiary key list' shows it");
     struct ap_err err;
     if (key_revoke(meta, &ap_clock_system, id, &err) != AP_OK)

@@ -296,8 +296,8 @@ static void ticket_done(struct wal_ticket *ticket, enum ap_rc rc, uint64_t lsn)
 }
 
 /*
- * Hands the rows to the log. The request is suspended first: done() may come before wal_submit() returns. Briefly, because
- * it comes within milliseconds; from here on the request's header must not be read.
+ * Hands the rows to the log. The request is suspended first: done() may come before wal_submit() returns. Briefly,
+ * because it comes within milliseconds; from here on the request's header must not be read.
  */
 static void submit(struct ingest_request *request)
 {

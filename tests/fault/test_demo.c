@@ -1,0 +1,162 @@
+/* `apiary demo` as a person runs it: fills, goes on live, ends cleanly, and says so when its server dies. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "server.h"
+
+struct demo {
+    pid_t pid; /* 0: has ended */
+    FILE *output;
+    char tmp[64]; /* its TMPDIR */
+    struct server server;
+};
+
+static void start(struct demo *demo, const char *const *arguments)
+{
+    strcpy(demo->tmp, "/tmp/apiary-test-demo.XXXXXX");
+    assert_non_null(mkdtemp(demo->tmp));
+    int fds[2];
+    assert_int_equal(pipe(fds), 0);
+    demo->pid = fork();
+    if (demo->pid == 0) {
+        const char *binary = getenv("APIARY_BIN");
+        const char *all[SERVER_ARGUMENTS_MAX] = {"apiary", "demo", "--quick", "--listen", "127.0.0.1:0"};
+        size_t count = 5;
+        while (*arguments)
+            all[count++] = *arguments++;
+        setenv("TMPDIR", demo->tmp, 1);
+        dup2(fds[1], STDOUT_FILENO);
+        dup2(fds[1], STDERR_FILENO);
+        close(fds[0]);
+        close(fds[1]);
+        execv(binary, (char *const *)(uintptr_t)all);
+        _exit(127);
+    }
+    close(fds[1]);
+    demo->output = fdopen(fds[0], "r");
+    assert_non_null(demo->output);
+}
+
+/* Reads what it says up to a line that has `text` in it; false when it ends before. */
+static bool read_until(struct demo *demo, const char *text, char line[512])
+{
+    while (fgets(line, 512, demo->output)) {
+        printf("  %s", line);
+        if (strstr(line, text))
+            return true;
+    }
+    return false;
+}
+
+static void read_address(struct demo *demo)
+{
+    char line[512];
+    assert_true(read_until(demo, "Apiary is at", line));
+    assert_int_equal(sscanf(line, "Apiary is at http://127.0.0.1:%d/", &demo->server.port), 1);
+}
+
+static int end(struct demo *demo)
+{
+    int status;
+    assert_int_equal(waitpid(demo->pid, &status, 0), demo->pid);
+    demo->pid = 0;
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+/* The process that the demo has started. */
+static pid_t child_of(const struct demo *demo)
+{
+    char command[64];
+    snprintf(command, sizeof(command), "pgrep -P %d", (int)demo->pid);
+    FILE *list = popen(command, "r");
+    int pid = 0;
+    assert_non_null(list);
+    assert_int_equal(fscanf(list, "%d", &pid), 1);
+    pclose(list);
+    return pid;
+}
+
+static int set_up(void **state)
+{
+    static struct demo demo;
+    demo = (struct demo){0};
+    *state = &demo;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct demo *demo = *state;
+    if (demo->pid > 0) {
+        kill(demo->pid, SIGKILL); /* its server goes with it */
+        waitpid(demo->pid, NULL, 0);
+    }
+    if (demo->output)
+        fclose(demo->output);
+    /* rmdir and not rm -r: the demo has to have removed what it made. */
+    return demo->tmp[0] && rmdir(demo->tmp) != 0 ? -1 : 0;
+}
+
+static void test_fills_goes_live_and_ends(void **state)
+{
+    struct demo *demo = *state;
+    const char *const arguments[] = {"--seed", "3", "--rate", "50", NULL};
+    start(demo, arguments);
+    read_address(demo);
+    (void)sql_number(&demo->server, "SELECT COUNT(*) FROM events"); /* answers while it fills */
+    char line[512];
+    assert_true(read_until(demo, "Live:", line));
+    /* Acknowledged, and a moment later visible. */
+    sql_wait_for(&demo->server, "SELECT date_diff('day', min(timestamp), max(timestamp)) FROM events", 35);
+    sql_wait_for(&demo->server, "SELECT (COUNT(DISTINCT country) > 40)::INTEGER FROM events", 1);
+    double filled = sql_number(&demo->server, "SELECT COUNT(*) FROM events");
+    assert_true(filled > 100000);
+    char live[128];
+    snprintf(live, sizeof(live), "SELECT (COUNT(*) > %.0f)::INTEGER FROM events", filled);
+    sql_wait_for(&demo->server, live, 1);
+    kill(demo->pid, SIGINT);
+    assert_int_equal(end(demo), 0);
+}
+
+static void test_says_when_its_server_dies(void **state)
+{
+    struct demo *demo = *state;
+    const char *const arguments[] = {NULL};
+    start(demo, arguments);
+    read_address(demo);
+    kill(child_of(demo), SIGKILL);
+    char line[512];
+    assert_true(read_until(demo, "the server ended by itself (signal 9)", line));
+    assert_int_equal(end(demo), 1);
+}
+
+static void test_refuses_what_makes_no_sense(void **state)
+{
+    struct demo *demo = *state;
+    const char *const arguments[] = {"--at", "yesterday", NULL};
+    start(demo, arguments);
+    char line[512];
+    assert_true(read_until(demo, "--at wants a time like", line));
+    assert_int_equal(end(demo), 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_fills_goes_live_and_ends, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_says_when_its_server_dies, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_refuses_what_makes_no_sense, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
