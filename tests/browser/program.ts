@@ -2,48 +2,39 @@
  * The real binary as a child process. APIARY_BIN names it; it says where it listens on its standard output, and dies with
  * the test run.
  */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
-const binary = process.env["APIARY_BIN"] ?? "../../build/apiary";
-const pack = "../../packs/hive";
+const binary = process.env['APIARY_BIN'] ?? '../../build/apiary';
+const pack = '../../packs/hive';
 
 export interface Running {
   url: string;
   stop: () => Promise<void>;
 }
 
-function start(
-  args: string[],
-  isReady: (output: string) => boolean,
-): Promise<Running> {
+function start(args: string[], isReady: (output: string) => boolean): Promise<Running> {
   const child: ChildProcess = spawn(binary, args, {
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: ['ignore', 'pipe', 'pipe'],
   });
-  let output = "";
-  let log = "";
-  child.stderr?.on("data", (chunk: Buffer) => (log += chunk.toString()));
-  const ended = new Promise<void>((resolve) =>
-    child.once("exit", () => resolve()),
-  );
+  let output = '';
+  let log = '';
+  child.stderr?.on('data', (chunk: Buffer) => (log += chunk.toString()));
+  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   return new Promise((resolve, reject) => {
-    child.once("exit", (code) =>
-      reject(
-        new Error(
-          `apiary ${args[0] ?? ""} ended with ${String(code)}: ${output}${log}`,
-        ),
-      ),
+    child.once('exit', (code) =>
+      reject(new Error(`apiary ${args[0] ?? ''} ended with ${String(code)}: ${output}${log}`)),
     );
-    child.stdout?.on("data", (chunk: Buffer) => {
+    child.stdout?.on('data', (chunk: Buffer) => {
       output += chunk.toString();
       const url = /http:\/\/[\d.]+:\d+/.exec(output)?.[0];
       if (url === undefined || !isReady(output)) return;
       resolve({
         url,
         stop: async () => {
-          child.kill("SIGTERM");
+          child.kill('SIGTERM');
           await ended;
         },
       });
@@ -53,58 +44,34 @@ function start(
 
 /** The demo, when its past is in. */
 export function startDemo(): Promise<Running> {
-  const given = process.env["APIARY_URL"];
-  if (given !== undefined)
-    return Promise.resolve({ url: given, stop: () => Promise.resolve() });
-  const args = [
-    "demo",
-    "--quick",
-    "--seed",
-    "7",
-    "--listen",
-    "127.0.0.1:0",
-    "--pack",
-    pack,
-  ];
-  return start(args, (output) => output.includes("Live:"));
+  const given = process.env['APIARY_URL'];
+  if (given !== undefined) return Promise.resolve({ url: given, stop: () => Promise.resolve() });
+  const args = ['demo', '--quick', '--seed', '7', '--listen', '127.0.0.1:0', '--pack', pack];
+  return start(args, (output) => output.includes('Live:'));
 }
 
-export function startServer(
-  dir: string,
-  port: number,
-  isOpen: boolean,
-): Promise<Running> {
-  const args = [
-    "serve",
-    "--data",
-    dir,
-    "--listen",
-    `127.0.0.1:${port}`,
-    "--pack",
-    pack,
-  ];
-  return start(isOpen ? [...args, "--open"] : args, (output) =>
-    output.includes("listening on"),
-  );
+export function startServer(dir: string, port: number, isOpen: boolean): Promise<Running> {
+  const args = ['serve', '--data', dir, '--listen', `127.0.0.1:${port}`, '--pack', pack];
+  return start(isOpen ? [...args, '--open'] : args, (output) => output.includes('listening on'));
 }
 
 export function makeKey(dir: string, kind: string): string {
   const made = spawnSync(binary, [
-    "key",
-    "create",
-    "--data",
+    'key',
+    'create',
+    '--data',
     dir,
-    "--kind",
+    '--kind',
     kind,
-    "--name",
-    "test",
-    "--json",
+    '--name',
+    'test',
+    '--json',
   ]);
   return (JSON.parse(made.stdout.toString()) as { token: string }).token;
 }
 
 export function makeDirectory(): string {
-  return mkdtempSync(join(tmpdir(), "apiary-browser-"));
+  return mkdtempSync(join(tmpdir(), 'apiary-browser-'));
 }
 
 export function removeDirectory(dir: string): void {

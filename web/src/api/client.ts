@@ -12,9 +12,7 @@ export async function request(path: string, init: RequestInit = {}): Promise<Res
     response = await fetch(path, { ...init, signal, credentials: 'same-origin' });
   } catch (error) {
     if (init.signal?.aborted) throw error; // the caller gave up: not a failure
-    throw new ApiError(
-      deadline.aborted ? { kind: 'timeout', afterMs: TIMEOUT_MS } : { kind: 'unreachable' },
-    );
+    throw new ApiError(deadline.aborted ? { kind: 'timeout', afterMs: TIMEOUT_MS } : { kind: 'unreachable' });
   }
   if (!response.ok) {
     const message = await errorMessage(response);

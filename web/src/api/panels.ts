@@ -1,7 +1,19 @@
 import { keepPreviousData, queryOptions } from '@tanstack/react-query';
 import { rangeParameters, type TimeRange } from '../timerange/time_range';
 import { fetchJson } from './client';
-import { type Cell, cell, type Decoder, list, malformed, number, oneOf, optional, record, text, withDefault } from './decode';
+import {
+  type Cell,
+  cell,
+  type Decoder,
+  list,
+  malformed,
+  number,
+  oneOf,
+  optional,
+  record,
+  text,
+  withDefault,
+} from './decode';
 import type { Panel } from './dashboards';
 
 export type ColumnType = 'timestamp' | 'number' | 'text' | 'boolean';

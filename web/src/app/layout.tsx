@@ -57,7 +57,11 @@ function DashboardNav({ dashboards }: { dashboards: DashboardSummary[] }) {
         {dashboards.map((dashboard) => (
           <li key={dashboard.id}>
             {dashboard.isHome ? (
-              <Link to="/" activeOptions={{ exact: true, includeSearch: false }} title={dashboard.description}>
+              <Link
+                to="/"
+                activeOptions={{ exact: true, includeSearch: false }}
+                title={dashboard.description}
+              >
                 {dashboard.title}
               </Link>
             ) : (

@@ -1,7 +1,7 @@
 import { useCallback } from 'react';
 import type { Panel } from '../api/dashboards';
 import type { PanelData } from '../api/panels';
-import { formatTicks, formatValue } from '../format/unit';
+import { formatTick, formatValue } from '../format/unit';
 import { type Palette, seriesColour, usePalette } from '../theme/palette';
 import { barDataOf, humanName, isLying } from './bar_data';
 import { EChart } from './echart';
@@ -14,7 +14,10 @@ interface Props {
 
 export default function BarChart({ panel, data }: Props) {
   const palette = usePalette();
-  const optionOf = useCallback((remPx: number) => barOption(panel, data, palette, remPx), [panel, data, palette]);
+  const optionOf = useCallback(
+    (remPx: number) => barOption(panel, data, palette, remPx),
+    [panel, data, palette],
+  );
   return <EChart label={`${panel.title}: chart with ${data.rows.length} bars`} optionOf={optionOf} />;
 }
 
@@ -46,7 +49,7 @@ function barOption(panel: Panel, data: PanelData, palette: Palette, remPx: numbe
       show: !lies,
       color: palette.muted,
       fontSize,
-      formatter: (value: number) => formatTicks([value, largest], valueUnit(panel))[0] ?? '',
+      formatter: (value: number) => formatTick(value, largest, valueUnit(panel)),
     },
   };
 

@@ -19,7 +19,9 @@ export function useBoxSize(ref: RefObject<HTMLElement | null>): BoxSize | null {
         remPx: parseFloat(getComputedStyle(document.documentElement).fontSize) || 16,
       };
       setSize((before) =>
-        before?.width === next.width && before.height === next.height && before.remPx === next.remPx ? before : next,
+        before?.width === next.width && before.height === next.height && before.remPx === next.remPx
+          ? before
+          : next,
       );
     });
     observer.observe(box);

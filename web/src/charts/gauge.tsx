@@ -19,7 +19,9 @@ export default function Gauge({ panel, data }: Props) {
     (remPx: number) => gaugeOption(panel, data.value, palette, remPx),
     [panel, data.value, palette],
   );
-  return <EChart label={`${panel.title}: gauge at ${formatValue(data.value, panel.unit)}`} optionOf={optionOf} />;
+  return (
+    <EChart label={`${panel.title}: gauge at ${formatValue(data.value, panel.unit)}`} optionOf={optionOf} />
+  );
 }
 
 function gaugeOption(panel: Panel, value: number | null, palette: Palette, remPx: number) {

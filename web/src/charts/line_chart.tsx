@@ -6,6 +6,7 @@ import type { PanelData } from '../api/panels';
 import { formatPoint } from '../format/time';
 import { formatValue } from '../format/unit';
 import { seriesColour, usePalette } from '../theme/palette';
+import { humanName } from './bar_data';
 import { useBoxSize } from './box_size';
 import { type LineData, lineDataOf } from './line_data';
 import { lineLookOf, lineOptions } from './line_options';
@@ -57,7 +58,12 @@ export function LineChart({ panel, data }: Props) {
       );
     };
     const chart = new uPlot(
-      lineOptions(look, { width: box.clientWidth, height: box.clientHeight }, () => xRangeRef.current, onCursor),
+      lineOptions(
+        look,
+        { width: box.clientWidth, height: box.clientHeight },
+        () => xRangeRef.current,
+        onCursor,
+      ),
       alignedOf(lineDataRef.current),
       box,
     );
@@ -133,7 +139,7 @@ function spoken(panel: Panel, lineData: LineData, index: number): string {
   const tsMs = lineData.timesMs[index];
   if (tsMs === undefined) return 'no data';
   const values = lineData.lines.map(
-    (line) => `${line.name} ${formatValue(line.values[index] ?? null, panel.unit)}`,
+    (line) => `${humanName(line.name)} ${formatValue(line.values[index] ?? null, panel.unit)}`,
   );
   return `${formatPoint(tsMs, lineData.stepMs)}: ${values.join(', ')}`;
 }
@@ -145,7 +151,7 @@ function Legend({ panel, lineData }: { panel: Panel; lineData: LineData }) {
       {lineData.lines.map((line, index) => (
         <li key={line.name}>
           <span className="swatch" style={{ background: seriesColour(palette, index) }} />
-          {line.name}
+          {humanName(line.name)}
         </li>
       ))}
       {panel.target !== null && (
@@ -179,7 +185,7 @@ function Readout({ panel, lineData, cursor, boxWidth }: ReadoutProps) {
         {lineData.lines.map((line, index) => (
           <li key={line.name}>
             <span className="swatch" style={{ background: seriesColour(palette, index) }} />
-            <span>{line.name}</span>
+            <span>{humanName(line.name)}</span>
             <strong>{formatValue(line.values[cursor.index] ?? null, panel.unit)}</strong>
           </li>
         ))}

@@ -36,7 +36,12 @@ function usualStep(timesMs: readonly number[]): number {
  * The y axis begins at zero, because areas and heights mislead otherwise. The exception: ratios that all lie in the
  * upper half, where 99.1 % and 99.9 % would look the same.
  */
-export function yRange(low: number | null, high: number | null, unit: string, target: Target | null): [number, number] {
+export function yRange(
+  low: number | null,
+  high: number | null,
+  unit: string,
+  target: Target | null,
+): [number, number] {
   if (low === null || high === null) return [0, 1];
   const shown = target !== null && isTargetShown(high, target) ? target.value : high;
   const top = Math.max(high, shown);

@@ -53,7 +53,14 @@ export function lineOptions(
       y: { range: (_chart, low, high) => yRange(low, high, panel.unit, panel.target) },
     },
     axes: [
-      { ...axis, grid: { show: false }, space: 5.5 * remPx, size: 2 * remPx, gap: 0.5 * remPx, values: timeTicks(look.isDaily) },
+      {
+        ...axis,
+        grid: { show: false },
+        space: 5.5 * remPx,
+        size: 1.625 * remPx,
+        gap: 0.5 * remPx,
+        values: timeTicks(look.isDaily),
+      },
       {
         ...axis,
         space: 2.8 * remPx,
@@ -79,7 +86,11 @@ export function lineOptions(
           drawTarget(chart, look);
         },
       ],
-      draw: [drawLonePoints],
+      draw: [
+        (chart) => {
+          drawLonePoints(chart, look);
+        },
+      ],
       setCursor: [onCursor],
     },
   };
@@ -131,17 +142,18 @@ function drawTarget(chart: uPlot, look: LineLook) {
 }
 
 /** A value with gaps on both sides has no line: mark it, or it would not be seen at all. */
-function drawLonePoints(chart: uPlot) {
+function drawLonePoints(chart: uPlot, look: LineLook) {
   const times = chart.data[0];
   const { ctx } = chart;
-  chart.series.slice(1).forEach((series, seriesIndex) => {
+  look.lineNames.forEach((_name, seriesIndex) => {
     const values = chart.data[seriesIndex + 1];
     if (!values) return;
     ctx.save();
-    ctx.fillStyle = typeof series.stroke === 'function' ? String(series.stroke(chart, seriesIndex + 1)) : '';
+    ctx.fillStyle = seriesColour(look.palette, seriesIndex);
     values.forEach((value, index) => {
       const time = times[index];
-      if (value == null || time === undefined || values[index - 1] != null || values[index + 1] != null) return;
+      if (value == null || time === undefined || values[index - 1] != null || values[index + 1] != null)
+        return;
       ctx.beginPath();
       ctx.arc(
         chart.valToPos(time, 'x', true),

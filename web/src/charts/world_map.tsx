@@ -21,7 +21,11 @@ export default function WorldMap({ panel, data }: Props) {
   const palette = usePalette();
   const countries = useMemo(() => countriesOf(data), [data]);
   const bounds = useMemo(
-    () => rampBounds(countries.map((country) => country.value), palette.ramp.length),
+    () =>
+      rampBounds(
+        countries.map((country) => country.value),
+        palette.ramp.length,
+      ),
     [countries, palette],
   );
   const optionOf = useCallback(
@@ -38,9 +42,7 @@ export default function WorldMap({ panel, data }: Props) {
         />
         <MapLegend bounds={bounds} palette={palette} unit={panel.unit} />
         {undrawn.length > 0 && (
-          <p className="world-note">
-            {undrawn.length} too small for this map or unknown: see the table.
-          </p>
+          <p className="world-note">{undrawn.length} too small for this map or unknown: see the table.</p>
         )}
       </div>
       <TopCountries countries={countries} unit={panel.unit} />
@@ -60,7 +62,8 @@ function mapOption(
       ...tooltipStyle(palette, remPx),
       trigger: 'item' as const,
       formatter: ({ name, value }: { name: string; value: unknown }) => {
-        const figure = typeof value === 'number' && !Number.isNaN(value) ? formatValue(value, panel.unit) : 'none';
+        const figure =
+          typeof value === 'number' && !Number.isNaN(value) ? formatValue(value, panel.unit) : 'none';
         return `${escapeHtml(countryName(name))} <strong>${escapeHtml(figure)}</strong>`;
       },
     },
@@ -77,7 +80,10 @@ function mapOption(
         selectedMode: false as const,
         label: { show: false },
         itemStyle: { areaColor: palette.land, borderColor: palette.border, borderWidth: 0.6 },
-        emphasis: { label: { show: false }, itemStyle: { areaColor: null, borderColor: palette.ink, borderWidth: 1 } },
+        emphasis: {
+          label: { show: false },
+          itemStyle: { areaColor: null, borderColor: palette.ink, borderWidth: 1 },
+        },
         data: countries
           .filter((country) => drawnCountries.has(country.code))
           .map((country) => {

@@ -13,7 +13,11 @@ interface Props {
 export function PanelInfo({ panel, data }: Props) {
   return (
     <Popover.Root>
-      <Popover.Trigger className="icon-button icon-button-small" aria-label={`About ${panel.title}`} title="Definition">
+      <Popover.Trigger
+        className="icon-button icon-button-small"
+        aria-label={`About ${panel.title}`}
+        title="Definition"
+      >
         <svg viewBox="0 0 20 20" aria-hidden="true">
           <g fill="none" stroke="currentColor" strokeWidth="1.5" strokeLinecap="round">
             <circle cx="10" cy="10" r="7.2" />

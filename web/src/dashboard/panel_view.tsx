@@ -95,7 +95,9 @@ function PercentageBar({ panel, value }: { panel: Panel; value: number | null })
   return (
     <div className="percentage-bar" data-met={isMet ?? 'unknown'} aria-hidden="true">
       <span className="percentage-fill" style={{ width: `${share(value ?? 0, unit)}%` }} />
-      {target !== null && <span className="percentage-target" style={{ left: `${share(target.value, unit)}%` }} />}
+      {target !== null && (
+        <span className="percentage-target" style={{ left: `${share(target.value, unit)}%` }} />
+      )}
     </div>
   );
 }

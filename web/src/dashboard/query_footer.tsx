@@ -11,7 +11,8 @@ export function QueryFooter({ dashboard, range }: { dashboard: Dashboard; range:
   const panels = dashboard.sections.flatMap((section) => section.panels);
   const tookMs = useQueries({
     queries: panels.map((panel) => panelQuery(dashboard.id, panel, range)),
-    combine: (results) => results.flatMap((result) => (result.data === undefined ? [] : [result.data.tookMs])),
+    combine: (results) =>
+      results.flatMap((result) => (result.data === undefined ? [] : [result.data.tookMs])),
   });
   return (
     <p className="query-footer" data-testid="query-footer">

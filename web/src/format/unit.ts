@@ -46,7 +46,7 @@ const LARGE: readonly Step[] = [
   { from: 999_500, per: 1e6, suffix: 'M' },
 ];
 
-const THOUSAND: Step = { from: 1_000, per: 1e3, suffix: 'k' };
+const THOUSAND: Step = { from: 10_000, per: 1e3, suffix: 'k' };
 const ONE: Step = { from: 0, per: 1, suffix: '' };
 
 const MILLISECONDS: readonly Step[] = [
@@ -77,7 +77,7 @@ function formatRatio(value: number): Formatted {
   const size = Math.abs(percent);
   // 99.95 % and 100 % are different news, so the digits grow towards both ends of the scale.
   const isNearWhole = size > 99 && size < 100;
-  const digits = size === 0 ? 0 : isNearWhole || size < 10 ? (size < 0.1 ? 3 : 2) : 1;
+  const digits = size === 0 ? 0 : isNearWhole || size < 10 ? (size < 1 ? 3 : 2) : 1;
   return { number: grouped(percent, 0, digits), suffix: '%' };
 }
 
@@ -130,6 +130,12 @@ export function formatTicks(ticks: readonly (number | null)[], unit: string): st
     .filter((gap) => gap > 0);
   const digits = decimalsFor(gaps.length > 0 ? Math.min(...gaps) : 1);
   return ticks.map((tick) => (tick === null ? '' : grouped(tick / step.per, digits, digits) + step.suffix));
+}
+
+/** One label of an axis that ends at `largest`, for a library that asks for them one by one. */
+export function formatTick(tick: number, largest: number, unit: string): string {
+  const step = tickStep(largest, unit);
+  return grouped(tick / step.per, 0, 2) + step.suffix;
 }
 
 function tickStep(largest: number, unit: string): Step {

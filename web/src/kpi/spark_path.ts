@@ -23,7 +23,9 @@ export function sparkPaths(trend: readonly TrendPoint[], width: number, height: 
   const spanMs = last[0] - first[0] || 1;
   const x = (tsMs: number) => round(MARGIN + ((tsMs - first[0]) / spanMs) * (width - 2 * MARGIN));
   const y = (value: number) =>
-    round(high === low ? height / 2 : height - MARGIN - ((value - low) / (high - low)) * (height - 2 * MARGIN));
+    round(
+      high === low ? height / 2 : height - MARGIN - ((value - low) / (high - low)) * (height - 2 * MARGIN),
+    );
 
   const runs = unbroken(trend);
   const line = runs.map((run) => trace(run, x, y)).join('');
@@ -50,7 +52,11 @@ function unbroken(trend: readonly TrendPoint[]): [number, number][][] {
   return runs;
 }
 
-function trace(run: readonly [number, number][], x: (ts: number) => number, y: (v: number) => number): string {
+function trace(
+  run: readonly [number, number][],
+  x: (ts: number) => number,
+  y: (v: number) => number,
+): string {
   return run.map(([tsMs, value], index) => `${index === 0 ? 'M' : 'L'}${x(tsMs)} ${y(value)}`).join('');
 }
 

@@ -8,7 +8,12 @@ const HEIGHT = 48;
 export function Sparkline({ trend }: { trend: TrendPoint[] }) {
   const shape = sparkPaths(trend, WIDTH, HEIGHT);
   return (
-    <svg className="sparkline" viewBox={`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" aria-hidden="true">
+    <svg
+      className="sparkline"
+      viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
+      preserveAspectRatio="none"
+      aria-hidden="true"
+    >
       {shape !== null && (
         <>
           <path className="sparkline-area" d={shape.area} />

@@ -1,4 +1,4 @@
-import { type FormEvent, useState } from 'react';
+import { type SubmitEvent, useState } from 'react';
 import { type Failure, failureOf } from '../api/failure';
 import { openSession } from '../api/session';
 import { wordingOf } from '../states/failure_notice';
@@ -28,7 +28,7 @@ export function KeyForm({ onOpened }: { onOpened: () => void }) {
   const [isSending, setIsSending] = useState(false);
   const [problem, setProblem] = useState<string | null>(null);
 
-  const submit = async (event: FormEvent) => {
+  const submit = async (event: SubmitEvent) => {
     event.preventDefault();
     setIsSending(true);
     setProblem(null);

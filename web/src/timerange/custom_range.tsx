@@ -1,5 +1,5 @@
 import { useNavigate } from '@tanstack/react-router';
-import { type FormEvent, useState } from 'react';
+import { type SubmitEvent, useState } from 'react';
 import { type CustomRange, parseCustom, searchOf, type TimeRange, toLocalField } from './time_range';
 
 function problemOf(custom: CustomRange): string | null {
@@ -25,13 +25,11 @@ interface Props {
 export function CustomRangeForm({ range, onDone }: Props) {
   const navigate = useNavigate();
   const [nowMs] = useState(() => Date.now());
-  const [from, setFrom] = useState(
-    toLocalField(range.kind === 'absolute' ? range.fromMs : nowMs - WEEK_MS),
-  );
+  const [from, setFrom] = useState(toLocalField(range.kind === 'absolute' ? range.fromMs : nowMs - WEEK_MS));
   const [to, setTo] = useState(toLocalField(range.kind === 'absolute' ? range.toMs : nowMs));
   const [problem, setProblem] = useState<string | null>(null);
 
-  const submit = (event: FormEvent) => {
+  const submit = (event: SubmitEvent) => {
     event.preventDefault();
     const custom = parseCustom(from, to, Date.now());
     setProblem(problemOf(custom));

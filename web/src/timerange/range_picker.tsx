@@ -24,13 +24,17 @@ export function RangePicker({ range, names }: Props) {
           className="range-choice"
           activeProps={{}}
           aria-current={range.kind === 'relative' && range.name === name ? 'true' : 'false'}
-          aria-label={`Last ${rangeNoun(name)}`}
+          aria-label={`${name}, last ${rangeNoun(name)}`}
         >
           {name}
         </Link>
       ))}
       <Popover.Root open={isOpen} onOpenChange={setIsOpen}>
-        <Popover.Trigger className="range-choice" aria-current={isCustom ? 'true' : 'false'} title={customText(range)}>
+        <Popover.Trigger
+          className="range-choice"
+          aria-current={isCustom ? 'true' : 'false'}
+          title={customText(range)}
+        >
           {isCustom && range.kind === 'relative' ? range.name : 'Custom'}
         </Popover.Trigger>
         <Popover.Portal>
