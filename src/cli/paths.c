@@ -14,7 +14,8 @@ char *cli_find_file(const char *name)
         return NULL;
     binary[bytes] = '\0';
     const char *dir = dirname(binary);
-    static const char *const places[] = {"deps/share", "../build/deps/share", "..", "../share/apiary"};
+    /* build/ and the builds inside it (build/asan), the top of the source tree, the installed layout. */
+    static const char *const places[] = {"deps/share", "../deps/share", "..", "../share/apiary"};
     for (size_t i = 0; i < AP_ARRAY_COUNT(places); i++) {
         AP_AUTO_FREE char *path = ap_asprintf("%s/%s/%s", dir, places[i], name);
         if (access(path, R_OK) == 0)
