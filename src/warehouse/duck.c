@@ -16,6 +16,10 @@ static enum ap_rc rc_of_error(duckdb_error_type type, const char *message)
         return AP_E_TIMEOUT;
     case DUCKDB_ERROR_IO:
         return strstr(message, "No space left") ? AP_E_FULL : AP_E_IO;
+    case DUCKDB_ERROR_TRANSACTION: /* what a failed COMMIT says; the reason is in the text alone */
+        if (strstr(message, "No space left"))
+            return AP_E_FULL;
+        return strstr(message, "Could not ") ? AP_E_IO : AP_E_PARSE;
     case DUCKDB_ERROR_FATAL:
     case DUCKDB_ERROR_INTERNAL:
         return strstr(message, "No space left") ? AP_E_FULL : AP_E_INTERNAL;
@@ -51,6 +55,8 @@ enum ap_rc duck_fail(struct ap_err *err, duckdb_error_type type, const char *mes
     if (ret_column)
         *ret_column = column;
     const char *end = strstr(message, "\n\nLINE ");
+    const char *trace = strstr(message, "\n\nStack Trace:"); /* behind what DuckDB holds for a mistake of its own */
+    end = end ? end : trace;
     int bytes = (int)(end ? (size_t)(end - message) : strlen(message));
     while (bytes > 0 && (message[bytes - 1] == '\n' || message[bytes - 1] == ' '))
         bytes--;

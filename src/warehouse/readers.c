@@ -218,6 +218,21 @@ static void explain(struct readers *readers, const struct job *job, struct wareh
     }
 }
 
+/* The answer may have been found while this one waited: a page that many watch asks the same of all at once. */
+static bool answer_from_cache(struct readers *readers, struct job *job)
+{
+    struct warehouse_result *known = NULL;
+    if (!job->query.is_uncached)
+        known = cache_find(readers->warehouse->cache, ap_buf_slice(&job->cache_key));
+    if (!known)
+        return false;
+    pthread_mutex_lock(&readers->mutex);
+    readers->stats.cache_hit_count++;
+    pthread_mutex_unlock(&readers->mutex);
+    finish(job, known, NULL);
+    return true;
+}
+
 static void run_job(struct reader *reader, struct job *take_job)
 {
     struct readers *readers = reader->readers;
@@ -229,6 +244,8 @@ static void run_job(struct reader *reader, struct job *take_job)
     enum ap_rc rc = AP_E_TIMEOUT;
     if (began_us < take_job->deadline_us) {
         make_cache_key(take_job, __atomic_load_n(&warehouse->applied_lsn, __ATOMIC_ACQUIRE));
+        if (answer_from_cache(readers, take_job))
+            return;
         rc = execute_read_only(reader, take_job, &result, &err);
     }
     int64_t took_us = ap_clock_monotonic_us(clock) - began_us;
@@ -425,15 +442,11 @@ enum ap_rc warehouse_query_submit(struct warehouse *warehouse, const struct ware
     job->deadline_us = ap_clock_monotonic_us(warehouse->options.clock) + job->query.timeout_ms * AP_US_PER_MS;
     if (!query->is_uncached) {
         make_cache_key(job, __atomic_load_n(&warehouse->applied_lsn, __ATOMIC_ACQUIRE));
-        struct warehouse_result *known = cache_find(warehouse->cache, ap_buf_slice(&job->cache_key));
-        ap_buf_reset(&job->cache_key);
-        if (known) {
-            pthread_mutex_lock(&readers->mutex);
-            readers->stats.cache_hit_count++;
-            pthread_mutex_unlock(&readers->mutex);
-            done(known, NULL, context);
+        if (answer_from_cache(readers, job)) {
+            job = NULL; /* was freed */
             return AP_OK;
         }
+        ap_buf_reset(&job->cache_key); /* made anew when its turn comes */
     }
     pthread_mutex_lock(&readers->mutex);
     if (readers->is_stopping || readers->waiting_count >= warehouse->options.query_queue_max) {

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/arena.h"
 #include "base/assert.h"
@@ -164,19 +165,41 @@ static double decimal_number(duckdb_logical_type type, const void *data, idx_t r
     return strtod(text, NULL); /* reads the decimal exactly rounded, which a division would not */
 }
 
+/* DuckDB's infinity, and seconds too far away for microseconds: the farthest time there is. */
+static int64_t scale_time(int64_t value, int64_t us)
+{
+    int64_t scaled;
+    if (__builtin_mul_overflow(value, us, &scaled))
+        return value < 0 ? INT64_MIN : INT64_MAX;
+    return scaled;
+}
+
 static int64_t timestamp_us(duckdb_type type, const void *data, idx_t row)
 {
     int64_t value = ((const int64_t *)data)[row];
     switch (type) {
     case DUCKDB_TYPE_TIMESTAMP_S:
-        return value * AP_US_PER_S;
+        return scale_time(value, AP_US_PER_S);
     case DUCKDB_TYPE_TIMESTAMP_MS:
-        return value * AP_US_PER_MS;
+        return scale_time(value, AP_US_PER_MS);
     case DUCKDB_TYPE_TIMESTAMP_NS:
         return value / 1000;
     default:
         return value;
     }
+}
+
+/* Not by way of microseconds, in which a date of DuckDB may be too far away. */
+static void add_date(struct ap_buf *out, int32_t days)
+{
+    if (days == INT32_MAX || days == -INT32_MAX) {
+        ap_buf_add_cstr(out, days > 0 ? "infinity" : "-infinity");
+        return;
+    }
+    time_t seconds = (time_t)days * 86400;
+    struct tm parts;
+    gmtime_r(&seconds, &parts);
+    ap_buf_printf(out, "%04d-%02d-%02d", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday);
 }
 
 static void add_interval(struct ap_buf *out, duckdb_interval interval)
@@ -263,8 +286,7 @@ static void add_text(struct ap_buf *out, duckdb_vector vector, duckdb_logical_ty
         break;
     }
     case DUCKDB_TYPE_DATE:
-        ap_time_format(((const int32_t *)data)[row] * AP_US_PER_DAY, text);
-        ap_buf_add(out, text, 10);
+        add_date(out, ((const int32_t *)data)[row]);
         break;
     case DUCKDB_TYPE_TIME:
         ap_time_format(((const int64_t *)data)[row], text);

@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "base/buf.h"
 #include "base/mem.h"
+#include "warehouse/checkpoint.h"
 #include "warehouse/duck.h"
 #include "warehouse/schema.h"
 
@@ -31,6 +32,16 @@ static enum ap_rc make_table(duckdb_connection connection, const struct table *t
     for (size_t i = 1; i < table->column_count && rc == AP_OK; i++)
         rc = duck_run(connection, err, "ALTER TABLE %s ADD COLUMN IF NOT EXISTS %.*s %s", table->name,
                       AP_SLICE_ARG(table->columns[i].name), column_type_sql(table->columns[i].type));
+    uint64_t count = 0, want_count = table->column_count + 3; /* lsn, received_at, date */
+    if (rc == AP_OK)
+        rc = duck_number(connection, &count, err,
+                         "SELECT COUNT(*) FROM duckdb_columns() WHERE schema_name = 'main' AND table_name = '%s'",
+                         table->name);
+    if (rc == AP_OK && count != want_count)
+        return ap_fail(err, AP_E_CONFLICT,
+                       "table %s has %" PRIu64 " columns, this program knows %" PRIu64
+                       ": the data is that of a newer apiary; start that one",
+                       table->name, count, want_count);
     return rc;
 }
 
@@ -250,6 +261,9 @@ enum ap_rc warehouse_apply_schema(struct warehouse *warehouse, const struct ware
         if (rc != AP_OK)
             ap_err_prefix(err, "%s: view %s", views[i].where, views[i].name);
     }
+    /* A roll-up that was built anew lies in DuckDB's log. Without room it stays there until the writer finds some. */
+    if (rc == AP_OK && (rc = checkpoint_if_due(warehouse, connection, err)) == AP_E_FULL)
+        rc = AP_OK;
     duckdb_disconnect(&connection);
     return rc;
 }

@@ -20,6 +20,7 @@ void warehouse_options_init(struct warehouse_options *options)
         .reader_count = 2,
         .query_queue_max = 256,
         .cache_bytes_max = 16 << 20,
+        .checkpoint_bytes = 64 << 20,
     };
 }
 
@@ -40,8 +41,7 @@ static enum ap_rc configure(const struct warehouse_options *options, duckdb_conf
         {"memory_limit", memory},
         {"threads", threads},
         {"temp_directory", ""},
-        {"checkpoint_threshold",
-         "64MB"}, /* roll-ups make each cost about a second: less often is faster, more stalls longer */
+        {"checkpoint_threshold", "1TB"}, /* never inside of a COMMIT: see checkpoint.h */
         {"enable_external_access", "false"},
         {"autoinstall_known_extensions", "false"},
         {"autoload_known_extensions", "false"},

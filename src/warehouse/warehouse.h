@@ -35,6 +35,11 @@ struct warehouse_options {
     uint32_t query_queue_max;     /* queries that wait; above it AP_E_BUSY; 256 */
     uint64_t cache_bytes_max;     /* results kept for the same question; 16 MiB */
     uint32_t retention_days;      /* days of rows that are kept; 0: all */
+    /*
+     * What DuckDB's own log holds before it is merged into the file, 64 MiB. With roll-ups that takes up to a second,
+     * in which no rows become visible: more often stalls shorter, less often is faster on the whole.
+     */
+    uint64_t checkpoint_bytes;
     /* After each commit, on the writer's thread; must not block. Bit i: the table with id i. May be NULL. */
     void (*committed)(uint64_t lsn, uint64_t tables_mask, void *context);
     /* Something went wrong that the writer deals with by itself: for the log. On the writer's thread. May be NULL. */

@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "wal/wal.h"
 #include "warehouse/appender.h"
+#include "warehouse/checkpoint.h"
 #include "warehouse/duck.h"
 #include "warehouse/row.h"
 
@@ -23,6 +24,7 @@ enum {
     FAILURES_BEFORE_ASIDE =
         3, /* of a transaction, then its records are tried alone; of a record alone, then it is set aside */
     RETENTION_INTERVAL_MS = 60 * 1000,
+    CHECKPOINT_RETRY_MS = 10 * 1000, /* when there was no room for one */
 };
 
 struct writer {
@@ -44,6 +46,7 @@ struct writer {
     int64_t transaction_us; /* when it began; 0: none is under way */
     int64_t committed_us;
     int64_t retained_us;    /* when old days were last looked for */
+    int64_t checkpoint_us;  /* no checkpoint before this time */
     unsigned failure_count; /* in a row, at applied_lsn */
     /* Any thread, under mutex. A leaf lock. */
     pthread_mutex_t mutex;
@@ -76,7 +79,7 @@ static void back_off(struct writer *writer)
     unsigned doublings = AP_MIN(writer->failure_count, 6u);
     int64_t wait_ms = AP_MIN((int64_t)BACK_OFF_MS_MIN << doublings, (int64_t)BACK_OFF_MS_MAX);
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += (wait_ms % 1000) * 1000000;
     until.tv_sec += wait_ms / 1000 + until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
@@ -301,6 +304,24 @@ static enum ap_rc fill_transaction(struct writer *writer, struct wal_record *ret
     return rc;
 }
 
+/*
+ * Whether a COMMIT that failed took effect after all is for the database to say: taking the same records again would
+ * count them twice. The log may not let go of them yet.
+ */
+static void find_position(struct writer *writer)
+{
+    uint64_t lsn;
+    struct ap_err ignored;
+    if (duck_number(writer->connection, &lsn, &ignored, "SELECT lsn FROM _apiary_cursor") != AP_OK ||
+        lsn <= writer->applied_lsn)
+        return;
+    writer->applied_lsn = lsn;
+    __atomic_store_n(&writer->warehouse->applied_lsn, lsn, __ATOMIC_RELEASE);
+    pthread_mutex_lock(&writer->mutex);
+    writer->stats.applied_lsn = lsn;
+    pthread_mutex_unlock(&writer->mutex);
+}
+
 /* `last` is the record that was read last; its payload is still lent when it was alone. */
 static void recover(struct writer *writer, enum ap_rc rc, const struct wal_record *last, struct ap_err *err)
 {
@@ -308,7 +329,11 @@ static void recover(struct writer *writer, enum ap_rc rc, const struct wal_recor
     note_failure(writer, err);
     writer->failure_count++;
     struct ap_err next_err;
+    uint64_t before_lsn = writer->applied_lsn;
+    find_position(writer);
     bool is_hopeless = rc == AP_E_CORRUPT || (rc == AP_E_PARSE && writer->failure_count >= FAILURES_BEFORE_ASIDE);
+    if (writer->applied_lsn != before_lsn)
+        is_hopeless = false;
     if (is_alone(writer) && last->payload.data && is_hopeless) {
         if (set_aside(writer, last, err, &next_err) == AP_OK)
             return;
@@ -340,6 +365,18 @@ static void drop_old_days(struct writer *writer)
     }
 }
 
+static void make_checkpoint(struct writer *writer)
+{
+    struct ap_err err;
+    if (now_us(writer) < writer->checkpoint_us)
+        return;
+    if (checkpoint_if_due(writer->warehouse, writer->connection, &err) == AP_OK)
+        return;
+    writer->checkpoint_us = now_us(writer) + CHECKPOINT_RETRY_MS * AP_US_PER_MS;
+    if (writer->warehouse->options.trouble) /* not note_failure(): rows still become visible */
+        writer->warehouse->options.trouble(&err, writer->warehouse->options.context);
+}
+
 static void *writer_run(void *context)
 {
     struct writer *writer = context;
@@ -361,6 +398,8 @@ static void *writer_run(void *context)
             recover(writer, rc, &last, &err);
         else if (rc == AP_OK)
             drop_old_days(writer);
+        if (!writer->transaction_us)
+            make_checkpoint(writer);
         if (is_end || is_stopping(writer))
             break;
     }
@@ -390,7 +429,11 @@ enum ap_rc writer_start(struct warehouse *warehouse, struct wal *wal, struct wri
     writer->warehouse = warehouse;
     writer->wal = wal;
     pthread_mutex_init(&writer->mutex, NULL);
-    pthread_cond_init(&writer->wake, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&writer->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     if (duckdb_connect(warehouse->database, &writer->connection) == DuckDBError)
         return ap_fail(err, AP_E_INTERNAL, "connect the writer to the warehouse");
     enum ap_rc rc = duck_number(writer->connection, &writer->applied_lsn, err, "SELECT lsn FROM _apiary_cursor");

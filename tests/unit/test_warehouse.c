@@ -1,8 +1,10 @@
 /* warehouse/: rows of the log into DuckDB, exactly once; roll-ups; results. Through the header, with a real log. */
 #include "test_warehouse_fixture.h"
 
+#include <duckdb.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "base/random.h"
@@ -263,6 +265,108 @@ static void test_failing_rollup_does_not_hold_up_rows(void **state)
     fx->rollup_count = 0;
 }
 
+/* ---- When the disk fails ---- */
+
+/* Rows that do not compress, numbered in duration_ms from *first on, which moves behind them. */
+static void append_noise(struct fixture *fx, struct ap_random *random, unsigned *first, unsigned count)
+{
+    const struct table *events = table_find("events");
+    AP_AUTO_BUF struct ap_buf record = {0};
+    struct row_batch batch;
+    row_batch_begin(&batch, events, NOON_US, &record);
+    for (unsigned i = 0; i < count; i++) {
+        char noise[120];
+        for (size_t k = 0; k < sizeof(noise); k++)
+            noise[k] = (char)('!' + ap_random_below(random, 90));
+        row_set_text(&batch, column(events, "session_id"), ap_slice(noise, sizeof(noise)));
+        row_set_f64(&batch, column(events, "duration_ms"), (*first)++);
+        row_batch_commit(&batch);
+    }
+    row_batch_finish(&batch);
+    append(fx, &record);
+}
+
+/* No file may grow beyond this: to the writer of a file the same as a full disk. Segments of the log are 4 MiB. */
+static void limit_file_size(uint64_t bytes)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes ? bytes : limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void assert_each_once(struct fixture *fx, unsigned count)
+{
+    wait_applied(fx);
+    assert_true(number(fx, "SELECT COUNT(*) FROM events") == count);
+    assert_true(number(fx, "SELECT COUNT(DISTINCT duration_ms) FROM events") == count);
+    assert_true(number(fx, "SELECT COUNT(*) FROM _apiary_quarantine") == 0);
+}
+
+static uint64_t wait_failures(struct fixture *fx, uint64_t count)
+{
+    struct warehouse_stats stats = {0};
+    for (int i = 0; i < 60000 && stats.failure_count < count; i++) {
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        warehouse_stats_get(fx->warehouse, &stats);
+    }
+    assert_true(stats.failure_count >= count && stats.is_failing);
+    return stats.failure_count;
+}
+
+/* Long enough for the writer to try records alone, and to have set aside what is not at fault if it wrongly would. */
+static void test_disk_is_full_for_a_while(void **state)
+{
+    struct fixture *fx = *state;
+    struct ap_random random;
+    ap_random_init(&random, 5);
+    limit_file_size(4 << 20);
+    unsigned count = 0;
+    struct warehouse_stats stats = {0};
+    while (!stats.is_failing && count < 200 * 1000) {
+        append_noise(fx, &random, &count, 200);
+        warehouse_stats_get(fx->warehouse, &stats);
+    }
+    wait_failures(fx, 8);
+    limit_file_size(0);
+    append_noise(fx, &random, &count, 200);
+    assert_each_once(fx, count);
+}
+
+/* What DuckDB makes of a failed checkpoint in memory must never reach its file. */
+static void test_checkpoint_fails(void **state)
+{
+    struct fixture *fx = *state;
+    close_all(fx);
+    fx->checkpoint_bytes = 1 << 20;
+    open_all(fx);
+    struct ap_random random;
+    ap_random_init(&random, 6);
+    char path[128];
+    snprintf(path, sizeof(path), "%s/hot.duckdb", fx->dir);
+    struct stat info = {0};
+    unsigned count = 0;
+    while (info.st_size < 6 << 20 && count < 400 * 1000) {
+        append_noise(fx, &random, &count, 1000);
+        wait_applied(fx);
+        assert_int_equal(stat(path, &info), 0);
+    }
+    assert_true(info.st_size >= 6 << 20); /* checkpoints were made */
+    limit_file_size((uint64_t)info.st_size);
+    struct warehouse_stats stats = {0};
+    for (int i = 0; i < 2000 && !stats.is_failing; i++) {
+        append_noise(fx, &random, &count, 1000);
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        warehouse_stats_get(fx->warehouse, &stats);
+    }
+    wait_failures(fx, 2);
+    limit_file_size(0);
+    append_noise(fx, &random, &count, 1000);
+    close_all(fx);
+    open_all(fx);
+    assert_each_once(fx, count);
+}
+
 /* ---- Retention ---- */
 
 /* The real clocks, moved by as much as the test says. */
@@ -341,12 +445,96 @@ static void test_cache_follows_commits(void **state)
     assert_true(stats.cache_hit_count > 0);
 }
 
+static void count_done(struct warehouse_result *take_result, const struct warehouse_query_err *err, void *context)
+{
+    assert_null(err);
+    warehouse_result_unref(take_result);
+    (*(atomic_uint *)context)++;
+}
+
+/* All ask before the first has its answer; then it is everybody's. */
+static void test_many_ask_the_same(void **state)
+{
+    struct fixture *fx = *state;
+    enum { ASKERS = 50 };
+    struct warehouse_query query = {.sql = AP_SLICE_LITERAL("SELECT sum(hash(i)) FROM range(20000000) r(i)")};
+    atomic_uint done_count = 0;
+    for (unsigned i = 0; i < ASKERS; i++)
+        MUST(warehouse_query_submit(fx->warehouse, &query, count_done, &done_count, err));
+    while (done_count < ASKERS)
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    struct warehouse_stats stats;
+    warehouse_stats_get(fx->warehouse, &stats);
+    assert_int_equal(stats.query_count + stats.cache_hit_count, ASKERS);
+    assert_true(stats.query_count < ASKERS / 2);
+}
+
+/* ---- Columns that come and go ---- */
+
+static void change_database(struct fixture *fx, const char *sql)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "%s/hot.duckdb", fx->dir);
+    duckdb_database database;
+    duckdb_connection connection;
+    assert_int_equal(duckdb_open(path, &database), DuckDBSuccess);
+    assert_int_equal(duckdb_connect(database, &connection), DuckDBSuccess);
+    assert_int_equal(duckdb_query(connection, sql, NULL), DuckDBSuccess);
+    duckdb_disconnect(&connection);
+    duckdb_close(&database);
+}
+
+/* As if an older program had made it: the missing columns come, old rows have null in them, new rows can fill them. */
+static void test_database_with_fewer_columns(void **state)
+{
+    struct fixture *fx = *state;
+    append_events(fx, "old", "u", NOON_US, 0, 3);
+    wait_applied(fx);
+    close_all(fx);
+    change_database(fx, "ALTER TABLE events DROP COLUMN props; ALTER TABLE events DROP COLUMN address_prefix; "
+                        "ALTER TABLE events DROP COLUMN country");
+    open_all(fx);
+    const struct table *events = table_find("events");
+    AP_AUTO_BUF struct ap_buf record = {0};
+    struct row_batch batch;
+    row_batch_begin(&batch, events, NOON_US, &record);
+    row_set_text(&batch, (size_t)table_column_of_role(events, COLUMN_ROLE_COUNTRY), ap_slice_cstr("CH"));
+    row_set_text(&batch, (size_t)table_column_of_role(events, COLUMN_ROLE_PROPS), ap_slice_cstr("{\"a\":1}"));
+    row_batch_commit(&batch);
+    row_batch_finish(&batch);
+    append(fx, &record);
+    wait_applied(fx);
+    assert_true(number(fx, "SELECT COUNT(*) FROM events WHERE country IS NULL AND props IS NULL") == 3);
+    assert_text(fx, "SELECT props FROM events WHERE country = 'CH'", "{\"a\":1}");
+}
+
+/* A newer program's: refused, with what to do; not taken apart. */
+static void test_database_of_a_newer_program(void **state)
+{
+    struct fixture *fx = *state;
+    close_all(fx);
+    change_database(fx, "ALTER TABLE events ADD COLUMN mood VARCHAR");
+    struct warehouse_options options;
+    warehouse_options_init(&options);
+    options.dir = fx->dir;
+    struct warehouse *warehouse;
+    struct ap_err err;
+    assert_int_equal(warehouse_open(&options, &warehouse, &err), AP_E_CONFLICT);
+    assert_non_null(strstr(err.text, "newer"));
+}
+
 static void test_results_of_other_types(void **state)
 {
     struct fixture *fx = *state;
     assert_text(fx, "SELECT [1, 2, NULL]", "[1,2,null]");
     assert_text(fx, "SELECT {'a': 1.5, 'b': 'x\"y'}", "{\"a\":1.5,\"b\":\"x\\\"y\"}");
     assert_text(fx, "SELECT TIME '12:34:56'", "12:34:56.000");
+    assert_text(fx, "SELECT DATE '5877641-06-24'", "5877641-06-24");
+    assert_text(fx, "SELECT DATE '-infinity'", "-infinity");
+    {
+        AP_AUTO(warehouse_result) struct warehouse_result *result = ask(fx, "SELECT '-infinity'::TIMESTAMP_S");
+        assert_int_equal(warehouse_result_cell(result, 0, 0)->ts_us, INT64_MIN);
+    }
     assert_text(fx, "SELECT INTERVAL '3 days'", "3 days");
     assert_text(fx, "SELECT CAST('6fd5e4b0-7c1e-4b7e-9a59-2a3f0d6c1b11' AS UUID)",
                 "6fd5e4b0-7c1e-4b7e-9a59-2a3f0d6c1b11");
@@ -361,6 +549,7 @@ static void test_results_of_other_types(void **state)
 
 int main(void)
 {
+    signal(SIGXFSZ, SIG_IGN); /* limit_file_size(): an error, as on a full disk, not a signal */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_every_type, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_rows, setup, teardown),
@@ -371,8 +560,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_bad_sql_of_packs_is_named, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged_record_is_set_aside, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failing_rollup_does_not_hold_up_rows, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_disk_is_full_for_a_while, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_checkpoint_fails, setup, teardown),
         cmocka_unit_test_setup_teardown(test_old_days_are_dropped, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cache_follows_commits, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_many_ask_the_same, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_database_with_fewer_columns, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_database_of_a_newer_program, setup, teardown),
         cmocka_unit_test_setup_teardown(test_results_of_other_types, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -37,6 +37,7 @@ struct fixture {
     size_t view_count;
     /* 0: the default of these tests. */
     uint64_t memory_bytes_max;
+    uint64_t checkpoint_bytes;
     uint32_t query_queue_max;
     uint32_t retention_days;
     const struct ap_clock *clock;
@@ -78,6 +79,7 @@ static void open_all(struct fixture *fx)
     options.memory_bytes_max = fx->memory_bytes_max ? fx->memory_bytes_max : 256 << 20;
     options.query_queue_max = fx->query_queue_max ? fx->query_queue_max : options.query_queue_max;
     options.retention_days = fx->retention_days;
+    options.checkpoint_bytes = fx->checkpoint_bytes ? fx->checkpoint_bytes : options.checkpoint_bytes;
     options.clock = fx->clock ? fx->clock : options.clock;
     options.trouble = print_trouble;
     MUST(warehouse_open(&options, &fx->warehouse, err));
