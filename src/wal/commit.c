@@ -175,6 +175,12 @@ static void publish(struct wal *wal, const struct group *group, int64_t took_us)
     pthread_mutex_unlock(&wal->state_mtx);
 }
 
+/* Callers are told to retry later or that the disk failed; which system call said so is in the statistics. */
+static enum ap_rc failure_rc(const struct ap_err *err)
+{
+    return err->rc == AP_E_FULL ? AP_E_FULL : AP_E_IO;
+}
+
 static void publish_failure(struct wal *wal, uint64_t ticket_count, const struct ap_err *err)
 {
     pthread_mutex_lock(&wal->state_mtx);
@@ -186,6 +192,8 @@ static void publish_failure(struct wal *wal, uint64_t ticket_count, const struct
     wal->stats.is_failing = true;
     wal_note_error_locked(wal, err);
     pthread_mutex_unlock(&wal->state_mtx);
+    wal->break_rc = failure_rc(err);
+    atomic_fetch_add(&wal->break_count, 1);
 }
 
 /* Calls done() of all tickets before `end`; each may free its ticket. */
@@ -209,12 +217,6 @@ static void finish(struct wal *wal, struct wal_ticket *first, const struct wal_t
         wal->options.group_done(wal->options.group_context);
 }
 
-/* Callers are told to retry later or that the disk failed; which system call said so is in the statistics. */
-static enum ap_rc failure_rc(const struct ap_err *err)
-{
-    return err->rc == AP_E_FULL ? AP_E_FULL : AP_E_IO;
-}
-
 static void fail_tickets(struct wal *wal, struct wal_ticket *first, struct wal_ticket *end, const struct ap_err *err)
 {
     uint64_t count = 0;
@@ -224,17 +226,32 @@ static void fail_tickets(struct wal *wal, struct wal_ticket *first, struct wal_t
     finish(wal, first, end, failure_rc(err), 0);
 }
 
+/* Built on a record that is not in the log. */
+static bool is_broken(const struct wal *wal, const struct wal_ticket *ticket)
+{
+    return ticket->is_chained && ticket->break_count != atomic_load_explicit(&wal->break_count, memory_order_relaxed);
+}
+
 /* Commits as many of the tickets as one group takes; returns the rest. */
 static struct wal_ticket *commit_group(struct wal *wal, struct wal_ticket *first)
 {
     struct ap_err err = {0};
+    if (is_broken(wal, first)) {
+        struct wal_ticket *next = first->next;
+        pthread_mutex_lock(&wal->state_mtx);
+        wal->stats.failed_records++;
+        pthread_mutex_unlock(&wal->state_mtx);
+        finish(wal, first, next, wal->break_rc, 0);
+        return next;
+    }
     int64_t start_us = ap_clock_monotonic_us(wal->options.clock);
     if (ensure_segment(wal, wal_record_bytes(first->payload_bytes), &err) != AP_OK) {
         fail_tickets(wal, first, NULL, &err); /* all that wait: asking again for each would find the same */
         return NULL;
     }
     struct group group = {.first = first, .end = first};
-    for (; group.end && group_has_room(wal, &group, group.end); group.end = group.end->next)
+    for (; group.end && group_has_room(wal, &group, group.end) && !is_broken(wal, group.end);
+         group.end = group.end->next)
         group_add(wal, &group, group.end);
     AP_ASSERT(group.count > 0);
     if (write_group(wal, &group, &err) != AP_OK) {

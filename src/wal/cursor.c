@@ -212,7 +212,7 @@ static void remove_released(struct wal *wal)
 void wal_cursor_release(struct wal_cursor *cursor, uint64_t lsn)
 {
     struct wal *wal = cursor->wal;
-    AP_ASSERT(lsn <= cursor->next_lsn);
+    AP_ASSERT(lsn <= atomic_load(&wal->durable_lsn)); /* a reader that only holds the log back need not read it */
     pthread_mutex_lock(&wal->state_mtx);
     cursor->pin->released_lsn = AP_MAX(cursor->pin->released_lsn, lsn);
     update_released_locked(wal);

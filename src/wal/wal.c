@@ -146,6 +146,16 @@ static enum ap_rc enqueue_locked(struct wal *wal, struct wal_ticket *ticket, boo
     return AP_OK;
 }
 
+uint64_t wal_break_count(const struct wal *wal)
+{
+    return atomic_load_explicit(&wal->break_count, memory_order_acquire);
+}
+
+uint64_t wal_durable_lsn(const struct wal *wal)
+{
+    return atomic_load_explicit(&wal->durable_lsn, memory_order_acquire);
+}
+
 enum ap_rc wal_submit(struct wal *wal, struct wal_ticket *ticket, struct ap_err *err)
 {
     AP_ASSERT(ticket->type != 0 && ticket->done && ticket->slice_count <= WAL_TICKET_SLICES_MAX);

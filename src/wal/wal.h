@@ -78,6 +78,13 @@ struct wal_ticket {
     unsigned slice_count;
     uint8_t type; /* 1-255, what the payload is; the log does not look into it */
     /*
+     * The record can be read only after all that came before it. Then `break_count` is wal_break_count() as it was when
+     * the payload was made: once a group has failed since, wal_submit() is AP_E_CONFLICT, and if it was queued already,
+     * it fails as that group did.
+     */
+    bool is_chained;
+    uint64_t break_count;
+    /*
      * Called once, on the commit thread, in LSN order. AP_OK: the record is durable at `lsn`. AP_E_FULL: no space on
      * the disk. AP_E_IO: it refused. With either the record is not in the log and `lsn` is 0; the next ticket tries
      * anew.
@@ -93,9 +100,15 @@ struct wal_ticket {
 /*
  * Queues a record; callable from any thread, never blocks on the disk. AP_OK: done() will be called. Otherwise it will
  * not: AP_E_LIMIT (record too long), AP_E_BUSY (queue full, or stopping), AP_E_FULL (the log holds bytes_max that some
- * cursor still needs).
+ * cursor still needs), AP_E_CONFLICT (chained, and the chain is broken: make the payload anew).
  */
 ap_nodiscard enum ap_rc wal_submit(struct wal *wal, struct wal_ticket *ticket, struct ap_err *err);
+
+/* How many groups of records have failed so far. Any thread. */
+uint64_t wal_break_count(const struct wal *wal);
+
+/* All records below are durable, and the next one to be submitted will be at this LSN or above. Any thread. */
+uint64_t wal_durable_lsn(const struct wal *wal);
 
 /* Submits and waits. For tests and slow paths; not for the commit thread itself. *ret_lsn may be NULL. */
 ap_nodiscard enum ap_rc wal_append_sync(struct wal *wal, uint8_t type, struct ap_slice payload, uint64_t *ret_lsn,

@@ -50,6 +50,7 @@ struct wal {
     struct wal_segment_header active;
     uint64_t zeroed_bytes; /* the active file is written (with records or zeros) up to here */
     uint64_t next_lsn;
+    enum ap_rc break_rc;     /* what the newest failed group failed with */
     struct ap_random random; /* for salts */
     char *staging;           /* owned, WAL_STAGING_BYTES: headers and short payloads of a group side by side */
     char *zeros;             /* owned, WAL_ZERO_BYTES */
@@ -69,6 +70,7 @@ struct wal {
     /* Any thread. Written under state_mtx. */
     _Atomic uint64_t durable_lsn;
     _Atomic uint64_t released_lsn;
+    _Atomic uint64_t break_count; /* written by the commit thread, before the tickets of the failed group are done */
 
     /* Any thread, under state_mtx. */
     pthread_mutex_t state_mtx;

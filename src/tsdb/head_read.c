@@ -1,0 +1,149 @@
+/* What a query takes from the head: copies made under the shard's lock, decoded outside of it. */
+#include <string.h>
+
+#include "base/mem.h"
+#include "tsdb/head.h"
+
+void head_copy_clear(struct head_copy *copy)
+{
+    free(copy->chunks);
+    free(copy->ts_ms);
+    free(copy->values);
+    ap_buf_clear(&copy->histogram_bytes);
+    free(copy->histograms);
+    free(copy->deleted);
+    *copy = (struct head_copy){0};
+}
+
+static void reserve_samples(struct head_copy *copy, size_t count)
+{
+    if (count <= copy->sample_capacity)
+        return;
+    copy->sample_capacity = AP_MAX(count, copy->sample_capacity * 2);
+    copy->ts_ms = ap_realloc(copy->ts_ms, copy->sample_capacity * sizeof(*copy->ts_ms));
+    copy->values = ap_realloc(copy->values, copy->sample_capacity * sizeof(*copy->values));
+}
+
+static size_t copy_tail(const struct tail *tail, int64_t min_ts_ms, int64_t max_ts_ms, struct head_copy *copy,
+                        size_t at)
+{
+    if (!tail)
+        return 0;
+    reserve_samples(copy, at + tail->count);
+    const uint32_t *offsets = tail_offsets(tail);
+    size_t count = 0;
+    for (uint32_t i = 0; i < tail->count; i++) {
+        int64_t ts_ms = tail->base_ts_ms + offsets[i];
+        if (ts_ms < min_ts_ms || ts_ms > max_ts_ms)
+            continue;
+        copy->ts_ms[at + count] = ts_ms;
+        copy->values[at + count] = tail->values[i];
+        count++;
+    }
+    return count;
+}
+
+static void copy_histograms(const struct histogram_tail *tail, int64_t min_ts_ms, int64_t max_ts_ms,
+                            struct head_copy *copy)
+{
+    for (uint32_t i = 0; i < tail->count; i++) {
+        const struct histogram_tail_entry *entry = &tail->entries[i];
+        if (entry->ts_ms < min_ts_ms || entry->ts_ms > max_ts_ms)
+            continue;
+        if (copy->histogram_count == copy->histogram_capacity) {
+            copy->histogram_capacity = copy->histogram_capacity ? copy->histogram_capacity * 2 : 16;
+            copy->histograms = ap_realloc(copy->histograms, copy->histogram_capacity * sizeof(*copy->histograms));
+        }
+        copy->histograms[copy->histogram_count++] = (struct histogram_tail_entry){
+            entry->ts_ms, (uint32_t)copy->histogram_bytes.bytes, entry->bytes};
+        ap_buf_add(&copy->histogram_bytes, tail->bytes.data + entry->offset, entry->bytes);
+    }
+}
+
+static void copy_chunks(const struct head_series *series, uint64_t generation, int64_t min_ts_ms, int64_t max_ts_ms,
+                        struct head_copy *copy)
+{
+    if (series->chunk_count > copy->chunk_capacity) {
+        copy->chunk_capacity = series->chunk_count;
+        copy->chunks = ap_realloc(copy->chunks, copy->chunk_capacity * sizeof(*copy->chunks));
+    }
+    for (uint32_t i = 0; i < series->chunk_count; i++) {
+        const struct head_chunk *chunk = &series->chunks[i];
+        uint64_t cut = __atomic_load_n(&chunk->range->cut_generation, __ATOMIC_ACQUIRE);
+        if ((cut && cut <= generation) || chunk->min_ts_ms > max_ts_ms || chunk->min_ts_ms + chunk->span_ms < min_ts_ms)
+            continue;
+        copy->chunks[copy->chunk_count++] = *chunk;
+    }
+}
+
+static void copy_deleted(const struct head_extra *extra, struct head_copy *copy)
+{
+    if (extra->deleted_count > copy->deleted_capacity) {
+        copy->deleted_capacity = extra->deleted_count;
+        copy->deleted = ap_realloc(copy->deleted, copy->deleted_capacity * sizeof(*copy->deleted));
+    }
+    if (extra->deleted_count)
+        memcpy(copy->deleted, extra->deleted, extra->deleted_count * sizeof(*copy->deleted));
+    copy->deleted_count = extra->deleted_count;
+}
+
+void head_copy_series(struct head *head, uint32_t ref, uint64_t generation, int64_t min_ts_ms, int64_t max_ts_ms,
+                      struct head_copy *copy)
+{
+    copy->chunk_count = copy->tail_count = copy->late_count = copy->histogram_count = copy->deleted_count = 0;
+    ap_buf_reset(&copy->histogram_bytes);
+    struct head_shard *shard = head_shard_of(head, ref);
+    pthread_mutex_lock(&shard->mtx);
+    const struct head_series *series = head_series_peek_locked(shard, head_local(head, ref));
+    if (series) {
+        copy_chunks(series, generation, min_ts_ms, max_ts_ms, copy);
+        copy->tail_count = copy_tail(series->tail, min_ts_ms, max_ts_ms, copy, 0);
+        if (series->extra) {
+            copy->late_count = copy_tail(series->extra->late, min_ts_ms, max_ts_ms, copy, copy->tail_count);
+            copy_histograms(&series->extra->histograms, min_ts_ms, max_ts_ms, copy);
+            copy_deleted(series->extra, copy);
+        }
+    }
+    pthread_mutex_unlock(&shard->mtx);
+}
+
+bool head_is_deleted(const struct head_copy *copy, int64_t ts_ms)
+{
+    for (size_t i = 0; i < copy->deleted_count; i++)
+        if (ts_ms >= copy->deleted[i].min_ts_ms && ts_ms <= copy->deleted[i].max_ts_ms)
+            return true;
+    return false;
+}
+
+static bool tail_touches(const struct tail *tail, int64_t min_ts_ms, int64_t max_ts_ms)
+{
+    if (!tail || tail->count == 0)
+        return false;
+    const uint32_t *offsets = tail_offsets(tail);
+    return tail->base_ts_ms + offsets[0] <= max_ts_ms && tail->base_ts_ms + offsets[tail->count - 1] >= min_ts_ms;
+}
+
+static bool series_touches(const struct head_series *series, int64_t min_ts_ms, int64_t max_ts_ms)
+{
+    if (tail_touches(series->tail, min_ts_ms, max_ts_ms))
+        return true;
+    for (uint32_t i = 0; i < series->chunk_count; i++)
+        if (series->chunks[i].min_ts_ms <= max_ts_ms &&
+            series->chunks[i].min_ts_ms + series->chunks[i].span_ms >= min_ts_ms)
+            return true;
+    if (!series->extra)
+        return false;
+    const struct histogram_tail *tail = &series->extra->histograms;
+    return tail_touches(series->extra->late, min_ts_ms, max_ts_ms) ||
+           (tail->count && tail->entries[0].ts_ms <= max_ts_ms && tail->entries[tail->count - 1].ts_ms >= min_ts_ms);
+}
+
+bool head_series_touches(struct head *head, uint32_t ref, int64_t min_ts_ms, int64_t max_ts_ms)
+{
+    struct head_shard *shard = head_shard_of(head, ref);
+    pthread_mutex_lock(&shard->mtx);
+    const struct head_series *series = head_series_peek_locked(shard, head_local(head, ref));
+    bool touches = series && series_touches(series, min_ts_ms, max_ts_ms);
+    pthread_mutex_unlock(&shard->mtx);
+    return touches;
+}

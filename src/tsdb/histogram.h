@@ -1,0 +1,91 @@
+/*
+ * tsdb/histogram.h - native histograms: exponential buckets (schemas -4 to 8) and custom ones (-53)
+ *
+ * The meaning is Prometheus' (its native-histogram specification): bucket i of schema n spans (b^(i-1), b^i] with
+ * b = 2^(2^-n); spans say which buckets are there; integer histograms keep absolute counts here (the wire's deltas are
+ * undone on the way in). One sample has both forms, integer or float, by `is_float`.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/rc.h"
+#include "base/slice.h"
+#include "tsdb/chunk.h"
+
+enum {
+    HISTOGRAM_SCHEMA_MIN = -4,
+    HISTOGRAM_SCHEMA_MAX = 8,
+    HISTOGRAM_SCHEMA_WIRE_MAX = 52, /* 9 to 52 are reduced to 8 on the way in */
+    HISTOGRAM_SCHEMA_CUSTOM = -53,
+    HISTOGRAM_BUCKETS_MAX = 16384, /* of one sign */
+    HISTOGRAM_SPANS_MAX = 8192,
+};
+
+enum histogram_reset_hint {
+    HISTOGRAM_RESET_UNKNOWN = 0,
+    HISTOGRAM_RESET_YES = 1,
+    HISTOGRAM_RESET_NO = 2,
+    HISTOGRAM_RESET_GAUGE = 3,
+};
+
+struct histogram_span {
+    int32_t offset; /* of the first: bucket index; then: gap to the end of the span before */
+    uint32_t length;
+};
+
+/* One sign's buckets. */
+struct histogram_buckets {
+    const struct histogram_span *spans; /* lent */
+    size_t span_count;
+    const uint64_t *counts; /* absolute; of an integer histogram */
+    const double *values;   /* absolute; of a float histogram */
+    size_t count;           /* sum of the spans' lengths */
+};
+
+struct histogram {
+    int32_t schema;
+    bool is_float;
+    enum histogram_reset_hint reset_hint;
+    double zero_threshold;
+    uint64_t zero_count; /* integer histogram */
+    uint64_t count;
+    double zero_value; /* float histogram */
+    double count_value;
+    double sum; /* the staleness marker here makes the whole sample one */
+    struct histogram_buckets positive;
+    struct histogram_buckets negative;
+    const double *custom_values; /* upper bounds, of schema -53; lent */
+    size_t custom_value_count;
+};
+
+/*
+ * AP_E_PARSE with the reason (as Prometheus validates: span offsets and lengths, counts that do not sum up, NaN sums
+ * exempt, custom bounds not rising, negative buckets with custom ones, unknown schema), AP_E_LIMIT over a maximum.
+ */
+ap_nodiscard enum ap_rc histogram_check(const struct histogram *histogram, struct ap_err *err);
+
+/* Schemas above HISTOGRAM_SCHEMA_MAX halved in resolution until they fit; memory from `arena`. */
+ap_nodiscard enum ap_rc histogram_reduce(struct histogram *histogram, struct ap_arena *arena, struct ap_err *err);
+
+/* One sample as self-contained bytes (the log's and the head's form); equal histograms give equal bytes, doubles are
+ * compared by bits. Decoding lends from `arena` and checks. */
+void histogram_encode(const struct histogram *histogram, struct ap_buf *out);
+ap_nodiscard enum ap_rc histogram_decode(struct ap_slice bytes, struct ap_arena *arena, struct histogram *ret_histogram,
+                                         struct ap_err *err);
+
+/*
+ * A chunk of them: layouts (schema, threshold, spans, bounds) are written when they change, counts as columns of
+ * differences. `blobs` are what histogram_encode() made. 1 ≤ count ≤ CHUNK_SAMPLES_MAX. A caller that needs chunks
+ * below CHUNK_BYTES_MAX gives fewer samples when blobs are large: the chunk is never larger than all blobs plus 16
+ * bytes for each and 64 for all.
+ */
+void chunk_encode_histograms(const int64_t *ts_ms, const struct ap_slice *blobs, size_t count, struct ap_buf *out);
+/* *ret_ts_ms and *ret_blobs (each as histogram_encode() made it) are from `arena`. */
+ap_nodiscard enum ap_rc chunk_decode_histograms(struct ap_slice chunk, int64_t first_ts_ms, struct ap_arena *arena,
+                                                size_t *ret_count, const int64_t **ret_ts_ms,
+                                                const struct ap_slice **ret_blobs, struct ap_err *err);

@@ -1,0 +1,615 @@
+/*
+ * The store as a whole, against a model that is a sorted array: random batches, settling, restarts, crashes, deletions,
+ * retention, snapshots. A crash is a copy of the directory as it lies there, opened as it is.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/random.h"
+#include "os/fs.h"
+#include "tsdb/tsdb.h"
+#include "wal/wal.h"
+
+enum { SERIES_COUNT = 24, MODEL_MAX = 200000, RANGE_MS = 600 * 1000 };
+
+struct model_sample {
+    int64_t ts_ms;
+    uint64_t bits;
+};
+
+struct fixture {
+    char root[64];
+    char dir[96];
+    unsigned dir_number;
+    int wal_fd;
+    struct wal *wal;
+    struct tsdb *tsdb;
+    struct tsdb_options options;
+    struct ap_random random;
+    int64_t now_ms;
+    struct ap_clock clock;
+    struct model_sample *model[SERIES_COUNT]; /* sorted */
+    size_t model_count[SERIES_COUNT];
+    double last[SERIES_COUNT];
+    char trouble[512];
+};
+
+static int64_t wall_us(void *context)
+{
+    return ((struct fixture *)context)->now_ms * 1000;
+}
+static int64_t monotonic_us(void *context)
+{
+    return ((struct fixture *)context)->now_ms * 1000;
+}
+
+static void note_trouble(const struct ap_err *err, void *context)
+{
+    snprintf(((struct fixture *)context)->trouble, sizeof(((struct fixture *)context)->trouble), "%s", err->text);
+}
+
+static void open_store(struct fixture *fx)
+{
+    struct ap_err err = {0};
+    char path[128];
+    snprintf(path, sizeof(path), "%s/wal", fx->dir);
+    assert_int_equal(os_dir_open(path, &fx->wal_fd, &err), AP_OK);
+    struct wal_options wal_options;
+    wal_options_init(&wal_options);
+    wal_options.segment_bytes = 1 << 20;
+    wal_options.record_bytes_max = 512 * 1024;
+    uint64_t cut;
+    assert_int_equal(wal_open(fx->wal_fd, &wal_options, &fx->wal, &cut, &err), AP_OK);
+    snprintf(path, sizeof(path), "%s/tsdb", fx->dir);
+    fx->options.dir = path;
+    fx->options.wal = fx->wal;
+    enum ap_rc rc = tsdb_open(&fx->options, &fx->tsdb, &err);
+    if (rc != AP_OK)
+        fail_msg("%s", err.text);
+}
+
+static void close_store(struct fixture *fx)
+{
+    tsdb_close(fx->tsdb);
+    wal_close(fx->wal);
+    close(fx->wal_fd);
+}
+
+static void run(const char *format, ...)
+{
+    char command[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(command, sizeof(command), format, args);
+    va_end(args);
+    assert_int_equal(system(command), 0);
+}
+
+static void fixture_init(struct fixture *fx, uint64_t seed)
+{
+    memset(fx, 0, sizeof(*fx));
+    snprintf(fx->root, sizeof(fx->root), "/tmp/apiary-test-XXXXXX");
+    assert_non_null(mkdtemp(fx->root));
+    snprintf(fx->dir, sizeof(fx->dir), "%s/0", fx->root);
+    ap_random_init(&fx->random, seed);
+    fx->now_ms = INT64_C(1764000000000);
+    fx->clock = (struct ap_clock){wall_us, monotonic_us, fx};
+    tsdb_options_init(&fx->options);
+    fx->options.clock = &fx->clock;
+    fx->options.block_range_ms = RANGE_MS;
+    fx->options.out_of_order_window_ms = 2 * RANGE_MS;
+    fx->options.block_merge_max_ms = 20 * RANGE_MS;
+    fx->options.retention_ms = 0;
+    fx->options.shard_count = 2;
+    fx->options.trouble = note_trouble;
+    fx->options.context = fx;
+    for (int i = 0; i < SERIES_COUNT; i++)
+        fx->model[i] = calloc(MODEL_MAX, sizeof(struct model_sample));
+    open_store(fx);
+}
+
+static void fixture_clear(struct fixture *fx)
+{
+    close_store(fx);
+    for (int i = 0; i < SERIES_COUNT; i++)
+        free(fx->model[i]);
+    run("rm -rf %s", fx->root);
+}
+
+static void restart(struct fixture *fx)
+{
+    close_store(fx);
+    open_store(fx);
+}
+
+/* What a machine finds that lost its power now. */
+static void crash(struct fixture *fx)
+{
+    char before[96];
+    snprintf(before, sizeof(before), "%s", fx->dir);
+    snprintf(fx->dir, sizeof(fx->dir), "%s/%u", fx->root, ++fx->dir_number);
+    run("cp -a %s %s", before, fx->dir);
+    char after[96];
+    snprintf(after, sizeof(after), "%s", fx->dir);
+    snprintf(fx->dir, sizeof(fx->dir), "%s", before);
+    close_store(fx);
+    run("rm -rf %s", before);
+    snprintf(fx->dir, sizeof(fx->dir), "%s", after);
+    open_store(fx);
+}
+
+/* ---- Writing ---- */
+
+static void series_labels(const struct fixture *fx, unsigned series, struct ap_buf *out)
+{
+    (void)fx;
+    char name[32];
+    char instance[32];
+    snprintf(name, sizeof(name), "metric_%u", series % 5);
+    snprintf(instance, sizeof(instance), "host-%u", series);
+    struct label labels[] = {
+        {ap_slice_cstr("__name__"), ap_slice_cstr(name)},
+        {ap_slice_cstr("instance"), ap_slice_cstr(instance)},
+        {ap_slice_cstr("job"), ap_slice_cstr(series % 2 ? "odd" : "even")},
+    };
+    struct ap_err err;
+    assert_int_equal(labels_encode(labels, 3, out, &err), AP_OK);
+}
+
+struct waiting {
+    struct tsdb_append append;
+    volatile int is_done;
+    enum ap_rc rc;
+};
+
+static void append_done(struct tsdb_append *append, enum ap_rc rc)
+{
+    struct waiting *waiting = append->context;
+    waiting->rc = rc;
+    __atomic_store_n(&waiting->is_done, 1, __ATOMIC_RELEASE);
+}
+
+static struct tsdb_outcome append(struct fixture *fx, const struct batch *batch)
+{
+    struct waiting waiting = {.append = {.batch = batch, .done = append_done}};
+    waiting.append.context = &waiting;
+    struct ap_err err;
+    assert_int_equal(tsdb_append(fx->tsdb, &waiting.append, &err), AP_OK);
+    while (!__atomic_load_n(&waiting.is_done, __ATOMIC_ACQUIRE))
+        usleep(50);
+    assert_int_equal(waiting.rc, AP_OK);
+    return waiting.append.outcome;
+}
+
+static uint64_t bits_of(double value)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, 8);
+    return bits;
+}
+
+/* False: there is one of this time already. */
+static bool model_add(struct fixture *fx, unsigned series, int64_t ts_ms, double value)
+{
+    struct model_sample *samples = fx->model[series];
+    size_t count = fx->model_count[series];
+    assert_true(count < MODEL_MAX);
+    size_t at = count;
+    while (at > 0 && samples[at - 1].ts_ms >= ts_ms)
+        at--;
+    if (at < count && samples[at].ts_ms == ts_ms)
+        return false;
+    memmove(&samples[at + 1], &samples[at], (count - at) * sizeof(*samples));
+    samples[at] = (struct model_sample){ts_ms, bits_of(value)};
+    fx->model_count[series]++;
+    return true;
+}
+
+static double next_value(struct fixture *fx, unsigned series)
+{
+    static const uint64_t odd[] = {0x7ff0000000000002, 0x8000000000000000, 0x7ff0000000000000, 0xfff8000000000001, 1};
+    if (ap_random_below(&fx->random, 200) == 0) {
+        double value;
+        memcpy(&value, &odd[ap_random_below(&fx->random, 5)], 8);
+        return value;
+    }
+    double *last = &fx->last[series];
+    switch (series % 4) {
+    case 0:
+        return *last = round((*last + ap_random_normal(&fx->random) * 0.3) * 10) / 10;
+    case 1:
+        *last = ap_random_below(&fx->random, 500) == 0 ? 0 : *last + (double)ap_random_below(&fx->random, 1000);
+        return *last;
+    case 2:
+        return 42;
+    default:
+        return ap_random_unit(&fx->random) * 100;
+    }
+}
+
+/* One request: some series, each with one or several samples, now and then late or twice. */
+static void write_some(struct fixture *fx)
+{
+    struct batch batch = {0};
+    AP_AUTO_BUF struct ap_buf labels = {.bytes_max = 0};
+    char *kept[SERIES_COUNT] = {0};
+    fx->now_ms += 10 * 1000;
+    uint64_t expected = 0;
+    for (unsigned series = 0; series < SERIES_COUNT; series++) {
+        if (ap_random_below(&fx->random, 4) == 0)
+            continue;
+        ap_buf_reset(&labels);
+        series_labels(fx, series, &labels);
+        kept[series] = malloc(labels.bytes);
+        memcpy(kept[series], labels.data, labels.bytes);
+        struct ap_slice slice = ap_slice(kept[series], labels.bytes);
+        batch_add_series(&batch, slice, labels_hash_of(tsdb_hash_seed(fx->tsdb), slice));
+        unsigned count = ap_random_below(&fx->random, 50) == 0 ? 400 : 1 + (unsigned)ap_random_below(&fx->random, 2);
+        for (unsigned i = 0; i < count; i++) {
+            int64_t ts_ms = fx->now_ms + (int64_t)series + (int64_t)i * 20;
+            if (ap_random_below(&fx->random, 20) == 0)
+                ts_ms -= (int64_t)ap_random_below(&fx->random, 3 * RANGE_MS / 2);
+            double value = next_value(fx, series);
+            if (!model_add(fx, series, ts_ms, value))
+                continue;
+            batch_add_sample(&batch, ts_ms, value);
+            expected++;
+        }
+    }
+    struct tsdb_outcome outcome = append(fx, &batch);
+    if (outcome.samples_written != expected)
+        fail_msg("%" PRIu64 " of %" PRIu64 " written: %s", outcome.samples_written, expected, outcome.reason);
+    batch_clear(&batch);
+    for (unsigned i = 0; i < SERIES_COUNT; i++)
+        free(kept[i]);
+}
+
+/* ---- Comparing ---- */
+
+static void select_or_die(struct fixture *fx, const char *selector, int64_t min_ms, int64_t max_ms,
+                          struct tsdb_set **ret_set)
+{
+    struct matchers matchers;
+    struct ap_err err;
+    if (matchers_parse(ap_slice_cstr(selector), &matchers, &err) != AP_OK)
+        fail_msg("%s", err.text);
+    struct tsdb_select_options options = {.matchers = &matchers, .min_ts_ms = min_ms, .max_ts_ms = max_ms};
+    if (tsdb_select(fx->tsdb, &options, ret_set, &err) != AP_OK)
+        fail_msg("%s", err.text);
+    matchers_clear(&matchers);
+}
+
+static void compare_series(struct fixture *fx, unsigned series, int64_t min_ms, int64_t max_ms, const char *when)
+{
+    char selector[64];
+    snprintf(selector, sizeof(selector), "{instance=\"host-%u\"}", series);
+    struct tsdb_set *set;
+    select_or_die(fx, selector, min_ms, max_ms, &set);
+    struct tsdb_columns columns = {0};
+    struct ap_err err;
+    size_t got = 0;
+    if (tsdb_set_count(set)) {
+        assert_int_equal(tsdb_set_count(set), 1);
+        assert_int_equal(tsdb_set_read(set, 0, &columns, &err), AP_OK);
+        got = columns.count;
+    }
+    size_t at = 0;
+    for (size_t i = 0; i < fx->model_count[series]; i++) {
+        const struct model_sample *sample = &fx->model[series][i];
+        if (sample->ts_ms < min_ms || sample->ts_ms > max_ms)
+            continue;
+        if (at >= got || columns.ts_ms[at] != sample->ts_ms || bits_of(columns.values[at]) != sample->bits)
+            fail_msg("%s, series %u: sample %zu of %zu is at %" PRId64 " (%016" PRIx64 ") where %" PRId64
+                     " (%016" PRIx64 ") was written; trouble: %s",
+                     when, series, at, got, at < got ? columns.ts_ms[at] : 0,
+                     at < got ? bits_of(columns.values[at]) : 0, sample->ts_ms, sample->bits, fx->trouble);
+        at++;
+    }
+    if (at != got)
+        fail_msg("%s, series %u: %zu samples where %zu were written", when, series, got, at);
+    tsdb_columns_clear(&columns);
+    tsdb_set_free(set);
+}
+
+static void compare_all(struct fixture *fx, const char *when)
+{
+    for (unsigned series = 0; series < SERIES_COUNT; series++) {
+        compare_series(fx, series, INT64_MIN, INT64_MAX, when);
+        int64_t middle = fx->now_ms - (int64_t)ap_random_below(&fx->random, 10 * RANGE_MS);
+        compare_series(fx, series, middle, middle + RANGE_MS, when);
+    }
+}
+
+static void settle(struct fixture *fx, bool is_all)
+{
+    struct ap_err err;
+    if (tsdb_settle(fx->tsdb, is_all, &err) != AP_OK)
+        fail_msg("%s", err.text);
+}
+
+/* ---- Tests ---- */
+
+static void test_agrees_with_model(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        print_message("seed %" PRIu64 "\n", seed);
+        fixture_init(&fx, seed);
+        for (int step = 0; step < 400; step++) {
+            const char *what = "after a batch";
+            write_some(&fx);
+            switch (ap_random_below(&fx.random, 40)) {
+            case 0:
+                settle(&fx, false);
+                what = "after settling";
+                break;
+            case 1:
+                settle(&fx, true);
+                what = "after sealing all";
+                break;
+            case 2:
+                restart(&fx);
+                what = "after a restart";
+                break;
+            case 3:
+            case 4:
+                crash(&fx);
+                what = "after a crash";
+                break;
+            default:
+                if (step % 40)
+                    continue;
+            }
+            compare_all(&fx, what);
+        }
+        struct tsdb_stats stats;
+        tsdb_stats_get(fx.tsdb, &stats);
+        assert_int_equal(stats.chunks_damaged, 0);
+        settle(&fx, true);
+        tsdb_stats_get(fx.tsdb, &stats);
+        assert_true(stats.block_count > 0);
+        assert_int_equal(stats.head_chunks, 0);
+        compare_all(&fx, "in blocks alone");
+        crash(&fx);
+        compare_all(&fx, "in blocks alone after a crash");
+        fixture_clear(&fx);
+    }
+}
+
+static struct tsdb_outcome append_one(struct fixture *fx, unsigned series, int64_t ts_ms, double value)
+{
+    struct batch batch = {0};
+    AP_AUTO_BUF struct ap_buf labels = {0};
+    series_labels(fx, series, &labels);
+    batch_add_series(&batch, ap_buf_slice(&labels),
+                     labels_hash_of(tsdb_hash_seed(fx->tsdb), ap_buf_slice(&labels)));
+    batch_add_sample(&batch, ts_ms, value);
+    struct tsdb_outcome outcome = append(fx, &batch);
+    batch_clear(&batch);
+    return outcome;
+}
+
+static void test_duplicates_and_windows(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    fixture_init(&fx, 7);
+    int64_t now_ms = fx.now_ms;
+    assert_int_equal(append_one(&fx, 0, now_ms, 1).samples_written, 1);
+    assert_int_equal(append_one(&fx, 0, now_ms, 1).samples_written, 1); /* the same again */
+    assert_int_equal(append_one(&fx, 0, now_ms, 2).refused_duplicate, 1);
+    assert_int_equal(append_one(&fx, 0, now_ms - RANGE_MS, 3).samples_written, 1); /* late */
+    assert_int_equal(append_one(&fx, 0, now_ms - RANGE_MS, 4).refused_duplicate, 1);
+    struct tsdb_outcome outcome = append_one(&fx, 0, now_ms - 3 * RANGE_MS, 5);
+    assert_int_equal(outcome.refused_old, 1);
+    assert_non_null(strstr(outcome.reason, "host-0"));
+    assert_int_equal(append_one(&fx, 0, now_ms + 2 * 3600 * 1000, 6).refused_future, 1);
+    /* A clock that was set back changes nothing for those who go on. */
+    fx.now_ms -= 10 * 3600 * 1000;
+    assert_int_equal(append_one(&fx, 0, now_ms + 1000, 7).samples_written, 1);
+    model_add(&fx, 0, now_ms, 1);
+    model_add(&fx, 0, now_ms - RANGE_MS, 3);
+    model_add(&fx, 0, now_ms + 1000, 7);
+    compare_series(&fx, 0, INT64_MIN, INT64_MAX, "live");
+    crash(&fx);
+    compare_series(&fx, 0, INT64_MIN, INT64_MAX, "after a crash");
+    fixture_clear(&fx);
+}
+
+static void test_series_limit(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    fixture_init(&fx, 8);
+    fx.options.series_max = 3;
+    restart(&fx);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(append_one(&fx, i, fx.now_ms, i).samples_written, 1);
+    struct tsdb_outcome outcome = append_one(&fx, 3, fx.now_ms, 3);
+    assert_int_equal(outcome.refused_series, 1);
+    assert_non_null(strstr(outcome.reason, "max_series"));
+    assert_int_equal(append_one(&fx, 2, fx.now_ms + 1, 9).samples_written, 1);
+    fixture_clear(&fx);
+}
+
+static void delete_or_die(struct fixture *fx, const char *selector, int64_t min_ms, int64_t max_ms)
+{
+    struct matchers matchers;
+    struct ap_err err;
+    assert_int_equal(matchers_parse(ap_slice_cstr(selector), &matchers, &err), AP_OK);
+    if (tsdb_delete(fx->tsdb, &matchers, min_ms, max_ms, &err) != AP_OK)
+        fail_msg("%s", err.text);
+    matchers_clear(&matchers);
+}
+
+static void model_delete(struct fixture *fx, unsigned series, int64_t min_ms, int64_t max_ms)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < fx->model_count[series]; i++)
+        if (fx->model[series][i].ts_ms < min_ms || fx->model[series][i].ts_ms > max_ms)
+            fx->model[series][kept++] = fx->model[series][i];
+    fx->model_count[series] = kept;
+}
+
+static void test_deletion(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    fixture_init(&fx, 9);
+    for (int i = 0; i < 300; i++) {
+        write_some(&fx);
+        if (i == 150)
+            settle(&fx, false);
+    }
+    int64_t from_ms = fx.now_ms - 4 * RANGE_MS;
+    delete_or_die(&fx, "{job=\"odd\"}", from_ms, from_ms + 2 * RANGE_MS);
+    delete_or_die(&fx, "{instance=\"host-4\"}", INT64_MIN, INT64_MAX);
+    for (unsigned series = 1; series < SERIES_COUNT; series += 2)
+        model_delete(&fx, series, from_ms, from_ms + 2 * RANGE_MS);
+    model_delete(&fx, 4, INT64_MIN, INT64_MAX);
+    compare_all(&fx, "after deletion");
+    crash(&fx);
+    compare_all(&fx, "after deletion and a crash");
+    settle(&fx, true);
+    compare_all(&fx, "after deletion, in blocks");
+    struct ap_err err;
+    assert_int_equal(tsdb_clean_tombstones(fx.tsdb, &err), AP_OK);
+    compare_all(&fx, "after cleaning");
+    restart(&fx);
+    compare_all(&fx, "after cleaning and a restart");
+    fixture_clear(&fx);
+}
+
+static void test_snapshot(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    fixture_init(&fx, 10);
+    for (int i = 0; i < 200; i++) {
+        write_some(&fx);
+        if (i == 120)
+            settle(&fx, false);
+    }
+    char name[64];
+    struct ap_err err;
+    if (tsdb_snapshot(fx.tsdb, false, name, &err) != AP_OK)
+        fail_msg("%s", err.text);
+    compare_all(&fx, "after a snapshot");
+    /* The snapshot becomes the store of an empty data directory, with a log and a seed of its own. */
+    char before[96];
+    snprintf(before, sizeof(before), "%s", fx.dir);
+    close_store(&fx);
+    snprintf(fx.dir, sizeof(fx.dir), "%s/restored", fx.root);
+    run("mkdir %s && cp -a %s/tsdb/snapshots/%s %s/tsdb", fx.dir, before, name, fx.dir);
+    open_store(&fx);
+    compare_all(&fx, "in the restored snapshot");
+    write_some(&fx);
+    compare_all(&fx, "in the restored snapshot, written to");
+    fixture_clear(&fx);
+}
+
+static void test_retention(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    fixture_init(&fx, 11);
+    fx.options.retention_ms = 3 * RANGE_MS;
+    restart(&fx);
+    for (int i = 0; i < 600; i++) {
+        write_some(&fx);
+        if (i % 50 == 0)
+            settle(&fx, false);
+    }
+    struct tsdb_stats stats;
+    tsdb_stats_get(fx.tsdb, &stats);
+    assert_true(stats.blocks_removed > 0);
+    compare_series(&fx, 1, fx.now_ms - 2 * RANGE_MS, INT64_MAX, "what is kept");
+    fixture_clear(&fx);
+}
+
+struct texts {
+    char text[4096];
+};
+
+static bool add_text(struct ap_slice text, void *context)
+{
+    struct texts *texts = context;
+    size_t used = strlen(texts->text);
+    snprintf(texts->text + used, sizeof(texts->text) - used, "%.*s ", AP_SLICE_ARG(text));
+    return true;
+}
+
+static void test_names_and_values(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    fixture_init(&fx, 12);
+    for (int i = 0; i < 200; i++)
+        write_some(&fx);
+    settle(&fx, false);
+    struct ap_err err;
+    struct texts texts = {""};
+    assert_int_equal(tsdb_label_names(fx.tsdb, NULL, INT64_MIN, INT64_MAX, add_text, &texts, &err), AP_OK);
+    assert_string_equal(texts.text, "__name__ instance job ");
+    struct matchers matchers;
+    assert_int_equal(matchers_parse(ap_slice_cstr("{instance=~\"host-(1|2|13)\"}"), &matchers, &err), AP_OK);
+    texts.text[0] = '\0';
+    assert_int_equal(tsdb_label_values(fx.tsdb, ap_slice_cstr("__name__"), &matchers, INT64_MIN, INT64_MAX, add_text,
+                                       &texts, &err),
+                     AP_OK);
+    assert_string_equal(texts.text, "metric_1 metric_2 metric_3 ");
+    matchers_clear(&matchers);
+    fixture_clear(&fx);
+}
+
+/* A store whose series come and go: those that are over are forgotten, their numbers used again, nothing mixed up. */
+static void test_churn(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    uint64_t removed = 0;
+    fixture_init(&fx, 13);
+    for (unsigned round = 0; round < 12; round++) {
+        for (unsigned i = 0; i < 30; i++) {
+            fx.now_ms += RANGE_MS / 20;
+            unsigned first = round % 3 * 8;
+            for (unsigned series = first; series < first + 8; series++) {
+                model_add(&fx, series, fx.now_ms, round + i / 100.0);
+                assert_int_equal(append_one(&fx, series, fx.now_ms, round + i / 100.0).samples_written, 1);
+            }
+            if (i % 10 == 0)
+                settle(&fx, false);
+        }
+        if (round % 2)
+            crash(&fx);
+        compare_all(&fx, "with churn");
+        struct tsdb_stats stats;
+        tsdb_stats_get(fx.tsdb, &stats);
+        removed += stats.series_removed; /* counted from the last start on */
+    }
+    assert_true(removed > 0);
+    fixture_clear(&fx);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_agrees_with_model),   cmocka_unit_test(test_duplicates_and_windows),
+        cmocka_unit_test(test_series_limit),        cmocka_unit_test(test_deletion),
+        cmocka_unit_test(test_snapshot),            cmocka_unit_test(test_retention),
+        cmocka_unit_test(test_names_and_values),    cmocka_unit_test(test_churn),
+    };
+    return cmocka_run_group_tests_name("tsdb", tests, NULL, NULL);
+}
