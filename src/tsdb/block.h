@@ -107,6 +107,14 @@ typedef bool (*block_text_fn)(struct ap_slice text, uint64_t series_count, void 
 void block_each_name(const struct block *block, block_text_fn each, void *context);
 void block_each_value(const struct block *block, struct ap_slice name, block_text_fn each, void *context);
 
+/* What the index is made of, for `apiary tsdb inspect`. Returns how many sections there are. */
+struct block_section {
+    const char *name;
+    uint64_t bytes;
+};
+enum { BLOCK_SECTIONS_MAX = 16 };
+size_t block_sections(const struct block *block, struct block_section ret_sections[BLOCK_SECTIONS_MAX]);
+
 /* ---- Deletion ---- */
 
 struct time_span {

@@ -263,6 +263,8 @@ enum ap_rc tsdb_checkpoint_load(struct tsdb *tsdb, uint64_t *ret_lsn, struct ap_
     head->range_id_next = AP_MAX(head->range_id_next, range_id_next);
     if (rc == AP_OK)
         rc = load_list(tsdb, err);
+    if (rc == AP_E_NOT_FOUND) /* a file that the checkpoint names: that is no store without a checkpoint */
+        rc = err->rc = AP_E_CORRUPT;
     if (rc != AP_OK)
         return rc;
     load_sealed(tsdb, &reading, start.seq_before);
