@@ -1,5 +1,5 @@
 /*
- * codec/inflate.h - decompression of whole bodies: gzip, deflate, zstd
+ * codec/inflate.h - decompression of whole bodies: gzip, deflate, zstd, snappy
  *
  * For bodies that have come in completely, from clients that are not trusted: the output has a stated maximum, and
  * nothing is decompressed past it. A small bomb costs at most the time and memory of a body of that maximum.
@@ -18,6 +18,7 @@ enum inflate_encoding {
     INFLATE_GZIP,     /* RFC 1952, one or several members */
     INFLATE_DEFLATE,  /* RFC 1950 (zlib), as HTTP says, or raw RFC 1951, as some clients understand it */
     INFLATE_ZSTD,     /* RFC 8878, one or several frames, windows up to 8 MiB */
+    INFLATE_SNAPPY,   /* one block, without the framing format: Prometheus remote write */
 };
 
 /* Reads the value of a Content-Encoding field; data NULL is identity. False when it is none of the above, or a list of

@@ -54,6 +54,28 @@ struct ap_slice http_query(const struct http_request *request, const char *name)
     return lookup(request, MHD_GET_ARGUMENT_KIND, name);
 }
 
+struct visit {
+    bool (*each)(struct ap_slice name, struct ap_slice value, void *context);
+    void *context;
+};
+
+static enum MHD_Result visit_parameter(void *context, enum MHD_ValueKind kind, const char *name, size_t name_bytes,
+                                       const char *value, size_t value_bytes)
+{
+    (void)kind;
+    const struct visit *visit = context;
+    struct ap_slice value_slice = value ? ap_slice(value, value_bytes) : ap_slice("", 0);
+    return visit->each(ap_slice(name, name_bytes), value_slice, visit->context) ? MHD_YES : MHD_NO;
+}
+
+void http_query_each(const struct http_request *request,
+                     bool (*each)(struct ap_slice name, struct ap_slice value, void *context), void *context)
+{
+    AP_ASSERT(!request->is_detached);
+    struct visit visit = {each, context};
+    MHD_get_connection_values_n(request->mhd, MHD_GET_ARGUMENT_KIND, visit_parameter, &visit);
+}
+
 struct ap_slice http_header(const struct http_request *request, const char *name)
 {
     return lookup(request, MHD_HEADER_KIND, name);

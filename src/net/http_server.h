@@ -152,6 +152,11 @@ struct ap_slice http_path(const struct http_request *request); /* percent-decode
 /* A query parameter, decoded. Data NULL when there is none; "?a" and "?a=" give data that is not NULL and 0 bytes. */
 struct ap_slice http_query(const struct http_request *request, const char *name);
 
+/* Every query parameter in its order, decoded, until `each` returns false; for names that may be there several times.
+ */
+void http_query_each(const struct http_request *request,
+                     bool (*each)(struct ap_slice name, struct ap_slice value, void *context), void *context);
+
 /* A header field; the name in any case. Data NULL when there is none; the first of several. */
 struct ap_slice http_header(const struct http_request *request, const char *name);
 

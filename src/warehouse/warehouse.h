@@ -26,6 +26,9 @@
 struct wal;
 struct warehouse;
 
+/* Of its reader in the log: who opens other readers first can hold the log back for it under this name. */
+#define WAREHOUSE_CURSOR_NAME "warehouse"
+
 struct warehouse_options {
     const char *dir;              /* exists; hot.duckdb is made in it */
     const struct ap_clock *clock; /* lent */

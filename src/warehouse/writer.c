@@ -25,6 +25,8 @@ enum {
         3, /* of a transaction, then its records are tried alone; of a record alone, then it is set aside */
     RETENTION_INTERVAL_MS = 60 * 1000,
     CHECKPOINT_RETRY_MS = 10 * 1000, /* when there was no room for one */
+    SKIPPED_RECORDS_MAX = 256,       /* of other stores in a row, before looking at anything else */
+    SKIPPED_BYTES_MAX = 16 << 20,    /* of other stores' log, before the database is told that we are past them */
 };
 
 struct writer {
@@ -36,7 +38,8 @@ struct writer {
     duckdb_connection connection;
     struct wal_cursor *cursor;
     struct appender *appenders[TABLE_ID_MAX + 1]; /* by id; made when a table first has rows in a transaction */
-    uint64_t applied_lsn;                         /* committed */
+    uint64_t applied_lsn;                         /* all rows below are committed */
+    uint64_t stored_lsn;                          /* what the database says; behind applied_lsn where no rows follow */
     uint64_t next_lsn;                            /* taken in this transaction */
     uint64_t read_lsn;                            /* read of the log, whether it could be taken or not */
     uint64_t alone_until_lsn;                     /* below it one record a transaction, to find the one that fails */
@@ -170,7 +173,7 @@ static enum ap_rc merge_rollups(struct writer *writer, struct ap_err *err)
 static void note_commit(struct writer *writer)
 {
     struct warehouse *warehouse = writer->warehouse;
-    writer->applied_lsn = writer->next_lsn;
+    writer->applied_lsn = writer->stored_lsn = writer->next_lsn;
     writer->failure_count = 0;
     writer->committed_us = now_us(writer);
     __atomic_store_n(&warehouse->applied_lsn, writer->applied_lsn, __ATOMIC_RELEASE);
@@ -187,9 +190,25 @@ static void note_commit(struct writer *writer)
     pthread_mutex_unlock(&writer->mutex);
     writer->transaction_us = 0;
 
-    wal_cursor_release(writer->cursor, writer->applied_lsn);
+    wal_cursor_release(writer->cursor, writer->stored_lsn);
     if (warehouse->options.committed)
         warehouse->options.committed(writer->applied_lsn, writer->tables_mask, warehouse->options.context);
+}
+
+/*
+ * Records of other stores, and no transaction is under way: a commit for each of them would cost an fsync. What is
+ * remembered in memory alone is skipped once more after a crash. Answers in the cache stay good.
+ */
+static void note_skipped(struct writer *writer)
+{
+    struct warehouse *warehouse = writer->warehouse;
+    writer->applied_lsn = writer->next_lsn;
+    pthread_mutex_lock(&writer->mutex);
+    writer->stats.applied_lsn = writer->applied_lsn;
+    writer->stats.is_caught_up = writer->stats.is_caught_up || writer->applied_lsn >= writer->start_lsn_end;
+    pthread_mutex_unlock(&writer->mutex);
+    if (warehouse->options.committed)
+        warehouse->options.committed(writer->applied_lsn, 0, warehouse->options.context);
 }
 
 static enum ap_rc commit(struct writer *writer, struct ap_err *err)
@@ -228,7 +247,7 @@ static enum ap_rc reopen_cursor(struct writer *writer, struct ap_err *err)
     wal_cursor_close(writer->cursor);
     writer->cursor = NULL;
     writer->next_lsn = writer->applied_lsn;
-    return wal_cursor_open(writer->wal, "warehouse", writer->applied_lsn, &writer->cursor, err);
+    return wal_cursor_open(writer->wal, WAREHOUSE_CURSOR_NAME, writer->applied_lsn, &writer->cursor, err);
 }
 
 /* Keeps a record that cannot be taken, with the reason, and goes on behind it. */
@@ -281,12 +300,16 @@ static int64_t commit_wait_ms(const struct writer *writer)
     return AP_MAX(INT64_C(0), COMMIT_INTERVAL_MS - since_us / AP_US_PER_MS);
 }
 
-/* Takes records until the transaction is full or its time has come. AP_E_BUSY: the log has ended. */
+/*
+ * Takes records until the transaction is full or its time has come. Without a transaction when there were only records
+ * of other stores. AP_E_BUSY: the log has ended.
+ */
 static enum ap_rc fill_transaction(struct writer *writer, struct wal_record *ret_last, struct ap_err *err)
 {
     enum ap_rc rc = writer->cursor ? AP_OK : reopen_cursor(writer, err);
-    while (rc == AP_OK) {
-        int64_t wait_ms = IDLE_WAIT_MS;
+    unsigned skipped_count = 0;
+    while (rc == AP_OK && skipped_count < SKIPPED_RECORDS_MAX) {
+        int64_t wait_ms = skipped_count ? 0 : IDLE_WAIT_MS;
         if (writer->transaction_us && (wait_ms = commit_wait_ms(writer)) == 0)
             return AP_OK;
         rc = wal_cursor_next(writer->cursor, wait_ms, ret_last, err);
@@ -295,9 +318,14 @@ static enum ap_rc fill_transaction(struct writer *writer, struct wal_record *ret
         if (rc != AP_OK)
             return rc;
         writer->read_lsn = ret_last->next_lsn;
+        if (ret_last->type != ROW_RECORD_TYPE) {
+            writer->next_lsn = ret_last->next_lsn;
+            skipped_count += writer->transaction_us == 0;
+            continue;
+        }
         if (!writer->transaction_us && (rc = begin(writer, err)) != AP_OK)
             return rc;
-        if (ret_last->type == ROW_RECORD_TYPE && (rc = append_rows(writer, ret_last, err)) != AP_OK)
+        if ((rc = append_rows(writer, ret_last, err)) != AP_OK)
             return rc;
         writer->next_lsn = ret_last->next_lsn;
     }
@@ -315,7 +343,7 @@ static void find_position(struct writer *writer)
     if (duck_number(writer->connection, &lsn, &ignored, "SELECT lsn FROM _apiary_cursor") != AP_OK ||
         lsn <= writer->applied_lsn)
         return;
-    writer->applied_lsn = lsn;
+    writer->applied_lsn = writer->stored_lsn = lsn;
     __atomic_store_n(&writer->warehouse->applied_lsn, lsn, __ATOMIC_RELEASE);
     pthread_mutex_lock(&writer->mutex);
     writer->stats.applied_lsn = lsn;
@@ -377,6 +405,23 @@ static void make_checkpoint(struct writer *writer)
         writer->warehouse->options.trouble(&err, writer->warehouse->options.context);
 }
 
+/* Makes what fill_transaction() took visible. *ret_has_committed is false when there were no rows. */
+static enum ap_rc take_effect(struct writer *writer, bool is_end, bool *ret_has_committed, struct ap_err *err)
+{
+    *ret_has_committed = false;
+    enum ap_rc rc = AP_OK;
+    if (!writer->transaction_us && writer->next_lsn > writer->applied_lsn)
+        note_skipped(writer);
+    uint64_t unstored_bytes = writer->applied_lsn - writer->stored_lsn;
+    if (!writer->transaction_us && unstored_bytes >= (is_end ? 1 : SKIPPED_BYTES_MAX))
+        rc = begin(writer, err);
+    if (rc == AP_OK && writer->transaction_us) {
+        rc = commit(writer, err);
+        *ret_has_committed = true;
+    }
+    return rc;
+}
+
 static void *writer_run(void *context)
 {
     struct writer *writer = context;
@@ -386,9 +431,10 @@ static void *writer_run(void *context)
         struct wal_record last = {0};
         enum ap_rc rc = fill_transaction(writer, &last, &err);
         bool is_end = rc == AP_E_BUSY && !writer->transaction_us;
-        if ((rc == AP_OK || rc == AP_E_BUSY) && writer->transaction_us) {
+        bool has_committed = false;
+        if (rc == AP_OK || rc == AP_E_BUSY) {
             struct ap_err commit_err;
-            enum ap_rc commit_rc = commit(writer, &commit_err);
+            enum ap_rc commit_rc = take_effect(writer, is_end, &has_committed, &commit_err);
             if (commit_rc != AP_OK) {
                 rc = commit_rc;
                 err = commit_err;
@@ -398,7 +444,7 @@ static void *writer_run(void *context)
             recover(writer, rc, &last, &err);
         else if (rc == AP_OK)
             drop_old_days(writer);
-        if (!writer->transaction_us)
+        if (!writer->transaction_us && (has_committed || writer->applied_lsn == writer->stored_lsn))
             make_checkpoint(writer);
         if (is_end || is_stopping(writer))
             break;
@@ -438,14 +484,14 @@ enum ap_rc writer_start(struct warehouse *warehouse, struct wal *wal, struct wri
         return ap_fail(err, AP_E_INTERNAL, "connect the writer to the warehouse");
     enum ap_rc rc = duck_number(writer->connection, &writer->applied_lsn, err, "SELECT lsn FROM _apiary_cursor");
     if (rc == AP_OK)
-        rc = wal_cursor_open(wal, "warehouse", writer->applied_lsn, &writer->cursor, err);
+        rc = wal_cursor_open(wal, WAREHOUSE_CURSOR_NAME, writer->applied_lsn, &writer->cursor, err);
     if (rc != AP_OK)
         return ap_err_prefix(err, "start the writer of the warehouse at position %" PRIu64 " of the log",
                              writer->applied_lsn);
     struct wal_stats wal_stats;
     wal_stats_get(wal, &wal_stats);
     writer->start_lsn_end = wal_stats.durable_lsn;
-    writer->next_lsn = writer->applied_lsn;
+    writer->next_lsn = writer->stored_lsn = writer->applied_lsn;
     writer->committed_us = now_us(writer) - COMMIT_INTERVAL_MS * AP_US_PER_MS;
     writer->stats.applied_lsn = writer->applied_lsn;
     writer->stats.start_lsn_end = writer->start_lsn_end;

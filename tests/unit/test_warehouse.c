@@ -236,6 +236,50 @@ static void test_damaged_record_is_set_aside(void **state)
     assert_false(stats.is_failing);
 }
 
+/* Other stores have their records in the same log, also ones that look like rows, and many more than rows. */
+static void test_records_of_other_stores_are_skipped(void **state)
+{
+    struct fixture *fx = *state;
+    static char samples[1 << 20];
+    for (unsigned round = 0; round < 3; round++) {
+        MUST(wal_append_sync(fx->wal, ROW_RECORD_TYPE + 1, ap_slice_cstr("samples"), NULL, err));
+        append_events(fx, "s", "u", NOON_US, round * 20, 10);
+        for (unsigned i = 0; i < 10; i++)
+            MUST(wal_append_sync(fx->wal, ROW_RECORD_TYPE + 1, ap_slice(samples, sizeof(samples)), NULL, err));
+        append_events(fx, "s", "u", NOON_US, round * 20 + 10, 10);
+        MUST(wal_append_sync(fx->wal, ROW_RECORD_TYPE + 2, ap_slice_cstr("deletion"), NULL, err));
+        wait_applied(fx);
+        assert_true(number(fx, "SELECT COUNT(*) FROM events") == (round + 1) * 20);
+        assert_true(number(fx, "SELECT COUNT(*) FROM _apiary_quarantine") == 0);
+        close_all(fx);
+        open_all(fx);
+    }
+    wait_applied(fx);
+    assert_true(number(fx, "SELECT COUNT(DISTINCT duration_ms) FROM events") == 60);
+    assert_true(number(fx, "SELECT COUNT(*) FROM events") == 60);
+}
+
+/* Where no rows come for long, the log still lets go of what the warehouse has no need of. */
+static void test_other_stores_do_not_fill_the_log(void **state)
+{
+    struct fixture *fx = *state;
+    static char samples[1 << 20];
+    for (unsigned i = 0; i < 40; i++)
+        MUST(wal_append_sync(fx->wal, ROW_RECORD_TYPE + 1, ap_slice(samples, sizeof(samples)), NULL, err));
+    wait_applied(fx);
+    struct warehouse_stats stats;
+    warehouse_stats_get(fx->warehouse, &stats);
+    assert_true(stats.commit_count < 10); /* not one a record */
+    struct wal_stats wal_stats;
+    for (unsigned i = 0; i < 20000; i++) {
+        wal_stats_get(fx->wal, &wal_stats);
+        if (wal_stats.retained_bytes <= 18 << 20)
+            return;
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    fail_msg("the log still keeps %llu bytes", (unsigned long long)wal_stats.retained_bytes);
+}
+
 static void test_failing_rollup_does_not_hold_up_rows(void **state)
 {
     struct fixture *fx = *state;
@@ -559,6 +603,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_new_or_changed_rollup_is_built_anew, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_sql_of_packs_is_named, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged_record_is_set_aside, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_records_of_other_stores_are_skipped, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_other_stores_do_not_fill_the_log, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failing_rollup_does_not_hold_up_rows, setup, teardown),
         cmocka_unit_test_setup_teardown(test_disk_is_full_for_a_while, setup, teardown),
         cmocka_unit_test_setup_teardown(test_checkpoint_fails, setup, teardown),
