@@ -3,14 +3,19 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "tsdb/vectors.h"
 
-enum { OUTLIER_BITS = 20 /* what one costs beside its upper bits */ };
+enum {
+    GROUP = 8,          /* so many numbers take `width` whole bytes: every group begins at a byte */
+    BYTES_PER_LOAD = 8, /* reading the last number of a group may touch so many bytes behind its begin */
+};
 
 bool bitpack_take(struct ap_slice *rest, void *to, size_t bytes)
 {
     if (rest->bytes < bytes)
         return false;
-    memcpy(to, rest->data, bytes);
+    if (bytes)
+        memcpy(to, rest->data, bytes);
     rest->data += bytes;
     rest->bytes -= bytes;
     return true;
@@ -32,129 +37,115 @@ bool bitpack_take_varint(struct ap_slice *rest, uint64_t *ret_value)
     return false;
 }
 
-static inline unsigned bits_of(uint64_t number)
+/* ---- Writing ---- */
+
+/*
+ * Adds `bits` to what is pending, writes 8 bytes and goes forward by those that are complete: no branch depends on the
+ * data. Needs bits_count <= 56, since up to 7 bits are pending before.
+ */
+static inline void put(char **to, uint64_t *pending, unsigned *pending_bits, uint64_t bits, unsigned bits_count)
 {
-    return number ? 64 - (unsigned)__builtin_clzll(number) : 0;
+    *pending |= bits << *pending_bits;
+    *pending_bits += bits_count;
+    memcpy(*to, pending, sizeof(*pending));
+    *to += *pending_bits >> 3;
+    *pending >>= *pending_bits & 0x38;
+    *pending_bits &= 7;
 }
 
-size_t bitpack_cost(const uint64_t *numbers, size_t count, unsigned *ret_width)
+/* `together` numbers are joined before they are put, as each put() waits for the one before. */
+static inline void write_narrow(const uint64_t *numbers, size_t count, unsigned width, unsigned together, char *to)
 {
-    uint32_t by_bits[65] = {0};
-    for (size_t i = 0; i < count; i++)
-        by_bits[bits_of(numbers[i])]++;
-    size_t best_bits = SIZE_MAX;
-    size_t outliers = 0;
-    size_t upper_bits = 0; /* of the outliers, counted from the width */
-    for (unsigned width = 65; width-- > 0;) {
-        size_t bits = width * count + outliers * OUTLIER_BITS + upper_bits;
-        if (bits <= best_bits) {
-            best_bits = bits;
-            *ret_width = width;
-        }
-        outliers += by_bits[width];
-        upper_bits += outliers; /* one bit more each at the next lower width */
-    }
-    return 2 + (best_bits + 7) / 8;
-}
-
-void bitpack_encode(const uint64_t *numbers, size_t count, unsigned width, struct ap_buf *out)
-{
-    size_t outliers = 0;
-    for (size_t i = 0; i < count; i++)
-        outliers += bits_of(numbers[i]) > width;
-    ap_buf_add_char(out, (char)width);
-    ap_buf_add_varint(out, outliers);
-    size_t bytes = (width * count + 7) / 8;
-    char *to = ap_buf_reserve(out, bytes + 8);
+    uint64_t mask = bitpack_mask(width);
     uint64_t pending = 0;
     unsigned pending_bits = 0;
-    uint64_t mask = width == 64 ? UINT64_MAX : (UINT64_C(1) << width) - 1;
-    for (size_t i = 0; i < count; i++) {
-        uint64_t number = numbers[i] & mask;
-        pending |= number << pending_bits;
-        pending_bits += width;
-        if (pending_bits >= 64) {
-            memcpy(to, &pending, 8);
-            to += 8;
-            pending_bits -= 64;
-            pending = pending_bits ? number >> (width - pending_bits) : 0;
+    size_t i = 0;
+    for (; i + together <= count; i += together) {
+        uint64_t joined = 0;
+        for (unsigned j = 0; j < together; j++)
+            joined |= (numbers[i + j] & mask) << (j * width);
+        put(&to, &pending, &pending_bits, joined, together * width);
+    }
+    for (; i < count; i++)
+        put(&to, &pending, &pending_bits, numbers[i] & mask, width);
+}
+
+void bitpack_write(const uint64_t *numbers, size_t count, unsigned width, struct ap_buf *out)
+{
+    size_t bytes = bitpack_bytes(count, width);
+    char *to = bytes ? ap_buf_reserve(out, bytes + BYTES_PER_LOAD) : NULL;
+    if (!to)
+        return;
+    if (width == 64)
+        memcpy(to, numbers, bytes);
+    else if (width <= BITPACK_WIDTH_NARROW_MAX / 8)
+        write_narrow(numbers, count, width, 8, to);
+    else if (width <= BITPACK_WIDTH_NARROW_MAX / 4)
+        write_narrow(numbers, count, width, 4, to);
+    else if (width <= BITPACK_WIDTH_NARROW_MAX / 2)
+        write_narrow(numbers, count, width, 2, to);
+    else
+        write_narrow(numbers, count, width, 1, to);
+    out->bytes += bytes;
+}
+
+/* ---- Reading ---- */
+
+static inline uint64_t load(const char *from)
+{
+    uint64_t word;
+    memcpy(&word, from, sizeof(word));
+    return word;
+}
+
+/* Reads whole groups. Bytes up to `width` + BYTES_PER_LOAD behind the begin of each may be touched. */
+WITH_VECTORS static void read_groups(const char *from, size_t groups, unsigned width, uint64_t *ret_numbers)
+{
+    uint64_t mask = bitpack_mask(width);
+    if (width <= 8) { /* one load has all eight */
+        for (size_t g = 0; g < groups; g++, from += width, ret_numbers += GROUP) {
+            uint64_t word = load(from);
+            for (unsigned j = 0; j < GROUP; j++)
+                ret_numbers[j] = word >> (j * width) & mask;
+        }
+    } else if (width <= 14) { /* two loads have four each; the second begins at a byte or in the middle of one */
+        for (size_t g = 0; g < groups; g++, from += width, ret_numbers += GROUP) {
+            uint64_t word = load(from);
+            uint64_t second = load(from + width / 2) >> (width & 1) * 4;
+            for (unsigned j = 0; j < GROUP / 2; j++)
+                ret_numbers[j] = word >> (j * width) & mask;
+            for (unsigned j = 0; j < GROUP / 2; j++)
+                ret_numbers[j + GROUP / 2] = second >> (j * width) & mask;
+        }
+    } else {
+        for (size_t g = 0; g < groups; g++, from += width, ret_numbers += GROUP)
+            for (unsigned j = 0; j < GROUP; j++)
+                ret_numbers[j] = load(from + (j * width >> 3)) >> (j * width & 7) & mask;
+    }
+}
+
+bool bitpack_read(struct ap_slice *rest, size_t count, unsigned width, uint64_t *ret_numbers)
+{
+    size_t bytes = bitpack_bytes(count, width);
+    if ((width > BITPACK_WIDTH_NARROW_MAX && width != 64) || rest->bytes < bytes)
+        return false;
+    size_t groups = (count + GROUP - 1) / GROUP;
+    if (width == 0) {
+        memset(ret_numbers, 0, count * sizeof(*ret_numbers));
+    } else if (width == 64) {
+        memcpy(ret_numbers, rest->data, bytes);
+    } else {
+        /* Those that can be read without looking behind the slice; the others from a copy with room behind it. */
+        size_t near_end = width + BYTES_PER_LOAD;
+        size_t safe = rest->bytes < near_end ? 0 : AP_MIN((rest->bytes - near_end) / width + 1, groups);
+        read_groups(rest->data, safe, width, ret_numbers);
+        for (size_t g = safe; g < groups; g++) {
+            char copy[BITPACK_WIDTH_NARROW_MAX + BYTES_PER_LOAD] = {0};
+            memcpy(copy, rest->data + g * width, AP_MIN((size_t)width, bytes - g * width));
+            read_groups(copy, 1, width, ret_numbers + g * GROUP);
         }
     }
-    memcpy(to, &pending, 8); /* up to 8 bytes of room are behind the end */
-    out->bytes += bytes;
-    size_t next = 0;
-    for (size_t i = 0; outliers && i < count; i++) {
-        if (bits_of(numbers[i]) <= width)
-            continue;
-        ap_buf_add_varint(out, i - next);
-        ap_buf_add_varint(out, numbers[i] >> width);
-        next = i + 1;
-        outliers--;
-    }
-}
-
-/* Widths up to 56: any number lies within the 8 bytes at its first one. */
-static void unpack_narrow(const char *from, size_t bytes, size_t count, unsigned width, uint64_t *ret_numbers)
-{
-    uint64_t mask = (UINT64_C(1) << width) - 1;
-    /* As many as can be read with 8 bytes at a time without leaving the slice. */
-    size_t safe = bytes >= 8 && width ? AP_MIN(count, ((bytes - 8) * 8) / width + 1) : 0;
-    for (size_t i = 0; i < safe; i++) {
-        size_t bit = i * width;
-        uint64_t word;
-        memcpy(&word, from + (bit >> 3), 8);
-        ret_numbers[i] = (word >> (bit & 7)) & mask;
-    }
-    for (size_t i = safe; i < count; i++) {
-        size_t bit = i * width;
-        uint64_t word = 0;
-        size_t at = bit >> 3;
-        memcpy(&word, from + AP_MIN(at, bytes), AP_MIN((size_t)8, bytes - AP_MIN(at, bytes)));
-        ret_numbers[i] = (word >> (bit & 7)) & mask;
-    }
-}
-
-static void unpack_wide(const char *from, size_t bytes, size_t count, unsigned width, uint64_t *ret_numbers)
-{
-    uint64_t mask = width == 64 ? UINT64_MAX : (UINT64_C(1) << width) - 1;
-    for (size_t i = 0; i < count; i++) {
-        size_t bit = i * width;
-        size_t at = bit >> 3;
-        unsigned shift = bit & 7;
-        char window[16] = {0};
-        memcpy(window, from + at, AP_MIN((size_t)9, bytes - at));
-        uint64_t low;
-        memcpy(&low, window, 8);
-        uint64_t number = low >> shift;
-        if (shift)
-            number |= (uint64_t)(uint8_t)window[8] << (64 - shift);
-        ret_numbers[i] = number & mask;
-    }
-}
-
-bool bitpack_decode(struct ap_slice *rest, size_t count, uint64_t *ret_numbers)
-{
-    uint8_t width;
-    uint64_t outliers;
-    if (!bitpack_take(rest, &width, 1) || width > 64 || !bitpack_take_varint(rest, &outliers) || outliers > count)
-        return false;
-    size_t bytes = (width * count + 7) / 8;
-    if (rest->bytes < bytes)
-        return false;
-    if (width <= 56)
-        unpack_narrow(rest->data, bytes, count, width, ret_numbers);
-    else
-        unpack_wide(rest->data, bytes, count, width, ret_numbers);
     rest->data += bytes;
     rest->bytes -= bytes;
-    uint64_t at = 0;
-    for (uint64_t i = 0; i < outliers; i++, at++) {
-        uint64_t gap;
-        uint64_t upper;
-        if (!bitpack_take_varint(rest, &gap) || !bitpack_take_varint(rest, &upper) || gap >= count ||
-            (at += gap) >= count || width == 64)
-            return false;
-        ret_numbers[at] |= upper << width;
-    }
     return true;
 }

@@ -92,8 +92,9 @@ static enum ap_rc check_sections(struct block *block, struct ap_err *err)
         if (kind != i || offset != expected || bytes > block->index_bytes - offset)
             return ap_fail(err, AP_E_CORRUPT, "index: entry %" PRIu32 " of the section table makes no sense", i);
         if (wal_crc32c(0, block->index + offset, (size_t)bytes) != crc)
-            return ap_fail(err, AP_E_CORRUPT, "index: section %" PRIu32 ", %" PRIu64 " bytes at offset %" PRIu64
-                           ", is damaged", i, bytes, offset);
+            return ap_fail(err, AP_E_CORRUPT,
+                           "index: section %" PRIu32 ", %" PRIu64 " bytes at offset %" PRIu64 ", is damaged", i, bytes,
+                           offset);
         block->sections[i] = ap_slice(block->index + offset, (size_t)bytes);
         expected = offset + bytes;
     }
@@ -372,8 +373,7 @@ void block_series_labels(const struct block *block, uint32_t series, struct ap_b
     uint64_t number = 0;
     for (uint64_t i = 0; i < count; i++) {
         uint64_t delta;
-        if (!bitpack_take_varint(&rest, &delta) || delta >= block->pair_count ||
-            (number += delta) >= block->pair_count)
+        if (!bitpack_take_varint(&rest, &delta) || delta >= block->pair_count || (number += delta) >= block->pair_count)
             return;
         struct index_pair pair = block_pair(block, (uint32_t)number);
         struct index_name name = block_name(block, pair.name);

@@ -36,7 +36,7 @@ struct block_meta {
     uint64_t series_count;
     uint64_t chunk_count;
     uint64_t sample_count;
-    uint64_t bytes;          /* of index and chunks */
+    uint64_t bytes; /* of index and chunks */
     uint32_t level; /* 1: cut from the head; one more than its sources' highest when merged */
     uint32_t chunk_file_count;
     uint64_t head_range_id;          /* which open range of the head it was cut from; 0: none */

@@ -13,12 +13,12 @@
 
 enum index_section {
     SECTION_META,
-    SECTION_FILES,    /* u64 bytes of each chunk file */
-    SECTION_NAMES,    /* struct index_name each */
-    SECTION_PAIRS,    /* struct index_pair each */
+    SECTION_FILES, /* u64 bytes of each chunk file */
+    SECTION_NAMES, /* struct index_name each */
+    SECTION_PAIRS, /* struct index_pair each */
     SECTION_TEXTS,
     SECTION_POSTINGS,
-    SECTION_OFFSETS,  /* u32 for each series: where it begins in SECTION_SERIES */
+    SECTION_OFFSETS, /* u32 for each series: where it begins in SECTION_SERIES */
     SECTION_SERIES,
     SECTION_COUNT
 };

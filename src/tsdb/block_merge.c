@@ -170,8 +170,7 @@ static void keep_float(struct merge *merge, int64_t ts_ms, double value)
         merge->sample_capacity = merge->sample_capacity ? merge->sample_capacity * 2 : 4096;
         merge->samples = ap_realloc(merge->samples, merge->sample_capacity * sizeof(*merge->samples));
     }
-    merge->samples[merge->sample_count] =
-        (struct merged_sample){ts_ms, value, (uint32_t)merge->sample_count};
+    merge->samples[merge->sample_count] = (struct merged_sample){ts_ms, value, (uint32_t)merge->sample_count};
     merge->sample_count++;
 }
 

@@ -68,8 +68,8 @@ void block_meta_json(const struct block_meta *meta, struct ap_buf *out)
                   "{\n  \"id\": \"%s\",\n  \"format\": 1,\n  \"minTime\": %" PRId64 ",\n  \"maxTime\": %" PRId64
                   ",\n  \"stats\": {\"numSeries\": %" PRIu64 ", \"numChunks\": %" PRIu64 ", \"numSamples\": %" PRIu64
                   "},\n  \"level\": %" PRIu32 ",\n  \"chunkFiles\": %" PRIu32 ",\n  \"sources\": [",
-                  meta->id, meta->min_ts_ms, meta->max_ts_ms, meta->series_count, meta->chunk_count,
-                  meta->sample_count, meta->level, meta->chunk_file_count);
+                  meta->id, meta->min_ts_ms, meta->max_ts_ms, meta->series_count, meta->chunk_count, meta->sample_count,
+                  meta->level, meta->chunk_file_count);
     for (size_t i = 0; i < meta->source_count; i++)
         ap_buf_printf(out, "%s\"%s\"", i ? ", " : "", meta->sources[i]);
     ap_buf_add_cstr(out, "]\n}\n");

@@ -67,7 +67,8 @@ static bool or_scanned(const struct block *block, const struct index_name *name,
     return true;
 }
 
-/* Series that have the label, with a value for which `wanted` is what the matcher says. NULL: the index is malformed. */
+/* Series that have the label, with a value for which `wanted` is what the matcher says. NULL: the index is malformed.
+ */
 static roaring_bitmap_t *having(const struct block *block, const struct matcher *matcher, bool wanted)
 {
     roaring_bitmap_t *bitmap = roaring_bitmap_create();
@@ -115,6 +116,5 @@ enum ap_rc block_select(const struct block *block, const struct matchers *matche
         *ret_count = count;
     }
     roaring_bitmap_free(selected);
-    return is_sound ? AP_OK
-                    : ap_fail(err, AP_E_CORRUPT, "blocks/%s/index: postings make no sense", block->meta.id);
+    return is_sound ? AP_OK : ap_fail(err, AP_E_CORRUPT, "blocks/%s/index: postings make no sense", block->meta.id);
 }

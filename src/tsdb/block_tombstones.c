@@ -77,8 +77,7 @@ enum ap_rc block_tombstones_load(struct block *block, struct ap_err *err)
     memcpy(&count, data + 16, 8);
     if (memcmp(data, "APIARYTS", 8) != 0 || version != TOMBSTONES_VERSION ||
         count != (bytes - HEADER_BYTES) / sizeof(struct block_deletion) ||
-        (bytes - HEADER_BYTES) % sizeof(struct block_deletion) ||
-        crc != wal_crc32c(0, data + 16, (size_t)bytes - 16))
+        (bytes - HEADER_BYTES) % sizeof(struct block_deletion) || crc != wal_crc32c(0, data + 16, (size_t)bytes - 16))
         return ap_fail(err, AP_E_CORRUPT, "tombstones is damaged");
     block->deletions = ap_new0_array(struct block_deletion, (size_t)count + 1);
     memcpy(block->deletions, data + HEADER_BYTES, (size_t)bytes - HEADER_BYTES);

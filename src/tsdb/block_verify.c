@@ -52,8 +52,9 @@ static enum ap_rc read_chunk(struct verifying *verifying, struct ap_slice chunk,
         ap_arena_reset(&verifying->arena);
     }
     if (rc == AP_OK && (count != entry->sample_count || last_ts_ms != entry->max_ts_ms))
-        rc = ap_fail(err, AP_E_CORRUPT, "the chunk has %zu samples up to %" PRId64 "; the index says %" PRIu32
-                     " up to %" PRId64, count, last_ts_ms, entry->sample_count, entry->max_ts_ms);
+        rc = ap_fail(err, AP_E_CORRUPT,
+                     "the chunk has %zu samples up to %" PRId64 "; the index says %" PRIu32 " up to %" PRId64, count,
+                     last_ts_ms, entry->sample_count, entry->max_ts_ms);
     return rc;
 }
 

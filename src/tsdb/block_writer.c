@@ -24,8 +24,8 @@ struct block_writer {
     char id[BLOCK_ID_BYTES];
     char unfinished[BLOCK_ID_BYTES + 8];
     struct registry *registry;
-    struct ap_buf chunks;         /* of all series: encoded entries */
-    struct ap_buf chunk_offsets;  /* u64 each: where a series' entries begin in `chunks` */
+    struct ap_buf chunks;        /* of all series: encoded entries */
+    struct ap_buf chunk_offsets; /* u64 each: where a series' entries begin in `chunks` */
     struct ap_buf last_labels;
     uint64_t file_bytes[BLOCK_CHUNK_FILES_MAX];
     uint32_t file_count;

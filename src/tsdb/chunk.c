@@ -1,4 +1,4 @@
-/* Frames of chunks, and times. Values are in chunk_values.c. Bytes: docs/format/tsdb.md, "Chunks". */
+/* Frames of chunks. Times are in chunk_times.c, values in chunk_values*.c. Bytes: docs/format/tsdb.md, "Chunks". */
 #include "tsdb/chunk.h"
 
 #include <string.h>
@@ -62,66 +62,6 @@ enum ap_rc chunk_open(struct ap_slice chunk, int64_t first_ts_ms, enum chunk_kin
     return AP_OK;
 }
 
-/* ---- Times ---- */
-
-/*
- * First the interval, then, unless it never changes, differences of intervals:
- *     varint(interval << 1 | is irregular)  [ packed zigzags ]
- */
-void chunk_encode_times(const int64_t *ts_ms, size_t count, struct ap_buf *out)
-{
-    if (count < 2)
-        return;
-    uint64_t changes[CHUNK_SAMPLES_MAX];
-    uint64_t any = 0;
-    uint64_t interval = (uint64_t)ts_ms[1] - (uint64_t)ts_ms[0];
-    for (size_t i = 2; i < count; i++) {
-        uint64_t next = (uint64_t)ts_ms[i] - (uint64_t)ts_ms[i - 1];
-        changes[i - 2] = bitpack_zigzag((int64_t)(next - interval));
-        any |= changes[i - 2];
-        interval = next;
-    }
-    uint64_t first = (uint64_t)ts_ms[1] - (uint64_t)ts_ms[0];
-    ap_buf_add_char(out, any != 0);
-    ap_buf_add_varint(out, first);
-    if (!any)
-        return;
-    unsigned width;
-    (void)bitpack_cost(changes, count - 2, &width);
-    bitpack_encode(changes, count - 2, width, out);
-}
-
-enum ap_rc chunk_decode_times(struct ap_slice *rest, int64_t first_ts_ms, size_t count, int64_t *ret_ts_ms,
-                              struct ap_err *err)
-{
-    AP_ASSERT(count >= 1 && count <= CHUNK_SAMPLES_MAX);
-    ret_ts_ms[0] = first_ts_ms;
-    if (count == 1)
-        return AP_OK;
-    uint8_t is_irregular;
-    uint64_t interval;
-    uint64_t changes[CHUNK_SAMPLES_MAX];
-    if (!bitpack_take(rest, &is_irregular, 1) || is_irregular > 1 || !bitpack_take_varint(rest, &interval) ||
-        (is_irregular && !bitpack_decode(rest, count - 2, changes)))
-        return ap_fail(err, AP_E_CORRUPT, "chunk's times are malformed");
-    if (!is_irregular) {
-        for (size_t i = 1; i < count; i++)
-            ret_ts_ms[i] = (int64_t)((uint64_t)first_ts_ms + interval * i);
-    } else {
-        uint64_t ts = (uint64_t)first_ts_ms;
-        for (size_t i = 1; i < count; i++) {
-            if (i >= 2)
-                interval += (uint64_t)bitpack_unzigzag(changes[i - 2]);
-            ts += interval;
-            ret_ts_ms[i] = (int64_t)ts;
-        }
-    }
-    for (size_t i = 1; i < count; i++)
-        if (ret_ts_ms[i] <= ret_ts_ms[i - 1])
-            return ap_fail(err, AP_E_CORRUPT, "chunk's times do not rise");
-    return AP_OK;
-}
-
 /* ---- Floats ---- */
 
 void chunk_encode_floats(const int64_t *ts_ms, const double *values, size_t count, struct ap_buf *out)
@@ -153,12 +93,12 @@ const char *chunk_codec_name(struct ap_slice chunk)
 {
     struct ap_slice rest = chunk.bytes > 1 ? ap_slice(chunk.data + 1, chunk.bytes - 1) : ap_slice("", 0);
     uint64_t count;
-    int64_t ts_ms[CHUNK_SAMPLES_MAX];
+    struct chunk_floats floats; /* of times from the earliest there is: whatever follows rises */
     struct ap_err ignored;
     if (chunk.bytes == 0 || ((uint8_t)chunk.data[0] & 0xf) != CHUNK_FLOATS)
         return "histogram";
     if (!bitpack_take_varint(&rest, &count) || count == 0 || count > CHUNK_SAMPLES_MAX ||
-        chunk_decode_times(&rest, 0, (size_t)count, ts_ms, &ignored) != AP_OK || rest.bytes == 0)
+        chunk_decode_times(&rest, INT64_MIN, (size_t)count, floats.ts_ms, &ignored) != AP_OK || rest.bytes == 0)
         return "damaged";
     return chunk_value_codec_name((uint8_t)rest.data[0]);
 }

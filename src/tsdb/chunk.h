@@ -2,9 +2,10 @@
  * tsdb/chunk.h - samples of one series as bytes
  *
  * A chunk holds 1 to CHUNK_SAMPLES_MAX samples in order of time. How values are written is chosen for each chunk by
- * what the numbers are: a constant; decimals as scaled integers, whose differences are packed; doubles cut in two parts
- * (ALP for real doubles); XOR of neighbours; as they are. Every double comes back to the bit, payloads of NaN included.
- * Times are differences of differences, which regular scrapes make vanish. Bytes: docs/format/tsdb.md, "Chunks".
+ * what the numbers are: a constant; decimals as scaled integers, whose differences are packed; doubles cut in two
+ * parts, upper and lower bits; the few distinct ones and who has which; as they are. Every double comes back to the
+ * bit, payloads of NaN included. Times are an interval and distances from it, which regular scrapes make
+ * vanish. Bytes: docs/format/tsdb.md, "Chunks".
  *
  * The time of the first sample is not in the chunk but kept beside its address (struct chunk_entry), where it is needed
  * to find the chunk; the checksum covers it, so that a chunk read with a wrong one is found out.
@@ -62,7 +63,7 @@ void chunk_encode_times(const int64_t *ts_ms, size_t count, struct ap_buf *out);
 ap_nodiscard enum ap_rc chunk_decode_times(struct ap_slice *rest, int64_t first_ts_ms, size_t count, int64_t *ret_ts_ms,
                                            struct ap_err *err);
 
-/* Which codec this chunk's values use: "constant", "decimal", "split", "xor", "raw"; for `apiary tsdb inspect`. */
+/* Which codec this chunk's values use: "constant", "decimal", "split", "distinct", "raw"; for `apiary tsdb inspect`. */
 const char *chunk_codec_name(struct ap_slice chunk);
 
 /*

@@ -8,6 +8,7 @@
 /* One allocation; the texts follow each other in `text`. */
 struct metadata_entry {
     struct batch_metadata metadata;
+    uint32_t epoch; /* of the log when it was said last */
     char text[];
 };
 
@@ -128,7 +129,7 @@ static struct ap_slice cut_text(struct ap_slice text)
     return text;
 }
 
-static struct metadata_entry *entry_new(const struct batch_metadata *from)
+static struct metadata_entry *entry_new(const struct batch_metadata *from, uint32_t epoch)
 {
     const struct ap_slice texts[] = {from->metric, cut_text(from->help), cut_text(from->unit)};
     size_t bytes = texts[0].bytes + texts[1].bytes + texts[2].bytes;
@@ -142,10 +143,11 @@ static struct metadata_entry *entry_new(const struct batch_metadata *from)
         at += texts[i].bytes;
     }
     entry->metadata.type = from->type;
+    entry->epoch = epoch;
     return entry;
 }
 
-bool extras_set_metadata(struct extras *extras, const struct batch_metadata *metadata)
+bool extras_set_metadata(struct extras *extras, const struct batch_metadata *metadata, uint32_t epoch)
 {
     if (metadata->metric.bytes == 0 || metadata->metric.bytes > EXTRAS_TEXT_BYTES_MAX)
         return false;
@@ -153,11 +155,12 @@ bool extras_set_metadata(struct extras *extras, const struct batch_metadata *met
     size_t at = find_metric(extras, metadata->metric, &is_known);
     if (is_known) {
         const struct batch_metadata *there = &extras->metadata[at]->metadata;
-        if (there->type == metadata->type && ap_slice_equal(there->help, cut_text(metadata->help)) &&
+        if (extras->metadata[at]->epoch == epoch && there->type == metadata->type &&
+            ap_slice_equal(there->help, cut_text(metadata->help)) &&
             ap_slice_equal(there->unit, cut_text(metadata->unit)))
             return false;
         free(extras->metadata[at]);
-        extras->metadata[at] = entry_new(metadata);
+        extras->metadata[at] = entry_new(metadata, epoch);
         return true;
     }
     if (extras->metadata_count >= EXTRAS_METADATA_MAX)
@@ -168,7 +171,7 @@ bool extras_set_metadata(struct extras *extras, const struct batch_metadata *met
     }
     memmove(&extras->metadata[at + 1], &extras->metadata[at],
             (extras->metadata_count - at) * sizeof(struct metadata_entry *));
-    extras->metadata[at] = entry_new(metadata);
+    extras->metadata[at] = entry_new(metadata, epoch);
     extras->metadata_count++;
     return true;
 }
@@ -258,7 +261,7 @@ static bool decode_metadata(struct extras *extras, struct ap_slice *rest)
             !take_text(rest, &metadata.help) || !take_text(rest, &metadata.unit))
             return false;
         metadata.type = (enum metadata_type)type;
-        (void)extras_set_metadata(extras, &metadata);
+        (void)extras_set_metadata(extras, &metadata, 0);
     }
     return true;
 }

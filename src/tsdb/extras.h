@@ -28,7 +28,7 @@ struct extras {
     struct exemplar *ring; /* owned, capacity entries */
     uint32_t capacity;
     uint32_t count;
-    uint32_t next; /* where the next one goes */
+    uint32_t next;                    /* where the next one goes */
     struct metadata_entry **metadata; /* owned, by metric name */
     size_t metadata_count;
     size_t metadata_capacity;
@@ -49,8 +49,11 @@ void extras_each_exemplar(const struct extras *extras, uint32_t ref, int64_t min
                           extras_exemplar_fn each, void *context);
 void extras_forget_series(struct extras *extras, const roaring_bitmap_t *refs);
 
-/* True when it is news. Longer texts are cut, more families than the maximum ignored. */
-bool extras_set_metadata(struct extras *extras, const struct batch_metadata *metadata);
+/*
+ * True when this has to be said in the log: it is news, or was said last in another epoch of the log (sample_log.h).
+ * Longer texts are cut, more families than the maximum ignored.
+ */
+bool extras_set_metadata(struct extras *extras, const struct batch_metadata *metadata, uint32_t epoch);
 typedef bool (*extras_metadata_fn)(const struct batch_metadata *metadata, void *context);
 /* In order of names; `metric` data NULL: all. */
 void extras_each_metadata(const struct extras *extras, struct ap_slice metric, extras_metadata_fn each, void *context);

@@ -115,8 +115,7 @@ struct head_series *head_series_locked(struct head_shard *shard, uint32_t local)
     if (page >= shard->page_capacity) {
         uint32_t capacity = AP_MAX(AP_MAX(16u, shard->page_capacity * 2), page + 1);
         shard->pages = ap_realloc(shard->pages, capacity * sizeof(*shard->pages));
-        memset(shard->pages + shard->page_capacity, 0,
-               (capacity - shard->page_capacity) * sizeof(*shard->pages));
+        memset(shard->pages + shard->page_capacity, 0, (capacity - shard->page_capacity) * sizeof(*shard->pages));
         shard->page_capacity = capacity;
     }
     if (page >= shard->page_count)

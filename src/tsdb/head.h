@@ -3,13 +3,13 @@
  *
  *     sample ──► tail (raw, up to 256)  ──seal──►  chunk in the chunk file of its range  ──cut──►  block
  *
- * Time is cut into ranges of block_range_ms. A range that has samples here has one chunk file, head/<id>.chunks, to which
- * chunks are appended as tails fill up; when the range is over, the same file becomes part of a block.
+ * Time is cut into ranges of block_range_ms. A range that has samples here has one chunk file, head/<id>.chunks, to
+ * which chunks are appended as tails fill up; when the range is over, the same file becomes part of a block.
  *
- * The head is divided into shards, each with a lock, its series and the writer of its log records. Series ref belongs to
- * shard ref % shard_count. What makes restarts exact: records have sequence numbers; when a series is sealed (all its
- * tails at once), it remembers the sequence number up to which everything of it is in chunks, and replay skips records up
- * to there for this series.
+ * The head is divided into shards, each with a lock, its series and the writer of its log records. Series ref belongs
+ * to shard ref % shard_count. What makes restarts exact: records have sequence numbers; when a series is sealed (all
+ * its tails at once), it remembers the sequence number up to which everything of it is in chunks, and replay skips
+ * records up to there for this series.
  *
  * Internal to tsdb/. Locks: registry lock before shard lock before ranges_mtx before range->mtx.
  */
@@ -112,8 +112,8 @@ struct head_series {
     uint64_t sealed_seq; /* records up to here are in chunks, as far as this series goes */
     uint32_t chunk_count;
     uint32_t chunk_capacity : 30;
-    uint32_t save_state : 2; /* enum head_save_state */
-    uint32_t tail_epoch;     /* of the oldest sample in any of its tails; 0: no tail */
+    uint32_t save_state : 2;     /* enum head_save_state */
+    uint32_t tail_epoch;         /* of the oldest sample in any of its tails; 0: no tail */
     uint32_t defined_epoch : 31; /* the epoch whose records have its labels */
     uint32_t is_live : 1;
 };
@@ -124,7 +124,7 @@ struct head_shard {
     struct head_series **pages; /* owned; series `local` is pages[local / HEAD_SERIES_PER_PAGE][local % …] */
     uint32_t page_count;
     uint32_t page_capacity;
-    uint32_t epoch; /* of the records being made */
+    uint32_t epoch;       /* of the records being made */
     uint64_t break_count; /* wal_break_count() when this epoch began */
     struct sample_writer writer;
     struct ap_buf chunk_scratch;
@@ -146,7 +146,7 @@ struct head_shard {
 
 struct head_options {
     const struct os_fs *fs;
-    int dir_fd; /* head/; lent */
+    int dir_fd;           /* head/; lent */
     uint32_t shard_count; /* a power of two */
     int64_t range_ms;
     int64_t window_ms;
@@ -158,9 +158,9 @@ struct head {
     struct head_shard *shards; /* owned */
     uint32_t shard_mask;
     uint32_t shard_shift;
-    _Atomic uint64_t seq;        /* of the newest record */
-    _Atomic uint32_t epoch;      /* the newest */
-    _Atomic int64_t max_ts_ms;   /* newest sample of any series; INT64_MIN: none */
+    _Atomic uint64_t seq;      /* of the newest record */
+    _Atomic uint32_t epoch;    /* the newest */
+    _Atomic int64_t max_ts_ms; /* newest sample of any series; INT64_MIN: none */
     pthread_mutex_t ranges_mtx;
     struct head_range **ranges; /* owned references; under ranges_mtx */
     size_t range_count;
@@ -216,12 +216,11 @@ enum head_verdict head_append_histogram_locked(struct head *head, struct head_sh
 /* ---- head_seal.c ---- */
 
 /* Chunks of all tails of a series. On failure (disk full) what could not be written stays in the tails. */
-bool head_seal_locked(struct head *head, struct head_shard *shard, uint32_t ref,
-                                   struct head_series *series, uint64_t sealed_seq);
-bool head_seal_tail_locked(struct head *head, struct head_shard *shard, uint32_t ref,
-                                        struct head_series *series, struct tail **tail);
-bool head_seal_histograms_locked(struct head *head, struct head_shard *shard, uint32_t ref,
-                                              struct head_series *series);
+bool head_seal_locked(struct head *head, struct head_shard *shard, uint32_t ref, struct head_series *series,
+                      uint64_t sealed_seq);
+bool head_seal_tail_locked(struct head *head, struct head_shard *shard, uint32_t ref, struct head_series *series,
+                           struct tail **tail);
+bool head_seal_histograms_locked(struct head *head, struct head_shard *shard, uint32_t ref, struct head_series *series);
 void head_add_chunk_locked(struct head_shard *shard, struct head_series *series, const struct head_chunk *chunk);
 
 /* The range to append to for this time; made when there is none. */

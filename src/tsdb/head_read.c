@@ -54,8 +54,8 @@ static void copy_histograms(const struct histogram_tail *tail, int64_t min_ts_ms
             copy->histogram_capacity = copy->histogram_capacity ? copy->histogram_capacity * 2 : 16;
             copy->histograms = ap_realloc(copy->histograms, copy->histogram_capacity * sizeof(*copy->histograms));
         }
-        copy->histograms[copy->histogram_count++] = (struct histogram_tail_entry){
-            entry->ts_ms, (uint32_t)copy->histogram_bytes.bytes, entry->bytes};
+        copy->histograms[copy->histogram_count++] =
+            (struct histogram_tail_entry){entry->ts_ms, (uint32_t)copy->histogram_bytes.bytes, entry->bytes};
         ap_buf_add(&copy->histogram_bytes, tail->bytes.data + entry->offset, entry->bytes);
     }
 }

@@ -2,8 +2,17 @@
  * tsdb/histogram.h - native histograms: exponential buckets (schemas -4 to 8) and custom ones (-53)
  *
  * The meaning is Prometheus' (its native-histogram specification): bucket i of schema n spans (b^(i-1), b^i] with
- * b = 2^(2^-n); spans say which buckets are there; integer histograms keep absolute counts here (the wire's deltas are
- * undone on the way in). One sample has both forms, integer or float, by `is_float`.
+ * b = 2^(2^-n). With the schema -53 bucket i spans (bound i-1, bound i], the one behind the last bound ends at +Inf.
+ * Spans say which buckets are there. One struct has both forms, integer or float, by `is_float`.
+ *
+ * Who reads a wire format fills the struct and calls, in this order, histogram_reduce(), histogram_check() and
+ * histogram_encode(). It brings along:
+ * - absolute counts. Integer histograms come in differences between buckets, of one sign at a time; undoing them, and
+ *   refusing one that falls below 0 or overflows 64 bits, is the reader's work: here they are unsigned.
+ * - spans as they came. Spans of length 0, and a sign without spans, are allowed and kept: nothing needs tidying up.
+ * The offsets but the first must not be negative, and the lengths must sum up to the number of counts.
+ * - of counts and values only the one that `is_float` says; of an empty array the pointer may be NULL.
+ * - for a staleness marker nothing but the sum (and is_float): whatever else is there is neither checked nor kept.
  */
 #pragma once
 
@@ -56,24 +65,39 @@ struct histogram {
     uint64_t count;
     double zero_value; /* float histogram */
     double count_value;
-    double sum; /* the staleness marker here makes the whole sample one */
+    double sum; /* the staleness marker (NaN with the bits 0x7ff0000000000002) makes the whole sample one */
     struct histogram_buckets positive;
     struct histogram_buckets negative;
     const double *custom_values; /* upper bounds, of schema -53; lent */
     size_t custom_value_count;
 };
 
+bool histogram_is_stale(const struct histogram *histogram);
+/* Leaves form and reset hint alone; all else becomes 0 and empty. */
+void histogram_set_stale(struct histogram *histogram);
+
 /*
- * AP_E_PARSE with the reason (as Prometheus validates: span offsets and lengths, counts that do not sum up, NaN sums
- * exempt, custom bounds not rising, negative buckets with custom ones, unknown schema), AP_E_LIMIT over a maximum.
+ * AP_E_PARSE with the reason (as Prometheus validates): unknown schema or reset hint; a zero threshold that is negative
+ * or NaN; negative offsets behind the first span; spans that cover another number of buckets; buckets that do not sum
+ * up to the count (with a NaN sum they may fall short of it: observations of NaN are in no bucket), or a sum over 2^64;
+ * negative counts of a float one, whose count is otherwise believed, since sums of floats are not exact; bounds that
+ * do not rise, are NaN or +Inf; with custom buckets a zero bucket, negative buckets, or spans beyond the bounds.
+ * AP_E_LIMIT over a maximum. A staleness marker is always right.
  */
 ap_nodiscard enum ap_rc histogram_check(const struct histogram *histogram, struct ap_err *err);
 
-/* Schemas above HISTOGRAM_SCHEMA_MAX halved in resolution until they fit; memory from `arena`. */
+/*
+ * Schemas above HISTOGRAM_SCHEMA_MAX halved in resolution until they fit; memory from `arena`, 16 bytes for each
+ * bucket. Other schemas, unknown ones too, are left alone. AP_E_PARSE: spans that histogram_check() refuses, or counts
+ * that pass 2^64 together.
+ */
 ap_nodiscard enum ap_rc histogram_reduce(struct histogram *histogram, struct ap_arena *arena, struct ap_err *err);
 
-/* One sample as self-contained bytes (the log's and the head's form); equal histograms give equal bytes, doubles are
- * compared by bits. Decoding lends from `arena` and checks. */
+/*
+ * One sample as self-contained bytes (the log's and the head's form); equal histograms give equal bytes, doubles are
+ * compared by bits. Encoding asks for one that histogram_check() accepts. Decoding lends from `arena`, at most 8 times
+ * as many bytes as there are and 160, and checks: AP_E_CORRUPT.
+ */
 void histogram_encode(const struct histogram *histogram, struct ap_buf *out);
 ap_nodiscard enum ap_rc histogram_decode(struct ap_slice bytes, struct ap_arena *arena, struct histogram *ret_histogram,
                                          struct ap_err *err);
@@ -82,10 +106,14 @@ ap_nodiscard enum ap_rc histogram_decode(struct ap_slice bytes, struct ap_arena 
  * A chunk of them: layouts (schema, threshold, spans, bounds) are written when they change, counts as columns of
  * differences. `blobs` are what histogram_encode() made. 1 ≤ count ≤ CHUNK_SAMPLES_MAX. A caller that needs chunks
  * below CHUNK_BYTES_MAX gives fewer samples when blobs are large: the chunk is never larger than all blobs plus 16
- * bytes for each and 64 for all.
+ * bytes for each and 64 for all. All blobs together must be below HISTOGRAM_CHUNK_BLOBS_BYTES_MAX.
  */
+enum { HISTOGRAM_CHUNK_BLOBS_BYTES_MAX = 16 << 20 };
 void chunk_encode_histograms(const int64_t *ts_ms, const struct ap_slice *blobs, size_t count, struct ap_buf *out);
-/* *ret_ts_ms and *ret_blobs (each as histogram_encode() made it) are from `arena`. */
+/*
+ * *ret_ts_ms and *ret_blobs (each as histogram_encode() made it) are from `arena`. Whatever the chunk's bytes are, that
+ * takes at most HISTOGRAM_CHUNK_BLOBS_BYTES_MAX and 32 KiB of it, and 80 MiB that are freed on return.
+ */
 ap_nodiscard enum ap_rc chunk_decode_histograms(struct ap_slice chunk, int64_t first_ts_ms, struct ap_arena *arena,
                                                 size_t *ret_count, const int64_t **ret_ts_ms,
                                                 const struct ap_slice **ret_blobs, struct ap_err *err);

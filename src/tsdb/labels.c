@@ -1,5 +1,7 @@
 #include "tsdb/labels.h"
 
+#include <string.h>
+
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -45,7 +47,8 @@ static inline bool cut_field(struct ap_slice *rest, uint8_t tag, struct ap_slice
 }
 
 /*
- * One label as any sender may write it: name and value in this order, either may be missing. Canonical labels have both.
+ * One label as any sender may write it: name and value in this order, either may be missing. Canonical labels have
+ * both.
  */
 static bool cut_label(struct ap_slice *rest, struct label *ret_label, bool *ret_is_canonical)
 {
@@ -175,17 +178,36 @@ static size_t varint_bytes(size_t value)
     return bytes;
 }
 
+static inline char *put_varint(char *to, size_t value)
+{
+    for (; value >= 0x80; value >>= 7)
+        *to++ = (char)(value | 0x80);
+    *to++ = (char)value;
+    return to;
+}
+
+static inline char *put_text(char *to, uint8_t tag, struct ap_slice text)
+{
+    *to++ = (char)tag;
+    to = put_varint(to, text.bytes);
+    if (text.bytes)
+        memcpy(to, text.data, text.bytes);
+    return to + text.bytes;
+}
+
 static void add_label(struct ap_buf *out, const struct label *label)
 {
-    ap_buf_add_char(out, TAG_LABEL);
-    ap_buf_add_varint(out, 2 + varint_bytes(label->name.bytes) + label->name.bytes +
-                               varint_bytes(label->value.bytes) + label->value.bytes);
-    ap_buf_add_char(out, TAG_NAME);
-    ap_buf_add_varint(out, label->name.bytes);
-    ap_buf_add_slice(out, label->name);
-    ap_buf_add_char(out, TAG_VALUE);
-    ap_buf_add_varint(out, label->value.bytes);
-    ap_buf_add_slice(out, label->value);
+    size_t inner_bytes =
+        2 + varint_bytes(label->name.bytes) + label->name.bytes + varint_bytes(label->value.bytes) + label->value.bytes;
+    size_t bytes = 1 + varint_bytes(inner_bytes) + inner_bytes;
+    char *to = ap_buf_reserve(out, bytes);
+    if (!to)
+        return;
+    *to++ = TAG_LABEL;
+    to = put_varint(to, inner_bytes);
+    to = put_text(to, TAG_NAME, label->name);
+    (void)put_text(to, TAG_VALUE, label->value);
+    out->bytes += bytes;
 }
 
 /* There are few, and mostly they are in order already. */

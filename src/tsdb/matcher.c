@@ -6,6 +6,7 @@
 #include <pcre2.h>
 
 #include "base/assert.h"
+#include "base/buf.h"
 #include "tsdb/labels.h"
 
 enum { MATCH_LIMIT = 1000 * 1000, DEPTH_LIMIT = 10 * 1000, HEAP_LIMIT_KIB = 4096, VALUES_MAX = 256 };
@@ -21,98 +22,311 @@ struct matcher {
     /* Of regular expressions. */
     pcre2_code *code;
     pcre2_match_context *context;
-    struct ap_slice *values; /* owned, into `value`; NULL: not plain alternatives */
+    struct ap_slice *values; /* owned, into value_texts, in order; NULL: not plain alternatives */
     size_t value_count;
-    size_t prefix_bytes; /* of value: plain characters that every match begins with */
+    char *value_texts; /* owned */
+    char *prefix;      /* owned; what every match begins with; NULL: nothing known */
+    size_t prefix_bytes;
 };
 
 /* ---- What RE2 does not have, nobody shall come to depend on ---- */
 
-static const char *find_foreign(struct ap_slice text)
+static char at(struct ap_slice text, size_t i)
 {
-    bool is_in_class = false;
-    for (size_t i = 0; i < text.bytes; i++) {
-        char c = text.data[i];
-        char next = i + 1 < text.bytes ? text.data[i + 1] : '\0';
-        char after = i + 2 < text.bytes ? text.data[i + 2] : '\0';
-        if (c == '\\') {
-            if (!is_in_class && ((next >= '1' && next <= '9') || next == 'g' || next == 'k'))
-                return "back references";
-            if (strchr("GKRXNhHvV", next) && next)
-                return "this escape";
-            i++;
-        } else if (is_in_class) {
-            is_in_class = c != ']';
-        } else if (c == '[') {
-            is_in_class = true;
-            if (next == '^')
-                i++;
-            if (i + 1 < text.bytes && text.data[i + 1] == ']')
-                i++;
-        } else if (c == '(' && next == '*') {
-            return "verbs";
-        } else if (c == '(' && next == '?') {
-            if (after == '=' || after == '!')
-                return "look-ahead";
-            if (after == '<' && i + 3 < text.bytes && (text.data[i + 3] == '=' || text.data[i + 3] == '!'))
-                return "look-behind";
-            if (after == '>' || after == '|' || after == '(' || after == 'R' || after == '&' || after == 'C' ||
-                after == '#' || after == '+' || (after >= '0' && after <= '9'))
-                return "this kind of group";
-            if (after == 'P' && i + 3 < text.bytes && (text.data[i + 3] == '=' || text.data[i + 3] == '>'))
-                return "back references";
-        } else if ((c == '*' || c == '+' || c == '?' || c == '}') && next == '+') {
-            return "possessive repetition";
-        }
-    }
-    return NULL;
+    return i < text.bytes ? text.data[i] : '\0';
 }
 
-/* ---- Plain alternatives ---- */
+static bool is_one_of(char c, const char *set)
+{
+    return c && strchr(set, c);
+}
+
+static const char *find_foreign_escape(char c, bool is_in_class)
+{
+    if (c >= '1' && c <= '9')
+        return "back references";
+    if (is_one_of(c, "gk"))
+        return "back references";
+    /* What RE2 knows and means as PCRE2 does; any other letter is refused, any other character is itself. */
+    bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    return is_letter && !is_one_of(c, is_in_class ? "aftnrxdDsSwWpPQE" : "aftnrxdDsSwWpPQEbBAz") ? "this escape" : NULL;
+}
+
+/* Of a group that begins with "(?"; `i` is the place behind that. */
+static const char *find_foreign_group(struct ap_slice text, size_t i)
+{
+    char c = at(text, i);
+    if (c == '=' || c == '!')
+        return "look-ahead";
+    if (c == '<' && is_one_of(at(text, i + 1), "=!"))
+        return "look-behind";
+    if (c == 'P')
+        return at(text, i + 1) == '<' ? NULL : "back references";
+    if (c == '<')
+        return NULL;
+    /* Flags, up to : or ) */
+    for (; is_one_of(at(text, i), "imsU-"); i++) {
+    }
+    return is_one_of(at(text, i), ":)") ? NULL : "this kind of group";
+}
+
+/* A repetition that begins at `i`, if there is one: its end, else `i`. */
+static size_t repetition_end(struct ap_slice text, size_t i)
+{
+    if (is_one_of(at(text, i), "*+?"))
+        return i + 1;
+    size_t end = i + 1;
+    if (at(text, i) != '{' || at(text, end) < '0' || at(text, end) > '9')
+        return i;
+    while ((at(text, end) >= '0' && at(text, end) <= '9') || at(text, end) == ',')
+        end++;
+    return at(text, end) == '}' ? end + 1 : i;
+}
+
+/* Behind a class that begins at `i`. */
+static size_t class_end(struct ap_slice text, size_t i, const char **ret_foreign)
+{
+    i += at(text, i + 1) == '^' ? 2 : 1;
+    for (bool is_first = true; i < text.bytes; i++, is_first = false) {
+        char c = text.data[i];
+        if (c == ']' && !is_first)
+            return i + 1;
+        if (c == '\\') {
+            *ret_foreign = *ret_foreign ? *ret_foreign : find_foreign_escape(at(text, i + 1), true);
+            i++;
+        } else if (c == '[' && is_one_of(at(text, i + 1), ".=")) {
+            *ret_foreign = "collating elements";
+        } else if (c == '[' && at(text, i + 1) == ':') {
+            const char *end = memmem(text.data + i + 2, text.bytes - i - 2, ":]", 2);
+            if (end)
+                i = (size_t)(end - text.data) + 1;
+        }
+    }
+    return i;
+}
+
+/* Behind "\Q...\E", where everything is plain. */
+static size_t quoted_end(struct ap_slice text, size_t i)
+{
+    const char *end = memmem(text.data + i, text.bytes - i, "\\E", 2);
+    return end ? (size_t)(end - text.data) + 2 : text.bytes;
+}
+
+static const char *find_foreign(struct ap_slice text)
+{
+    const char *foreign = NULL;
+    size_t i = 0;
+    while (i < text.bytes && !foreign) {
+        char c = text.data[i];
+        size_t repeated = repetition_end(text, i);
+        if (repeated > i) {
+            i = repeated + (at(text, repeated) == '?'); /* the lazy form */
+            if (at(text, repeated) == '+')
+                foreign = "possessive repetition";
+            else if (repetition_end(text, i) > i)
+                foreign = "repetition of a repetition";
+        } else if (c == '\\' && at(text, i + 1) == 'Q') {
+            i = quoted_end(text, i + 2);
+        } else if (c == '\\') {
+            foreign = find_foreign_escape(at(text, i + 1), false);
+            i += 2;
+        } else if (c == '[') {
+            i = class_end(text, i, &foreign);
+        } else if (c == '(' && at(text, i + 1) == '*') {
+            foreign = "verbs";
+        } else if (c == '(' && at(text, i + 1) == '?') {
+            foreign = find_foreign_group(text, i + 2);
+            i += 2;
+        } else {
+            i++;
+        }
+    }
+    return foreign;
+}
+
+/* ---- Plain alternatives: which texts an expression can match, if these are few and it says so plainly ---- */
+
+/*
+ *     alternatives = sequence { "|" sequence }      sequence = { plain character | "\" sign | group }
+ *     group        = ( "(" | "(?:" ) alternatives ")"
+ *
+ * Anything else is "not known". Texts are ends of one buffer.
+ */
+struct texts {
+    struct ap_buf bytes;
+    size_t ends[VALUES_MAX];
+    size_t count;
+};
+
+struct expanding {
+    struct ap_slice text;
+    size_t at;
+    unsigned depth;
+};
+
+enum { EXPAND_DEPTH_MAX = 8, EXPAND_BYTES_MAX = 64 * 1024 };
+
+static struct ap_slice texts_at(const struct texts *texts, size_t i)
+{
+    size_t start = i ? texts->ends[i - 1] : 0;
+    return texts->bytes.data ? ap_slice(texts->bytes.data + start, texts->ends[i] - start) : ap_slice("", 0);
+}
+
+static bool texts_add(struct texts *texts, struct ap_slice first, struct ap_slice second)
+{
+    if (texts->count == VALUES_MAX || texts->bytes.bytes + first.bytes + second.bytes > EXPAND_BYTES_MAX)
+        return false;
+    ap_buf_add_slice(&texts->bytes, first);
+    ap_buf_add_slice(&texts->bytes, second);
+    texts->ends[texts->count++] = texts->bytes.bytes;
+    return true;
+}
+
+/* Each of `texts` followed by each of `more`. */
+static bool texts_multiply(struct texts *texts, const struct texts *more)
+{
+    struct texts product = {.count = 0};
+    bool fits = true;
+    for (size_t i = 0; i < texts->count && fits; i++)
+        for (size_t j = 0; j < more->count && fits; j++)
+            fits = texts_add(&product, texts_at(texts, i), texts_at(more, j));
+    ap_buf_clear(&texts->bytes);
+    *texts = product;
+    return fits;
+}
 
 static bool is_special(char c)
 {
-    return strchr("\\.+*?()|[]{}^$", c) != NULL;
+    return is_one_of(c, "\\.+*?()|[]{}^$") || c == '\0';
 }
 
-static void find_prefix(struct matcher *matcher)
+/* The plain characters from here on, without the last one if it is repeated. False: there is something else. */
+static bool take_plain(struct expanding *expanding, struct ap_buf *out)
 {
-    size_t plain = 0;
-    while (plain < matcher->value_bytes && matcher->value[plain] && !is_special(matcher->value[plain]))
-        plain++;
-    if (plain < matcher->value_bytes) {
-        for (size_t i = 0; i < matcher->value_bytes; i++)
-            if (matcher->value[i] == '|')
-                return; /* another alternative may begin otherwise */
-        /* A repetition counts for the character before it; UTF-8 characters are left whole. */
-        if (plain && strchr("*?{", matcher->value[plain]))
-            do
-                plain--;
-            while (plain && ((uint8_t)matcher->value[plain] & 0xC0) == 0x80);
+    size_t start = expanding->at;
+    while (expanding->at < expanding->text.bytes) {
+        char c = expanding->text.data[expanding->at];
+        size_t end = expanding->at + 1;
+        if (c == '\\' && is_special(at(expanding->text, end)) && end < expanding->text.bytes) {
+            c = expanding->text.data[end++];
+        } else if (is_special(c)) {
+            break;
+        } else {
+            while (end < expanding->text.bytes && ((uint8_t)expanding->text.data[end] & 0xC0) == 0x80)
+                end++; /* a whole character of UTF-8 */
+        }
+        if (repetition_end(expanding->text, end) > end)
+            break;
+        if (expanding->text.data[expanding->at] == '\\')
+            ap_buf_add_char(out, c);
+        else
+            ap_buf_add(out, expanding->text.data + expanding->at, end - expanding->at);
+        expanding->at = end;
     }
-    matcher->prefix_bytes = plain;
+    return expanding->at > start;
+}
+
+static bool expand(struct expanding *expanding, struct texts *out);
+
+static bool expand_sequence(struct expanding *expanding, struct texts *out)
+{
+    bool is_known = texts_add(out, ap_slice("", 0), ap_slice("", 0));
+    while (is_known && expanding->at < expanding->text.bytes && !is_one_of(expanding->text.data[expanding->at], "|)")) {
+        struct texts more = {.count = 0};
+        if (expanding->text.data[expanding->at] == '(') {
+            is_known = expanding->depth < EXPAND_DEPTH_MAX;
+            expanding->at +=
+                at(expanding->text, expanding->at + 1) == '?' && at(expanding->text, expanding->at + 2) == ':' ? 3 : 1;
+            expanding->depth++;
+            is_known = is_known && expand(expanding, &more) && at(expanding->text, expanding->at) == ')';
+            expanding->depth--;
+            expanding->at++;
+            is_known = is_known && repetition_end(expanding->text, expanding->at) == expanding->at;
+        } else {
+            is_known = take_plain(expanding, &more.bytes);
+            more.ends[0] = more.bytes.bytes;
+            more.count = 1;
+        }
+        is_known = is_known && texts_multiply(out, &more);
+        ap_buf_clear(&more.bytes);
+    }
+    return is_known;
+}
+
+static bool expand(struct expanding *expanding, struct texts *out)
+{
+    for (;;) {
+        struct texts sequence = {.count = 0};
+        bool is_known = expand_sequence(expanding, &sequence);
+        for (size_t i = 0; i < sequence.count && is_known; i++)
+            is_known = texts_add(out, texts_at(&sequence, i), ap_slice("", 0));
+        ap_buf_clear(&sequence.bytes);
+        if (!is_known || at(expanding->text, expanding->at) != '|')
+            return is_known;
+        expanding->at++;
+    }
+}
+
+static int compare_values(const void *a, const void *b)
+{
+    const struct ap_slice *x = a;
+    const struct ap_slice *y = b;
+    size_t bytes = AP_MIN(x->bytes, y->bytes);
+    int order = bytes ? memcmp(x->data, y->data, bytes) : 0;
+    return order ? order : (x->bytes > y->bytes) - (x->bytes < y->bytes);
 }
 
 static void find_values(struct matcher *matcher)
 {
-    size_t count = 1;
-    for (size_t i = 0; i < matcher->value_bytes; i++) {
-        if (matcher->value[i] == '|')
-            count++;
-        else if (!matcher->value[i] || is_special(matcher->value[i]))
-            return;
-    }
-    if (count > VALUES_MAX)
+    struct expanding expanding = {.text = ap_slice(matcher->value, matcher->value_bytes)};
+    struct texts texts = {.count = 0};
+    bool is_known = expand(&expanding, &texts) && expanding.at == expanding.text.bytes;
+    matcher->value_texts = ap_buf_detach(&texts.bytes); /* with its final NUL it may have moved */
+    if (!is_known)
         return;
-    matcher->values = ap_new0_array(struct ap_slice, count);
-    struct ap_slice rest = ap_slice(matcher->value, matcher->value_bytes);
-    for (size_t i = 0; i < count; i++) {
-        const char *bar = rest.bytes ? memchr(rest.data, '|', rest.bytes) : NULL;
-        size_t bytes = bar ? (size_t)(bar - rest.data) : rest.bytes;
-        matcher->values[matcher->value_count++] = ap_slice(rest.data, bytes);
-        if (bar)
-            rest = ap_slice(bar + 1, rest.bytes - bytes - 1);
+    matcher->values = ap_new0_array(struct ap_slice, texts.count);
+    for (size_t i = 0; i < texts.count; i++) {
+        size_t start = i ? texts.ends[i - 1] : 0;
+        matcher->values[i] = ap_slice(matcher->value_texts + start, texts.ends[i] - start);
     }
+    qsort(matcher->values, texts.count, sizeof(*matcher->values), compare_values);
+    for (size_t i = 0; i < texts.count; i++)
+        if (i == 0 || compare_values(&matcher->values[i], &matcher->values[matcher->value_count - 1]) != 0)
+            matcher->values[matcher->value_count++] = matcher->values[i];
+}
+
+/* With alternatives at the top another one may begin otherwise; inside a group they come after the prefix. */
+static bool has_top_alternatives(struct ap_slice text)
+{
+    const char *foreign = NULL;
+    size_t depth = 0;
+    for (size_t i = 0; i < text.bytes;) {
+        char c = text.data[i];
+        if (c == '\\' && at(text, i + 1) == 'Q') {
+            i = quoted_end(text, i + 2);
+        } else if (c == '\\') {
+            i += 2;
+        } else if (c == '[') {
+            i = class_end(text, i, &foreign);
+        } else {
+            depth += c == '(';
+            depth -= c == ')' && depth;
+            if (c == '|' && depth == 0)
+                return true;
+            i++;
+        }
+    }
+    return false;
+}
+
+static void find_prefix(struct matcher *matcher)
+{
+    struct expanding expanding = {.text = ap_slice(matcher->value, matcher->value_bytes)};
+    AP_AUTO_BUF struct ap_buf prefix = {0};
+    if (has_top_alternatives(expanding.text) || !take_plain(&expanding, &prefix) || prefix.bytes == 0)
+        return;
+    matcher->prefix_bytes = prefix.bytes;
+    matcher->prefix = ap_buf_detach(&prefix);
 }
 
 /* ---- Making ---- */
@@ -180,6 +394,8 @@ void matcher_free(struct matcher *matcher)
     pcre2_code_free(matcher->code);
     pcre2_match_context_free(matcher->context);
     free(matcher->values);
+    free(matcher->value_texts);
+    free(matcher->prefix);
     free(matcher->name);
     free(matcher->value);
     free(matcher);
@@ -205,15 +421,14 @@ struct ap_slice matcher_value(const struct matcher *matcher)
 /* One that runs into its limit matches nothing. */
 static bool regex_matches(const struct matcher *matcher, struct ap_slice value)
 {
-    if (matcher->values) {
-        for (size_t i = 0; i < matcher->value_count; i++)
-            if (ap_slice_equal(matcher->values[i], value))
-                return true;
-        return false;
-    }
+    if (matcher->values)
+        return bsearch(&value, matcher->values, matcher->value_count, sizeof(value), compare_values) != NULL;
     pcre2_match_data *match = pcre2_match_data_create(1, NULL); /* one a call: matchers are shared by threads */
     const char *data = value.data ? value.data : "";
-    int result = pcre2_match(matcher->code, (PCRE2_SPTR)data, value.bytes, 0, PCRE2_NO_UTF_CHECK, match,
+    int result =
+        pcre2_match(matcher->code, (PCRE2_SPTR)data, value.bytes, 0, PCRE2_NO_UTF_CHECK, match, matcher->context);
+    if (result == PCRE2_ERROR_JIT_STACKLIMIT) /* 32 KiB; the interpreter takes its memory from the heap */
+        result = pcre2_match(matcher->code, (PCRE2_SPTR)data, value.bytes, 0, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, match,
                              matcher->context);
     pcre2_match_data_free(match);
     return result >= 0;
@@ -255,7 +470,7 @@ bool matcher_values(const struct matcher *matcher, const struct ap_slice **ret_v
 
 struct ap_slice matcher_prefix(const struct matcher *matcher)
 {
-    return matcher->kind == MATCHER_REGEX ? ap_slice(matcher->value, matcher->prefix_bytes) : (struct ap_slice){0};
+    return matcher->kind == MATCHER_REGEX ? ap_slice(matcher->prefix, matcher->prefix_bytes) : (struct ap_slice){0};
 }
 
 void matchers_clear(struct matchers *matchers)

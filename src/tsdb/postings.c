@@ -73,6 +73,52 @@ void postings_add(struct postings *postings, uint32_t ref)
     postings->count++;
 }
 
+/* Neighbours are added as one range, which costs no more than one of them. */
+void postings_add_to_bitmap(roaring_bitmap_t *bitmap, const uint32_t *refs, size_t count)
+{
+    if (count == 0)
+        return;
+    size_t runs = 1;
+    for (size_t i = 1; i < count; i++)
+        runs += refs[i] != refs[i - 1] + 1;
+    if (runs > count / 8) {
+        roaring_bitmap_add_many(bitmap, count, refs);
+        return;
+    }
+    for (size_t start = 0; start < count;) {
+        size_t end = start + 1;
+        while (end < count && refs[end] == refs[end - 1] + 1)
+            end++;
+        roaring_bitmap_add_range_closed(bitmap, refs[start], refs[end - 1]);
+        start = end;
+    }
+}
+
+void postings_add_many(struct postings *postings, const uint32_t *refs, size_t count)
+{
+    if (count <= 4 || (!is_bitmap(postings) && postings->count + count <= POSTINGS_ARRAY_MAX && postings->count)) {
+        for (size_t i = 0; i < count; i++)
+            postings_add(postings, refs[i]);
+        return;
+    }
+    if (postings->count == 0 && count <= POSTINGS_ARRAY_MAX) {
+        postings->array = ap_realloc(NULL, capacity_for((uint32_t)count) * sizeof(uint32_t));
+        memcpy(postings->array, refs, count * sizeof(uint32_t));
+        postings->count = (uint32_t)count;
+        postings->one = 0;
+        return;
+    }
+    if (!is_bitmap(postings)) {
+        roaring_bitmap_t *bitmap = roaring_bitmap_create();
+        postings_or_into(postings, bitmap);
+        uint32_t before = postings->count;
+        postings_clear(postings);
+        *postings = (struct postings){.count = before, .one = UINT32_MAX, .bitmap = bitmap};
+    }
+    postings_add_to_bitmap(postings->bitmap, refs, count);
+    postings->count += (uint32_t)count;
+}
+
 void postings_remove(struct postings *postings, uint32_t ref)
 {
     if (is_bitmap(postings)) {
@@ -109,6 +155,45 @@ void postings_or_into(const struct postings *postings, roaring_bitmap_t *bitmap)
         roaring_bitmap_add(bitmap, postings->one);
     else if (postings->count > 1)
         roaring_bitmap_add_many(bitmap, postings->count, postings->array);
+}
+
+bool postings_has(const struct postings *postings, uint32_t ref)
+{
+    if (is_bitmap(postings))
+        return roaring_bitmap_contains(postings->bitmap, ref);
+    if (postings->count == 1)
+        return postings->one == ref;
+    for (uint32_t i = 0; i < postings->count; i++)
+        if (postings->array[i] == ref)
+            return true;
+    return false;
+}
+
+void postings_and_into(const struct postings *postings, roaring_bitmap_t *bitmap)
+{
+    if (is_bitmap(postings)) {
+        roaring_bitmap_and_inplace(bitmap, postings->bitmap);
+        return;
+    }
+    uint32_t kept[POSTINGS_ARRAY_MAX];
+    size_t kept_count = 0;
+    const uint32_t *refs = postings->count == 1 ? &postings->one : postings->array;
+    for (uint32_t i = 0; i < postings->count; i++)
+        if (roaring_bitmap_contains(bitmap, refs[i]))
+            kept[kept_count++] = refs[i];
+    roaring_bitmap_clear(bitmap);
+    roaring_bitmap_add_many(bitmap, kept_count, kept);
+}
+
+uint64_t postings_meet_count(const struct postings *postings, const roaring_bitmap_t *bitmap)
+{
+    if (is_bitmap(postings))
+        return roaring_bitmap_and_cardinality(postings->bitmap, bitmap);
+    const uint32_t *refs = postings->count == 1 ? &postings->one : postings->array;
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < postings->count; i++)
+        count += roaring_bitmap_contains(bitmap, refs[i]);
+    return count;
 }
 
 bool postings_meet(const struct postings *postings, const roaring_bitmap_t *bitmap)

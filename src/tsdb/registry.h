@@ -70,7 +70,7 @@ roaring_bitmap_t *registry_select(const struct registry *registry, const struct 
 typedef bool (*registry_text_fn)(struct ap_slice text, uint64_t series_count, void *context);
 void registry_each_name(const struct registry *registry, registry_text_fn each, void *context);
 void registry_each_value(const struct registry *registry, struct ap_slice name, registry_text_fn each, void *context);
-/* The same, of these series alone. */
+/* The same, of these live series alone; series_count counts among them. */
 void registry_each_name_of(const struct registry *registry, const roaring_bitmap_t *refs, registry_text_fn each,
                            void *context);
 void registry_each_value_of(const struct registry *registry, struct ap_slice name, const roaring_bitmap_t *refs,
@@ -89,6 +89,7 @@ struct registry_stats {
     uint64_t created_count; /* since registry_new() */
     uint64_t removed_count;
     uint64_t memory_bytes;
+    uint64_t pair_memory_bytes; /* of these: pairs with their strings, without postings */
 };
 void registry_stats_get(const struct registry *registry, struct registry_stats *ret_stats);
 enum registry_top_kind {
@@ -104,11 +105,14 @@ size_t registry_top(const struct registry *registry, enum registry_top_kind kind
 /*
  * ---- On disk: a file that only grows, docs/format/tsdb.md, "Series file" ----
  *
- * registry_encode() appends to `out` one checksummed batch with the series that were added since the last call that
- * was followed by registry_encoded() (`is_all`: every live series, for a file made anew), pairs coded by number, so
- * that reading it is a copy and not a parse. registry_decode() adds the series of the next batch of `*rest` and moves
- * *rest behind it: AP_E_CORRUPT when it is damaged (nothing of that batch is added). A series removed since it was
- * written comes back by this; registry_remove_locked() takes care of it by listing removed refs in the next batch.
+ * registry_encode() appends to `out` one checksummed batch with the series that were added or removed since the last
+ * call that was followed by registry_encoded_locked() (`is_all`: every live series, for a file made anew), pairs coded
+ * by number, so that reading it is a copy and not a parse. When the batch could not be written, the next one must be
+ * `is_all`: numbers of pairs that the lost one gave out would be missing. One caller at a time.
+ *
+ * registry_decode_locked() adds the series of the next batch of `*rest` and moves *rest behind it: AP_E_CORRUPT when it
+ * is damaged (none of its series is added; reading further makes no sense, batches build on those before). Only
+ * registry_find() and other reading comes between the batches of a file; registry_encoded_locked() ends it.
  */
 void registry_encode(struct registry *registry, bool is_all, struct ap_buf *out);
 void registry_encoded_locked(struct registry *registry);

@@ -6,8 +6,17 @@
 #include "tsdb/registry_internal.h"
 #include "wal/crc32c.h"
 
-enum { BATCH_HEADER_BYTES = 12 };
-#define BATCH_BYTES_MAX (UINT64_C(1) << 36)
+static const char batch_magic[4] = {'A', 'S', 'R', '1'};
+enum {
+    BATCH_HEADER_BYTES = 16,  /* magic, checksum of all behind it, bytes of the payload */
+    SERIES_HEADER_BYTES = 24, /* ref, hash, number of pairs */
+    PAIR_BYTES_MIN = 4,
+    PAIRS_TOGETHER = 32,
+    PART_SERIES_MAX = 65536, /* postings are made for so many series at a time: what that needs stays in the caches */
+    AHEAD = 12,              /* series whose slots are fetched early */
+};
+
+/* ---- Writing ---- */
 
 static void add_pair(struct registry *registry, struct pair *pair, struct ap_buf *out)
 {
@@ -19,23 +28,59 @@ static void add_pair(struct registry *registry, struct pair *pair, struct ap_buf
     pair->file_number = registry->file_pair_count++;
 }
 
-/* Series as fixed-width numbers; pairs nobody has named yet go to `pairs`. */
+static char *put(char *to, const void *from, size_t bytes)
+{
+    memcpy(to, from, bytes);
+    return to + bytes;
+}
+
+/* Series as fixed-width numbers; pairs that the file does not have yet go to `pairs`. */
 static void add_series(struct registry *registry, uint32_t ref, struct ap_buf *pairs, uint32_t *pair_count,
                        struct ap_buf *out)
 {
     const struct series_entry *entry = registry_entry(registry, ref);
-    ap_buf_add_u32(out, ref);
-    ap_buf_add_u64(out, entry->hash.low);
-    ap_buf_add_u64(out, entry->hash.high);
-    ap_buf_add_u32(out, entry->pairs[0]);
-    for (uint32_t i = 1; i <= entry->pairs[0]; i++) {
-        struct pair *pair = &registry->pairs[entry->pairs[i]];
+    const uint32_t *list = registry_list(entry);
+    size_t bytes = SERIES_HEADER_BYTES + (size_t)list[0] * sizeof(uint32_t);
+    char *to = ap_buf_reserve(out, bytes);
+    to = put(to, &ref, sizeof(ref));
+    to = put(to, &entry->hash.low, sizeof(uint64_t));
+    to = put(to, &entry->hash.high, sizeof(uint64_t));
+    to = put(to, &list[0], sizeof(uint32_t));
+    for (uint32_t i = 1; i <= list[0]; i++) {
+        struct pair *pair = &registry->pairs[list[i]];
         if (pair->file_number == PAIR_NONE) {
             add_pair(registry, pair, pairs);
             (*pair_count)++;
         }
-        ap_buf_add_u32(out, pair->file_number);
+        to = put(to, &pair->file_number, sizeof(uint32_t));
     }
+    out->bytes += bytes;
+}
+
+static int compare_refs(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a;
+    uint32_t y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Rising, each once: a ref may have been given out, taken back and given out again since the last batch. */
+static uint32_t *sorted_copy(const struct refs *refs, size_t *ret_count)
+{
+    uint32_t *copy = ap_new0_array(uint32_t, refs->count + 1);
+    size_t count = 0;
+    bool is_rising = true;
+    for (size_t i = 0; i < refs->count; i++) {
+        is_rising &= i == 0 || refs->items[i] > copy[i - 1];
+        copy[i] = refs->items[i];
+    }
+    if (!is_rising)
+        qsort(copy, refs->count, sizeof(*copy), compare_refs);
+    for (size_t i = 0; i < refs->count; i++)
+        if (count == 0 || copy[count - 1] != copy[i])
+            copy[count++] = copy[i];
+    *ret_count = count;
+    return copy;
 }
 
 static void begin_anew(struct registry *registry)
@@ -45,50 +90,59 @@ static void begin_anew(struct registry *registry)
     registry->file_pair_count = 0;
 }
 
+static uint32_t *all_live(const struct registry *registry, size_t *ret_count)
+{
+    *ret_count = registry_count(registry);
+    uint32_t *refs = ap_new0_array(uint32_t, *ret_count + 1);
+    roaring_bitmap_to_uint32_array(registry->live, refs);
+    return refs;
+}
+
 void registry_encode(struct registry *registry, bool is_all, struct ap_buf *out)
 {
-    AP_AUTO_BUF struct ap_buf pairs = {0};
-    AP_AUTO_BUF struct ap_buf series = {0};
-    AP_AUTO_BUF struct ap_buf removed = {0};
-    uint32_t pair_count = 0;
-    uint32_t series_count = 0;
+    size_t removed_count = 0;
+    size_t ref_count;
     registry->encoded_count = registry->unsaved.count;
     registry->encoded_removed_count = registry->unsaved_removed.count;
-    if (is_all) {
+    if (is_all)
         begin_anew(registry);
-        roaring_uint32_iterator_t iterator;
-        roaring_init_iterator(registry->live, &iterator);
-        for (; iterator.has_value; roaring_advance_uint32_iterator(&iterator), series_count++)
-            add_series(registry, iterator.current_value, &pairs, &pair_count, &series);
-    } else {
-        for (size_t i = 0; i < registry->encoded_removed_count; i++)
-            ap_buf_add_u32(&removed, registry->unsaved_removed.items[i]);
-        for (size_t i = 0; i < registry->encoded_count; i++) {
-            if (!registry_has(registry, registry->unsaved.items[i]))
-                continue;
-            add_series(registry, registry->unsaved.items[i], &pairs, &pair_count, &series);
-            series_count++;
-        }
-        if (removed.bytes == 0 && series_count == 0)
-            return;
+    AP_AUTO_FREE uint32_t *removed = is_all ? NULL : sorted_copy(&registry->unsaved_removed, &removed_count);
+    AP_AUTO_FREE uint32_t *refs = is_all ? all_live(registry, &ref_count) : sorted_copy(&registry->unsaved, &ref_count);
+    AP_AUTO_BUF struct ap_buf pairs = {0};
+    AP_AUTO_BUF struct ap_buf series = {0};
+    uint32_t pair_count = 0;
+    uint32_t series_count = 0;
+    for (size_t i = 0; i < ref_count; i++) {
+        if (!registry_has(registry, refs[i]))
+            continue;
+        add_series(registry, refs[i], &pairs, &pair_count, &series);
+        series_count++;
     }
-    AP_AUTO_BUF struct ap_buf payload = {0};
-    ap_buf_add_u32(&payload, (uint32_t)(removed.bytes / sizeof(uint32_t)));
-    ap_buf_add_u32(&payload, pair_count);
-    ap_buf_add_u32(&payload, series_count);
-    ap_buf_add_slice(&payload, ap_buf_slice(&removed));
-    ap_buf_add_slice(&payload, ap_buf_slice(&pairs));
-    ap_buf_add_slice(&payload, ap_buf_slice(&series));
-    ap_buf_add_u64(out, payload.bytes);
-    ap_buf_add_u32(out, wal_crc32c(0, payload.data, payload.bytes));
-    ap_buf_add_slice(out, ap_buf_slice(&payload));
+    if (!is_all && removed_count == 0 && series_count == 0)
+        return;
+    size_t start = out->bytes;
+    ap_buf_add(out, batch_magic, sizeof(batch_magic));
+    ap_buf_add_u32(out, 0); /* the checksum, below */
+    ap_buf_add_u64(out, 3 * sizeof(uint32_t) + removed_count * sizeof(uint32_t) + pairs.bytes + series.bytes);
+    ap_buf_add_u32(out, (uint32_t)removed_count);
+    ap_buf_add_u32(out, pair_count);
+    ap_buf_add_u32(out, series_count);
+    ap_buf_add(out, removed, removed_count * sizeof(uint32_t));
+    ap_buf_add_slice(out, ap_buf_slice(&pairs));
+    ap_buf_add_slice(out, ap_buf_slice(&series));
+    uint32_t crc = wal_crc32c(0, out->data + start + 8, out->bytes - start - 8);
+    memcpy(out->data + start + 4, &crc, sizeof(crc));
 }
 
 static void drop_first(struct refs *refs, size_t count)
 {
     refs->count -= count;
-    if (refs->count)
+    if (refs->count) {
         memmove(refs->items, refs->items + count, refs->count * sizeof(uint32_t));
+        return;
+    }
+    free(refs->items);
+    *refs = (struct refs){0};
 }
 
 void registry_encoded_locked(struct registry *registry)
@@ -96,6 +150,7 @@ void registry_encoded_locked(struct registry *registry)
     drop_first(&registry->unsaved, registry->encoded_count);
     drop_first(&registry->unsaved_removed, registry->encoded_removed_count);
     registry->encoded_count = registry->encoded_removed_count = 0;
+    drop_first(&registry->file_pairs, registry->file_pairs.count); /* reading is over */
 }
 
 size_t registry_unsaved_count(const struct registry *registry)
@@ -105,7 +160,7 @@ size_t registry_unsaved_count(const struct registry *registry)
 
 /* ---- Reading ---- */
 
-static bool take(struct ap_slice *rest, void *to, size_t bytes)
+static inline bool take(struct ap_slice *rest, void *to, size_t bytes)
 {
     if (rest->bytes < bytes)
         return false;
@@ -115,7 +170,7 @@ static bool take(struct ap_slice *rest, void *to, size_t bytes)
     return true;
 }
 
-static bool take_text(struct ap_slice *rest, struct ap_slice *ret_text)
+static bool take_text(struct ap_slice *rest, size_t bytes_max, struct ap_slice *ret_text)
 {
     uint64_t bytes = 0;
     uint8_t byte = 0x80;
@@ -124,98 +179,308 @@ static bool take_text(struct ap_slice *rest, struct ap_slice *ret_text)
             return false;
         bytes |= (uint64_t)(byte & 0x7f) << shift;
     }
-    if (bytes > rest->bytes)
+    if (bytes == 0 || bytes > bytes_max || bytes > rest->bytes)
         return false;
     *ret_text = ap_slice(rest->data, (size_t)bytes);
     rest->data += bytes;
     rest->bytes -= (size_t)bytes;
-    return true;
+    return ap_utf8_valid_bytes(*ret_text) == ret_text->bytes;
 }
 
-static bool decode_removed(struct registry *registry, struct ap_slice *rest, uint32_t count)
+/* One batch on its way in. */
+struct decoding {
+    struct registry *registry;
+    uint32_t removed_count;
+    uint32_t pair_count;
+    uint32_t series_count;
+    struct ap_slice removed;
+    struct ap_slice series;
+    uint32_t *name_ranks; /* owned; places of the names in order of bytes */
+    uint32_t *counts;     /* owned; for each pair of the registry: how many series of this part have it */
+    uint32_t *refs;       /* owned; room for the part's postings, pair after pair */
+    size_t ref_capacity;
+    roaring_bitmap_t *added; /* owned */
+};
+
+static bool check_removed(struct decoding *decoding, struct ap_slice *rest)
 {
-    roaring_bitmap_t *refs = roaring_bitmap_create();
-    bool is_sound = true;
-    for (uint32_t i = 0; i < count && is_sound; i++) {
+    if (decoding->removed_count > rest->bytes / sizeof(uint32_t))
+        return false;
+    decoding->removed = ap_slice(rest->data, decoding->removed_count * sizeof(uint32_t));
+    uint32_t before = 0;
+    for (uint32_t i = 0; i < decoding->removed_count; i++) {
         uint32_t ref;
-        is_sound = take(rest, &ref, sizeof(ref));
-        if (is_sound)
-            roaring_bitmap_add(refs, ref);
-    }
-    if (is_sound)
-        registry_remove_locked(registry, refs);
-    roaring_bitmap_free(refs);
-    /* Nobody has ever seen them in this process: their refs are free at once. */
-    registry_reuse_removed_locked(registry);
-    return is_sound;
-}
-
-static bool decode_pairs(struct registry *registry, struct ap_slice *rest, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        struct ap_slice name;
-        struct ap_slice value;
-        if (!take_text(rest, &name) || !take_text(rest, &value) || name.bytes == 0 || value.bytes == 0)
+        if (!take(rest, &ref, sizeof(ref)) || ref == REGISTRY_NONE || (i && ref <= before))
             return false;
-        uint32_t pair = registry_pair_locked(registry, name, value);
-        registry->pairs[pair].file_number = registry->file_pair_count++;
-        registry_refs_add(&registry->file_pairs, pair);
+        before = ref;
     }
     return true;
 }
 
-static bool decode_series(struct registry *registry, struct ap_slice *rest)
+static bool add_pairs(struct decoding *decoding, struct ap_slice *rest)
 {
+    struct registry *registry = decoding->registry;
+    if (decoding->pair_count > rest->bytes / PAIR_BYTES_MIN)
+        return false;
+    registry_refs_reserve(&registry->file_pairs, registry->file_pairs.count + decoding->pair_count);
+    slots_reserve(&registry->pair_slots, registry->pair_slots.count + decoding->pair_count);
+    uint32_t names[PAIRS_TOGETHER];
+    struct ap_slice values[PAIRS_TOGETHER];
+    uint32_t pairs[PAIRS_TOGETHER];
+    for (uint32_t done = 0; done < decoding->pair_count;) {
+        uint32_t count = AP_MIN(decoding->pair_count - done, (uint32_t)PAIRS_TOGETHER);
+        for (uint32_t i = 0; i < count; i++) {
+            struct ap_slice name;
+            if (!take_text(rest, LABEL_NAME_BYTES_MAX, &name) || !take_text(rest, LABEL_VALUE_BYTES_MAX, &values[i]))
+                return false;
+            names[i] = registry_name_locked(registry, name);
+        }
+        registry_pairs_locked(registry, names, values, count, pairs);
+        for (uint32_t i = 0; i < count; i++) {
+            registry->pairs[pairs[i]].file_number = registry->file_pair_count++;
+            registry_refs_add(&registry->file_pairs, pairs[i]);
+        }
+        done += count;
+    }
+    return true;
+}
+
+static int compare_names(const void *a, const void *b, void *context)
+{
+    const struct registry *registry = context;
+    const struct name *x = &registry->names[*(const uint32_t *)a];
+    const struct name *y = &registry->names[*(const uint32_t *)b];
+    int order = memcmp(x->text, y->text, AP_MIN(x->bytes, y->bytes));
+    return order ? order : (x->bytes > y->bytes) - (x->bytes < y->bytes);
+}
+
+static void rank_names(struct decoding *decoding)
+{
+    struct registry *registry = decoding->registry;
+    AP_AUTO_FREE uint32_t *order = ap_new0_array(uint32_t, registry->name_count + 1);
+    for (uint32_t i = 0; i < registry->name_count; i++)
+        order[i] = i;
+    qsort_r(order, registry->name_count, sizeof(*order), compare_names, registry);
+    decoding->name_ranks = ap_new0_array(uint32_t, registry->name_count + 1);
+    for (uint32_t i = 0; i < registry->name_count; i++)
+        decoding->name_ranks[order[i]] = i + 1;
+}
+
+struct series_record {
     uint32_t ref;
     struct labels_hash hash;
     uint32_t count;
-    uint32_t pairs[LABELS_COUNT_MAX];
-    if (!take(rest, &ref, sizeof(ref)) || !take(rest, &hash.low, 8) || !take(rest, &hash.high, 8) ||
-        !take(rest, &count, sizeof(count)) || count == 0 || count > LABELS_COUNT_MAX ||
-        !take(rest, pairs, count * sizeof(uint32_t)))
+    const char *pairs; /* `count` numbers, not aligned */
+};
+
+static inline bool take_series(struct ap_slice *rest, struct series_record *ret_record)
+{
+    if (!take(rest, &ret_record->ref, 4) || !take(rest, &ret_record->hash.low, 8) ||
+        !take(rest, &ret_record->hash.high, 8) || !take(rest, &ret_record->count, 4))
         return false;
-    for (uint32_t i = 0; i < count; i++) {
-        if (pairs[i] >= registry->file_pairs.count)
-            return false;
-        pairs[i] = registry->file_pairs.items[pairs[i]];
-    }
-    if (ref == REGISTRY_NONE || registry_has(registry, ref) || registry_find(registry, hash) != REGISTRY_NONE)
+    size_t bytes = (size_t)ret_record->count * sizeof(uint32_t);
+    if (ret_record->count == 0 || ret_record->count > LABELS_COUNT_MAX || bytes > rest->bytes)
         return false;
-    (void)registry_add_pairs_locked(registry, pairs, count, hash, ref);
+    ret_record->pairs = rest->data;
+    rest->data += bytes;
+    rest->bytes -= bytes;
     return true;
 }
 
-/* The refs below the end that no series has. */
-static void find_reusable(struct registry *registry)
+static inline uint32_t pair_at(const struct series_record *record, uint32_t at)
 {
-    registry->reusable.count = 0;
-    for (uint32_t ref = registry_ref_end(registry); ref-- > 0;)
-        if (!roaring_bitmap_contains(registry->live, ref))
-            registry_refs_add(&registry->reusable, ref);
+    uint32_t number;
+    memcpy(&number, record->pairs + at * sizeof(number), sizeof(number));
+    return number;
+}
+
+/* Everything about the series that needs no look at those there are. */
+static bool check_series(struct decoding *decoding)
+{
+    struct registry *registry = decoding->registry;
+    struct ap_slice rest = decoding->series;
+    uint32_t ref_before = 0;
+    for (uint32_t i = 0; i < decoding->series_count; i++) {
+        struct series_record record;
+        if (!take_series(&rest, &record) || record.ref == REGISTRY_NONE || (i && record.ref <= ref_before))
+            return false;
+        ref_before = record.ref;
+        uint32_t rank_before = 0;
+        for (uint32_t j = 0; j < record.count; j++) {
+            uint32_t number = pair_at(&record, j);
+            if (number >= registry->file_pairs.count)
+                return false;
+            uint32_t rank = decoding->name_ranks[registry->pairs[registry->file_pairs.items[number]].name];
+            if (rank <= rank_before)
+                return false;
+            rank_before = rank;
+        }
+    }
+    return rest.bytes == 0;
+}
+
+static void remove_listed(struct decoding *decoding, const roaring_bitmap_t *refs)
+{
+    struct registry *registry = decoding->registry;
+    size_t unsaved_removed_count = registry->unsaved_removed.count;
+    registry_remove_locked(registry, refs);
+    registry->unsaved_removed.count = unsaved_removed_count; /* the file knows */
+    /* Nobody has ever seen them in this process: their refs are free at once. Their pairs have numbers in the file. */
+    registry_release_removed_locked(registry, false);
+    registry->must_sweep_pairs = true;
+}
+
+static void apply_removed(struct decoding *decoding)
+{
+    if (decoding->removed_count == 0)
+        return;
+    roaring_bitmap_t *refs = roaring_bitmap_create();
+    for (uint32_t i = 0; i < decoding->removed_count; i++) {
+        uint32_t ref;
+        if (take(&decoding->removed, &ref, sizeof(ref)))
+            roaring_bitmap_add(refs, ref);
+    }
+    remove_listed(decoding, refs);
+    roaring_bitmap_free(refs);
+}
+
+/* The part's pairs, counted; *ret_total: of all. */
+static void count_pairs(struct decoding *decoding, struct ap_slice rest, uint32_t series_count, size_t *ret_total)
+{
+    const uint32_t *file_pairs = decoding->registry->file_pairs.items;
+    struct series_record record;
+    *ret_total = 0;
+    for (uint32_t i = 0; i < series_count && take_series(&rest, &record); i++) {
+        for (uint32_t j = 0; j < record.count; j++)
+            decoding->counts[file_pairs[pair_at(&record, j)]]++;
+        *ret_total += record.count;
+    }
+}
+
+static bool add_one(struct decoding *decoding, const struct series_record *record, uint32_t *ends)
+{
+    struct registry *registry = decoding->registry;
+    if (registry_has(registry, record->ref) || registry_find(registry, record->hash) != REGISTRY_NONE)
+        return false;
+    uint32_t pairs[LABELS_COUNT_MAX];
+    for (uint32_t i = 0; i < record->count; i++) {
+        pairs[i] = registry->file_pairs.items[pair_at(record, i)];
+        decoding->refs[ends[pairs[i]]++] = record->ref;
+    }
+    registry_make_page_locked(registry, record->ref);
+    *registry_entry(registry, record->ref) =
+        (struct series_entry){record->hash, registry_make_list_locked(registry, pairs, record->count)};
+    slots_add(&registry->slots, registry_tag(record->hash), record->ref);
+    return true;
+}
+
+/* Up to PART_SERIES_MAX series off *rest. False: one of them is there already; those before it are in. */
+static bool add_part(struct decoding *decoding, struct ap_slice *rest, uint32_t series_count)
+{
+    struct registry *registry = decoding->registry;
+    size_t total;
+    memset(decoding->counts, 0, registry->pair_count * sizeof(uint32_t));
+    count_pairs(decoding, *rest, series_count, &total);
+    if (total > decoding->ref_capacity) {
+        free(decoding->refs);
+        decoding->refs = ap_new0_array(uint32_t, total);
+        decoding->ref_capacity = total;
+    }
+    /* From counts to where each pair's refs begin; adding moves these to where they end. */
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < registry->pair_count; i++) {
+        uint32_t count = decoding->counts[i];
+        decoding->counts[i] = at;
+        at += count;
+    }
+    AP_AUTO_FREE uint32_t *starts = ap_realloc(NULL, (registry->pair_count + (size_t)1) * sizeof(uint32_t));
+    memcpy(starts, decoding->counts, registry->pair_count * sizeof(uint32_t));
+
+    AP_AUTO_FREE uint32_t *added = ap_new0_array(uint32_t, series_count + 1);
+    uint32_t added_count = 0;
+    struct series_record record;
+    struct series_record ahead;
+    struct ap_slice rest_ahead = *rest;
+    for (int i = 0; i < AHEAD && take_series(&rest_ahead, &ahead); i++)
+        registry_prefetch(registry, ahead.hash);
+    bool is_sound = true;
+    while (is_sound && added_count < series_count && take_series(rest, &record)) {
+        if (take_series(&rest_ahead, &ahead))
+            registry_prefetch(registry, ahead.hash);
+        is_sound = add_one(decoding, &record, decoding->counts);
+        if (is_sound)
+            added[added_count++] = record.ref;
+    }
+    for (uint32_t i = 0; i < registry->pair_count; i++) {
+        uint32_t count = decoding->counts[i] - starts[i];
+        if (count == 0)
+            continue;
+        postings_add_many(&registry->pairs[i].postings, decoding->refs + starts[i], count);
+        registry->names[registry->pairs[i].name].series_count += count;
+    }
+    postings_add_to_bitmap(registry->live, added, added_count);
+    postings_add_to_bitmap(decoding->added, added, added_count);
+    if (added_count && added[added_count - 1] >= registry_ref_end(registry))
+        atomic_store_explicit(&registry->ref_end, added[added_count - 1] + 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&registry->count, added_count, memory_order_relaxed);
+    registry->created_count += added_count;
+    return is_sound;
+}
+
+static bool apply_series(struct decoding *decoding)
+{
+    struct registry *registry = decoding->registry;
+    struct ap_slice rest = decoding->series;
+    bool is_sound = true;
+    registry->is_free_stale = true;
+    slots_reserve(&registry->slots, registry->slots.count + decoding->series_count);
+    decoding->counts = ap_new0_array(uint32_t, registry->pair_count + 1);
+    decoding->added = roaring_bitmap_create();
+    for (uint32_t done = 0; is_sound && done < decoding->series_count; done += PART_SERIES_MAX)
+        is_sound = add_part(decoding, &rest, AP_MIN(decoding->series_count - done, (uint32_t)PART_SERIES_MAX));
+    if (!is_sound)
+        remove_listed(decoding, decoding->added);
+    return is_sound;
+}
+
+static bool decode(struct decoding *decoding, struct ap_slice payload)
+{
+    if (!take(&payload, &decoding->removed_count, 4) || !take(&payload, &decoding->pair_count, 4) ||
+        !take(&payload, &decoding->series_count, 4) || !check_removed(decoding, &payload) ||
+        !add_pairs(decoding, &payload) || decoding->series_count > payload.bytes / SERIES_HEADER_BYTES)
+        return false;
+    decoding->series = payload;
+    rank_names(decoding);
+    if (!check_series(decoding))
+        return false;
+    apply_removed(decoding);
+    return apply_series(decoding);
 }
 
 enum ap_rc registry_decode_locked(struct registry *registry, struct ap_slice *rest, struct ap_err *err)
 {
     struct ap_slice batch = *rest;
-    uint64_t bytes;
+    char magic[sizeof(batch_magic)];
     uint32_t crc;
-    uint32_t removed_count;
-    uint32_t pair_count;
-    uint32_t series_count;
-    if (!take(&batch, &bytes, sizeof(bytes)) || !take(&batch, &crc, sizeof(crc)) || bytes > batch.bytes ||
-        wal_crc32c(0, batch.data, (size_t)bytes) != crc)
+    uint64_t bytes;
+    if (!take(&batch, magic, sizeof(magic)) || !take(&batch, &crc, sizeof(crc)))
+        return ap_fail(err, AP_E_CORRUPT, "a batch of series is cut off: %zu bytes are left", rest->bytes);
+    struct ap_slice checked = batch;
+    if (!take(&batch, &bytes, sizeof(bytes)) || bytes > batch.bytes)
+        return ap_fail(err, AP_E_CORRUPT, "a batch of series is cut off: %zu bytes are left", rest->bytes);
+    if (memcmp(magic, batch_magic, sizeof(magic)) != 0)
+        return ap_fail(err, AP_E_CORRUPT, "there is no batch of series %zu bytes before the end", rest->bytes);
+    if (wal_crc32c(0, checked.data, sizeof(bytes) + (size_t)bytes) != crc)
         return ap_fail(err, AP_E_CORRUPT, "a batch of series is damaged %zu bytes before the end", rest->bytes);
-    struct ap_slice payload = ap_slice(batch.data, (size_t)bytes);
-    bool is_sound = take(&payload, &removed_count, 4) && take(&payload, &pair_count, 4) &&
-                    take(&payload, &series_count, 4) && decode_removed(registry, &payload, removed_count) &&
-                    decode_pairs(registry, &payload, pair_count);
-    for (uint32_t i = 0; i < series_count && is_sound; i++)
-        is_sound = decode_series(registry, &payload);
-    if (!is_sound || payload.bytes)
+    struct decoding decoding = {.registry = registry};
+    bool is_sound = decode(&decoding, ap_slice(batch.data, (size_t)bytes));
+    free(decoding.name_ranks);
+    free(decoding.counts);
+    free(decoding.refs);
+    if (decoding.added)
+        roaring_bitmap_free(decoding.added);
+    if (!is_sound)
         return ap_fail(err, AP_E_CORRUPT, "a batch of series makes no sense %zu bytes before the end", rest->bytes);
-    find_reusable(registry);
-    registry->encoded_count = registry->unsaved.count;
-    registry->encoded_removed_count = registry->unsaved_removed.count;
     *rest = ap_slice(batch.data + bytes, batch.bytes - (size_t)bytes);
     return AP_OK;
 }

@@ -12,8 +12,8 @@ enum {
     RECORD_HEAD_BYTES_MAX = 48,
     FLAG_ZSTD = 1,
     ZSTD_LEVEL = 1,
-    ZSTD_BYTES_MIN = 256,         /* shorter bodies are not worth it */
-    BODY_BYTES_MAX = 256 << 20,   /* a record is shorter than that by far; bounds what damage can make us allocate */
+    ZSTD_BYTES_MIN = 256,       /* shorter bodies are not worth it */
+    BODY_BYTES_MAX = 256 << 20, /* a record is shorter than that by far; bounds what damage can make us allocate */
     SHARD_COUNT_MAX = 1024,
 };
 
@@ -86,9 +86,9 @@ static bool find_exponent(double value, int exponent_min, int *ret_exponent, int
 
 void sample_writer_reset(struct sample_writer *writer, uint32_t epoch)
 {
-    struct ap_buf *bufs[] = {&writer->definitions, &writer->refs,   &writer->counts,     &writer->times,
-                             &writer->codes,       &writer->values, &writer->histograms, &writer->exemplars,
-                             &writer->metadata};
+    struct ap_buf *bufs[] = {&writer->definitions, &writer->refs,      &writer->counts,
+                             &writer->times,       &writer->codes,     &writer->values,
+                             &writer->histograms,  &writer->exemplars, &writer->metadata};
     for (size_t i = 0; i < AP_ARRAY_COUNT(bufs); i++)
         ap_buf_reset(bufs[i]);
     writer->epoch = epoch;
@@ -107,8 +107,8 @@ void sample_writer_reset(struct sample_writer *writer, uint32_t epoch)
 
 void sample_writer_clear(struct sample_writer *writer)
 {
-    struct ap_buf *bufs[] = {&writer->definitions, &writer->refs,       &writer->counts,    &writer->times,
-                             &writer->codes,       &writer->values,     &writer->histograms, &writer->exemplars,
+    struct ap_buf *bufs[] = {&writer->definitions, &writer->refs,   &writer->counts,     &writer->times,
+                             &writer->codes,       &writer->values, &writer->histograms, &writer->exemplars,
                              &writer->metadata,    &writer->body};
     for (size_t i = 0; i < AP_ARRAY_COUNT(bufs); i++)
         ap_buf_clear(bufs[i]);
@@ -320,9 +320,9 @@ void sample_writer_finish(struct sample_writer *writer, uint32_t shard, uint32_t
     flush_count(writer);
     flush_refs(writer);
     flush_times(writer);
-    const struct ap_buf *sections[] = {&writer->definitions, &writer->refs,   &writer->counts,     &writer->times,
-                                       &writer->codes,       &writer->values, &writer->histograms, &writer->exemplars,
-                                       &writer->metadata};
+    const struct ap_buf *sections[] = {&writer->definitions, &writer->refs,      &writer->counts,
+                                       &writer->times,       &writer->codes,     &writer->values,
+                                       &writer->histograms,  &writer->exemplars, &writer->metadata};
     struct ap_buf *body = &writer->body;
     ap_buf_reset(body);
     for (size_t i = 0; i < AP_ARRAY_COUNT(sections); i++)
@@ -644,7 +644,7 @@ enum ap_rc sample_record_read(struct ap_slice record, const struct sample_sink *
     enum ap_rc rc = read_head(&reader, &flags, &head, err);
     if (rc != AP_OK)
         return rc;
-    struct ap_slice body;
+    struct ap_slice body = {0};
     rc = inflate_body(&reader, flags, scratch, &body, err);
     if (rc != AP_OK)
         return rc;

@@ -22,7 +22,7 @@
 /* What both sides remember of a series: the value last logged, and how many decimals its values have. Zero: nothing. */
 struct sample_state {
     double last;
-    uint32_t epoch; /* `last` and `exponent` count in this epoch alone; 0: none */
+    uint32_t epoch;  /* `last` and `exponent` count in this epoch alone; 0: none */
     int8_t exponent; /* values are integers / 10^exponent; negative: real numbers */
 };
 

@@ -16,8 +16,8 @@ struct selector {
 static enum ap_rc expected(struct selector *selector, const char *what)
 {
     if (selector->at >= selector->text.bytes)
-        return ap_fail(selector->err, AP_E_PARSE, "selector ends at column %zu where %s is expected",
-                       selector->at + 1, what);
+        return ap_fail(selector->err, AP_E_PARSE, "selector ends at column %zu where %s is expected", selector->at + 1,
+                       what);
     char shown[8] = {0};
     struct ap_slice rest = ap_slice(selector->text.data + selector->at, 1);
     while (rest.bytes < 4 && selector->at + rest.bytes < selector->text.bytes &&

@@ -90,6 +90,10 @@ static enum ap_rc load(struct tsdb *tsdb, struct ap_err *err)
         rc = tsdb_replay(tsdb, err);
     if (rc != AP_OK)
         return rc;
+    /* Refs that are free now may have been somebody's in the log that the next start reads, if it comes soon. */
+    tsdb->is_holding_refs = true;
+    tsdb->removed_generation = ++tsdb->generation;
+    tsdb->removed_seq = atomic_load(&tsdb->head->seq);
     tsdb_epoch_begin(tsdb);
     if (!is_new)
         return AP_OK;

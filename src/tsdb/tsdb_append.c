@@ -31,15 +31,15 @@ struct appending {
     struct tsdb_append *append;
     const struct batch *batch;
     struct head_limits limits;
-    uint32_t *refs;           /* owned; by series; REGISTRY_NONE: refused, or not found yet */
-    uint8_t *verdicts;        /* owned; by sample, then by histogram */
-    struct ap_buf canonical;  /* labels of unknown series that had to be put in order */
+    uint32_t *refs;          /* owned; by series; REGISTRY_NONE: refused, or not found yet */
+    uint8_t *verdicts;       /* owned; by sample, then by histogram */
+    struct ap_buf canonical; /* labels of unknown series that had to be put in order */
     struct unknown {
         uint32_t series;
         struct labels_hash hash;
         size_t labels_offset; /* in `canonical`, or SIZE_MAX: the bytes as they came */
         size_t labels_bytes;
-    } * unknown;              /* owned */
+    } * unknown; /* owned */
     size_t unknown_count;
     struct ap_buf scratch;
 };
@@ -113,9 +113,9 @@ static void check_unknown(struct appending *appending)
                 continue;
             }
             unknown->labels_bytes = appending->canonical.bytes - unknown->labels_offset;
-            unknown->hash = labels_hash_of(registry_seed(tsdb->registry),
-                                           ap_slice(appending->canonical.data + unknown->labels_offset,
-                                                    unknown->labels_bytes));
+            unknown->hash =
+                labels_hash_of(registry_seed(tsdb->registry),
+                               ap_slice(appending->canonical.data + unknown->labels_offset, unknown->labels_bytes));
         }
         count++;
     }
@@ -131,11 +131,13 @@ static void add_unknown_locked(struct appending *appending)
         if (registry_find(tsdb->registry, unknown->hash) != REGISTRY_NONE ||
             registry_count(tsdb->registry) >= tsdb->options.series_max)
             continue;
-        struct ap_slice labels = unknown->labels_offset == SIZE_MAX
-                                     ? series->labels
-                                     : ap_slice(appending->canonical.data + unknown->labels_offset,
-                                                unknown->labels_bytes);
-        (void)registry_add_locked(tsdb->registry, labels, unknown->hash, REGISTRY_NONE);
+        struct ap_slice labels =
+            unknown->labels_offset == SIZE_MAX
+                ? series->labels
+                : ap_slice(appending->canonical.data + unknown->labels_offset, unknown->labels_bytes);
+        (void)registry_add_locked(tsdb->registry, labels, unknown->hash,
+                                  tsdb->is_holding_refs ? AP_MAX(registry_ref_end(tsdb->registry), tsdb->ref_floor)
+                                                        : REGISTRY_NONE);
     }
 }
 
@@ -166,7 +168,8 @@ static void resolve(struct appending *appending)
             continue;
         const struct batch_series *series = &appending->batch->series[unknown->series];
         char reason[128];
-        snprintf(reason, sizeof(reason), "the limit of %" PRIu64 " series (tsdb.max_series) is reached; a new one is refused",
+        snprintf(reason, sizeof(reason),
+                 "the limit of %" PRIu64 " series (tsdb.max_series) is reached; a new one is refused",
                  tsdb->options.series_max);
         refuse(appending, series, &tsdb->refused_series, &appending->append->outcome.refused_series,
                (uint64_t)series->sample_count + series->histogram_count, reason);
@@ -209,6 +212,24 @@ static size_t count_kept(const uint8_t *verdicts, size_t count)
     return kept;
 }
 
+/* The 0 that begins a series, if there is one: left out silently unless it is news (batch.h). Returns how many it is.
+ */
+static uint32_t append_start_zero_locked(struct appending *appending, struct head_shard *shard, uint32_t ref,
+                                         struct head_series *series, const struct batch_series *from, uint64_t seq)
+{
+    const struct batch *batch = appending->batch;
+    int64_t ts_ms = batch->ts_ms[from->sample_first];
+    uint8_t *verdict = appending->verdicts + from->sample_first;
+    if (!from->has_start_zero)
+        return 0;
+    if (ts_ms <= series->last_ts_ms)
+        *verdict = HEAD_REFUSED_OLD;
+    else
+        head_append_locked(appending->tsdb->head, shard, ref, series, &appending->limits, seq, &ts_ms,
+                           batch->values + from->sample_first, 1, verdict);
+    return 1;
+}
+
 static void append_series_locked(struct appending *appending, struct head_shard *shard, uint32_t ref,
                                  struct head_series *series, size_t index, uint64_t seq)
 {
@@ -218,12 +239,14 @@ static void append_series_locked(struct appending *appending, struct head_shard 
     struct tsdb_outcome *outcome = &appending->append->outcome;
     uint8_t *verdicts = appending->verdicts + from->sample_first;
     if (from->sample_count) {
-        head_append_locked(head, shard, ref, series, &appending->limits, seq, batch->ts_ms + from->sample_first,
-                           batch->values + from->sample_first, from->sample_count, verdicts);
-        size_t kept = count_kept(verdicts, from->sample_count);
+        uint32_t first = append_start_zero_locked(appending, shard, ref, series, from, seq);
+        size_t count = from->sample_count - first;
+        head_append_locked(head, shard, ref, series, &appending->limits, seq, batch->ts_ms + from->sample_first + first,
+                           batch->values + from->sample_first + first, count, verdicts + first);
+        size_t kept = count_kept(verdicts + first, count);
         outcome->samples_written += kept;
-        if (kept < from->sample_count)
-            count_refusals(appending, from, verdicts, from->sample_count);
+        if (kept < count)
+            count_refusals(appending, from, verdicts + first, count);
     }
     verdicts = appending->verdicts + batch->sample_count + from->histogram_first;
     for (uint32_t i = 0; i < from->histogram_count; i++) {
@@ -281,10 +304,14 @@ static void log_series_locked(struct appending *appending, struct head_shard *sh
 
 static void log_metadata_locked(struct appending *appending, struct sample_writer *writer)
 {
+    struct tsdb *tsdb = appending->tsdb;
+    pthread_mutex_lock(&tsdb->extras_mtx);
     for (size_t i = 0; i < appending->batch->metadata_count; i++) {
         const struct batch_metadata *metadata = &appending->batch->metadata[i];
-        sample_writer_metadata(writer, (uint8_t)metadata->type, metadata->metric, metadata->help, metadata->unit);
+        if (extras_set_metadata(&tsdb->extras, metadata, writer->epoch))
+            sample_writer_metadata(writer, (uint8_t)metadata->type, metadata->metric, metadata->help, metadata->unit);
     }
+    pthread_mutex_unlock(&tsdb->extras_mtx);
 }
 
 static void finish(struct tsdb_append *append)
@@ -334,8 +361,8 @@ static void write_record_locked(struct appending *appending, uint32_t shard_inde
     sample_writer_reset(&shard->writer, shard->epoch);
     for (size_t i = 0; i < count; i++) {
         if (i + SERIES_AHEAD < count && is_of_shard(appending, i + SERIES_AHEAD, shard_index)) {
-            struct head_series *ahead = head_series_peek_locked(
-                shard, head_local(head, appending->refs[i + SERIES_AHEAD]));
+            struct head_series *ahead =
+                head_series_peek_locked(shard, head_local(head, appending->refs[i + SERIES_AHEAD]));
             if (ahead)
                 __builtin_prefetch(ahead->tail);
         }
@@ -397,12 +424,10 @@ static void append_to_shard(struct appending *appending, uint32_t shard_index, b
     }
 }
 
-/* ---- Exemplars and metadata: in memory they are one ring and one map ---- */
-
-static void keep_extras(struct appending *appending)
+static void keep_exemplars(struct appending *appending)
 {
     const struct batch *batch = appending->batch;
-    if (batch->exemplar_count == 0 && batch->metadata_count == 0)
+    if (batch->exemplar_count == 0)
         return;
     struct tsdb *tsdb = appending->tsdb;
     struct tsdb_outcome *outcome = &appending->append->outcome;
@@ -419,8 +444,6 @@ static void keep_extras(struct appending *appending)
                 outcome->exemplars_written++;
         }
     }
-    for (size_t i = 0; i < batch->metadata_count; i++)
-        (void)extras_set_metadata(&tsdb->extras, &batch->metadata[i]);
     pthread_mutex_unlock(&tsdb->extras_mtx);
     atomic_fetch_add_explicit(&tsdb->exemplars_appended, outcome->exemplars_written, memory_order_relaxed);
 }
@@ -447,7 +470,7 @@ enum ap_rc tsdb_append(struct tsdb *tsdb, struct tsdb_append *append, struct ap_
         if (is_touched)
             append_to_shard(&appending, shard, has_metadata && shard == 0);
     }
-    keep_extras(&appending);
+    keep_exemplars(&appending);
     registry_unlock(tsdb->registry);
 
     free(appending.refs);

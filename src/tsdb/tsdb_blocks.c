@@ -237,8 +237,8 @@ static int64_t floor_to(int64_t value, int64_t unit)
 }
 
 /*
- * Neighbours that lie within one aligned span of 3, 9, 27 … ranges, once that span is over (a newer block exists) and as
- * long as it is not longer than the maximum.
+ * Neighbours that lie within one aligned span of 3, 9, 27 … ranges, once that span is over (a newer block exists) and
+ * as long as it is not longer than the maximum.
  */
 static size_t find_neighbours(const struct tsdb *tsdb, struct block **ret_blocks)
 {

@@ -282,10 +282,9 @@ static bool remove_if_stale(void *context, const char *name)
     if (!suffix)
         return true;
     uint64_t number = strtoull(name, NULL, 16);
-    bool is_stale = strcmp(suffix, ".chunks") == 0
-                        ? head_range_find(tsdb->head, number) == NULL
-                        : (strcmp(suffix, ".series") == 0 || strcmp(suffix, ".list") == 0) &&
-                              number != tsdb->file_number;
+    bool is_stale = strcmp(suffix, ".chunks") == 0 ? head_range_find(tsdb->head, number) == NULL
+                                                   : (strcmp(suffix, ".series") == 0 || strcmp(suffix, ".list") == 0) &&
+                                                         number != tsdb->file_number;
     if (is_stale)
         (void)fs->unlink(fs->context, tsdb->head_fd, name); /* tried again at the next start */
     return true;

@@ -1,5 +1,6 @@
 /*
- * From head to block: a range that is over becomes a block. Its chunk file is linked, not copied; only the index is new.
+ * From head to block: a range that is over becomes a block. Its chunk file is linked, not copied; only the index is
+ * new.
  *
  *     seal what is open ─► close the range ─► write the block ─► readers switch ─► checkpoint ─► drop it from the head
  *
@@ -370,8 +371,12 @@ void tsdb_drop_cut_ranges(struct tsdb *tsdb)
     if (tsdb->must_rewrite_list)
         return; /* the list on disk still names them */
     uint64_t oldest = tsdb_oldest_set(tsdb);
-    for (size_t i = 0; i < head->range_count;) {
-        struct head_range *range = head->ranges[i];
+    for (size_t i = 0;;) {
+        pthread_mutex_lock(&head->ranges_mtx);
+        struct head_range *range = i < head->range_count ? head->ranges[i] : NULL;
+        pthread_mutex_unlock(&head->ranges_mtx); /* only we take ranges away */
+        if (!range)
+            return;
         if (range->cut_generation && range->cut_generation <= oldest)
             drop_range(tsdb, range);
         else
@@ -414,10 +419,11 @@ static void find_over(struct tsdb *tsdb, int64_t before_ms, roaring_bitmap_t *ov
 void tsdb_collect_series(struct tsdb *tsdb)
 {
     struct head *head = tsdb->head;
-    if (tsdb->removed_generation && tsdb_oldest_set(tsdb) >= tsdb->removed_generation &&
-        tsdb->epoch_count && tsdb->epochs[0].seq_before >= tsdb->removed_seq && !tsdb->must_rewrite_series) {
+    if (tsdb->removed_generation && tsdb_oldest_set(tsdb) >= tsdb->removed_generation && tsdb->epoch_count &&
+        tsdb->epochs[0].seq_before >= tsdb->removed_seq && !tsdb->must_rewrite_series) {
         registry_write_lock(tsdb->registry);
         registry_reuse_removed_locked(tsdb->registry);
+        tsdb->is_holding_refs = false;
         registry_unlock(tsdb->registry);
         tsdb->removed_generation = 0;
     }

@@ -1,4 +1,5 @@
-/* Deletion of samples: told to the log first, then done in blocks and head; a replay does it again, which changes nothing. */
+/* Deletion of samples: told to the log first, then done in blocks and head; a replay does it again, which changes
+ * nothing. */
 #include <inttypes.h>
 #include <string.h>
 

@@ -47,11 +47,13 @@ struct tsdb {
     bool must_rewrite_series;
     bool must_collect; /* series may have lost their last chunk */
     uint64_t checkpoint_lsn;
-    int64_t checkpoint_us; /* monotonic, of the last one */
+    int64_t checkpoint_us;            /* monotonic, of the last one */
     uint64_t checkpoint_record_bytes; /* record_bytes at the last one */
-    struct ap_buf lists;       /* chunks sealed and not yet in the list file: what a failed checkpoint left */
-    uint64_t removed_generation; /* refs removed then wait for sets that are older; 0: none */
+    struct ap_buf lists;              /* chunks sealed and not yet in the list file: what a failed checkpoint left */
+    uint64_t removed_generation;      /* refs removed then wait for sets that are older; 0: none */
     uint64_t removed_seq; /* and for a checkpoint whose replay begins behind the last record that may name them */
+    bool is_holding_refs; /* under the registry's lock: no ref is given out that a record may still name */
+    uint32_t ref_floor;   /* while that is so: all refs that the log names are below */
 
     /* The background thread. */
     pthread_t thread;
@@ -91,7 +93,8 @@ static inline bool tsdb_failed(struct tsdb *tsdb, const struct ap_err *err)
 
 /* tsdb_checkpoint.c; under maintain_mtx. */
 ap_nodiscard enum ap_rc tsdb_checkpoint(struct tsdb *tsdb, struct ap_err *err);
-/* Fills registry and head from the files of the last checkpoint; *ret_lsn: where to replay from. AP_E_NOT_FOUND: none. */
+/* Fills registry and head from the files of the last checkpoint; *ret_lsn: where to replay from. AP_E_NOT_FOUND: none.
+ */
 ap_nodiscard enum ap_rc tsdb_checkpoint_load(struct tsdb *tsdb, uint64_t *ret_lsn, struct ap_err *err);
 void tsdb_epoch_begin(struct tsdb *tsdb);
 void tsdb_make_head(struct tsdb *tsdb, uint64_t seed); /* tsdb.c: registry and head, empty */

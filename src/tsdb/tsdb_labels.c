@@ -112,8 +112,7 @@ enum ap_rc tsdb_label_names(struct tsdb *tsdb, const struct matchers *matchers, 
 }
 
 enum ap_rc tsdb_label_values(struct tsdb *tsdb, struct ap_slice name, const struct matchers *matchers,
-                             int64_t min_ts_ms, int64_t max_ts_ms, tsdb_text_fn each, void *context,
-                             struct ap_err *err)
+                             int64_t min_ts_ms, int64_t max_ts_ms, tsdb_text_fn each, void *context, struct ap_err *err)
 {
     return collect(tsdb, name, matchers, min_ts_ms, max_ts_ms, each, context, err);
 }

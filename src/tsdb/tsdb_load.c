@@ -1,4 +1,5 @@
-/* Reading a checkpoint back. Every byte is checked by a checksum before it is believed; then only versions can be wrong. */
+/* Reading a checkpoint back. Every byte is checked by a checksum before it is believed; then only versions can be
+ * wrong. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

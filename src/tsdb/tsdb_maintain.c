@@ -21,12 +21,10 @@ static bool checkpoint_is_due(struct tsdb *tsdb)
     uint64_t log_bytes = wal_durable_lsn(tsdb->options.wal) - tsdb->checkpoint_lsn;
     int64_t age_us = ap_clock_monotonic_us(tsdb->options.clock) - tsdb->checkpoint_us;
     /* A new epoch says every series' value in full once: not worth it before others have said theirs a few times. */
-    uint64_t record_bytes_due =
-        AP_MAX(CHECKPOINT_RECORD_BYTES, UINT64_C(32) * registry_count(tsdb->registry));
+    uint64_t record_bytes_due = AP_MAX(CHECKPOINT_RECORD_BYTES, UINT64_C(32) * registry_count(tsdb->registry));
     return record_bytes >= record_bytes_due || tsdb->must_rewrite_list || tsdb->must_rewrite_series ||
            registry_unsaved_count(tsdb->registry) >= UNSAVED_SERIES_MAX ||
-           ((record_bytes > 0 || log_bytes >= CHECKPOINT_LOG_BYTES) &&
-            age_us >= CHECKPOINT_INTERVAL_MS * AP_US_PER_MS);
+           ((record_bytes > 0 || log_bytes >= CHECKPOINT_LOG_BYTES) && age_us >= CHECKPOINT_INTERVAL_MS * AP_US_PER_MS);
 }
 
 static enum ap_rc merge_all(struct tsdb *tsdb, struct ap_err *err)

@@ -11,15 +11,18 @@ struct replay {
     struct sample_record_head record;
     uint32_t epoch_max;
     uint64_t seq_max;
-    bool is_mismatch; /* a definition contradicts what is known */
+    uint64_t checkpoint_seq; /* records above are newer than the checkpoint */
+    roaring_bitmap_t *added; /* series that are not of the checkpoint */
+    bool is_mismatch;        /* a definition contradicts what is known */
 };
 
 /*
- * Also of a series that is gone: it was removed after the checkpoint's log began. Its values are decoded and dropped, and
- * drop_guests() forgets it.
+ * Also of a series that is gone: it was removed after the checkpoint's log began. Its values are decoded and dropped,
+ * and drop_guests() forgets it.
  */
 static struct head_series *series_of(struct replay *replay, uint32_t ref)
 {
+    replay->tsdb->ref_floor = AP_MAX(replay->tsdb->ref_floor, ref + 1);
     return head_series_locked(head_shard_of(replay->tsdb->head, ref), head_local(replay->tsdb->head, ref));
 }
 
@@ -38,20 +41,43 @@ static void drop_guests(struct tsdb *tsdb)
     }
 }
 
+/*
+ * A series that went away, because all of it was in blocks, and came back under another ref. The log is in order of
+ * time: a record wins against records before it, and against the checkpoint when it was made after that. False: `other`
+ * stays; what the record has for its ref is dropped, it is in blocks.
+ */
+static bool give_way(struct replay *replay, uint32_t other)
+{
+    struct tsdb *tsdb = replay->tsdb;
+    if (!roaring_bitmap_contains(replay->added, other) && replay->record.seq <= replay->checkpoint_seq)
+        return false;
+    roaring_bitmap_t *refs = roaring_bitmap_of(1, other);
+    registry_remove_locked(tsdb->registry, refs);
+    roaring_bitmap_free(refs);
+    tsdb->must_rewrite_series = true;
+    return true;
+}
+
 static void replay_define(void *context, uint32_t ref, struct ap_slice labels)
 {
     struct replay *replay = context;
     struct registry *registry = replay->tsdb->registry;
+    replay->tsdb->ref_floor = AP_MAX(replay->tsdb->ref_floor, ref + 1);
     struct labels_hash hash = labels_hash_of(registry_seed(registry), labels);
     if (registry_has(registry, ref)) {
         replay->is_mismatch |= !labels_hash_equal(registry_hash(registry, ref), hash);
         return;
     }
     struct ap_err err;
-    if (registry_find(registry, hash) != REGISTRY_NONE || labels_check(labels, &err) != AP_OK)
+    uint32_t other = registry_find(registry, hash);
+    if (other != REGISTRY_NONE && !give_way(replay, other))
+        return;
+    if (labels_check(labels, &err) != AP_OK) {
         replay->is_mismatch = true;
-    else
-        (void)registry_add_locked(registry, labels, hash, ref);
+        return;
+    }
+    (void)registry_add_locked(registry, labels, hash, ref);
+    roaring_bitmap_add(replay->added, ref);
 }
 
 static struct sample_state *replay_state(void *context, uint32_t ref)
@@ -101,7 +127,7 @@ static void replay_metadata(void *context, uint8_t type, struct ap_slice metric,
     struct batch_metadata metadata = {metric, help, unit, METADATA_UNKNOWN};
     if (type < METADATA_TYPE_COUNT)
         metadata.type = (enum metadata_type)type;
-    (void)extras_set_metadata(&replay->tsdb->extras, &metadata);
+    (void)extras_set_metadata(&replay->tsdb->extras, &metadata, 0);
 }
 
 static enum ap_rc replay_record(struct replay *replay, const struct wal_record *record, struct ap_buf *scratch,
@@ -141,7 +167,13 @@ static enum ap_rc replay_record(struct replay *replay, const struct wal_record *
 enum ap_rc tsdb_replay(struct tsdb *tsdb, struct ap_err *err)
 {
     struct head *head = tsdb->head;
-    struct replay replay = {.tsdb = tsdb, .epoch_max = head->epoch, .seq_max = head->seq};
+    struct replay replay = {
+        .tsdb = tsdb,
+        .epoch_max = head->epoch,
+        .seq_max = head->seq,
+        .checkpoint_seq = head->seq,
+        .added = roaring_bitmap_create(),
+    };
     AP_AUTO_BUF struct ap_buf scratch = {0};
     int64_t start_us = ap_clock_monotonic_us(tsdb->options.clock);
     enum ap_rc rc;
@@ -158,6 +190,7 @@ enum ap_rc tsdb_replay(struct tsdb *tsdb, struct ap_err *err)
         }
     }
     drop_guests(tsdb);
+    roaring_bitmap_free(replay.added);
     registry_unlock(tsdb->registry);
     if (rc != AP_E_TIMEOUT && rc != AP_E_BUSY)
         return rc;

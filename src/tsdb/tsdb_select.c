@@ -168,8 +168,8 @@ static struct set_series *set_series(struct tsdb_set *set, struct labels_hash ha
     }
     set->table[slot] = (uint32_t)set->series_count;
     struct set_series *series = &set->series[set->series_count++];
-    *series = (struct set_series){
-        .hash = hash, .ref = REGISTRY_NONE, .first_place = UINT32_MAX, .last_place = UINT32_MAX};
+    *series =
+        (struct set_series){.hash = hash, .ref = REGISTRY_NONE, .first_place = UINT32_MAX, .last_place = UINT32_MAX};
     *ret_is_new = true;
     return series;
 }
@@ -227,8 +227,8 @@ static enum ap_rc add_block_series(struct tsdb_set *set, uint32_t block_index, u
     ap_buf_reset(&set->scratch);
     block_series_labels(block, number, &set->scratch);
     bool is_new;
-    struct set_series *series = set_series(
-        set, labels_hash_of(registry_seed(set->tsdb->registry), ap_buf_slice(&set->scratch)), &is_new);
+    struct set_series *series =
+        set_series(set, labels_hash_of(registry_seed(set->tsdb->registry), ap_buf_slice(&set->scratch)), &is_new);
     if (!series)
         return too_many(set, err);
     if (set->place_count == set->place_capacity) {
@@ -394,8 +394,8 @@ static enum ap_rc add_histogram(struct gathering *gathering, int64_t ts_ms, stru
         return AP_OK;
     if (columns->histogram_count == columns->histogram_capacity) {
         columns->histogram_capacity = columns->histogram_capacity ? columns->histogram_capacity * 2 : 64;
-        columns->histogram_ts_ms = ap_realloc(columns->histogram_ts_ms,
-                                              columns->histogram_capacity * sizeof(*columns->histogram_ts_ms));
+        columns->histogram_ts_ms =
+            ap_realloc(columns->histogram_ts_ms, columns->histogram_capacity * sizeof(*columns->histogram_ts_ms));
         columns->histograms =
             ap_realloc(columns->histograms, columns->histogram_capacity * sizeof(*columns->histograms));
     }
@@ -503,8 +503,7 @@ static enum ap_rc add_head(struct gathering *gathering, uint32_t ref, struct ap_
         add_floats(gathering, copy->ts_ms + copy->tail_count, copy->values + copy->tail_count, copy->late_count);
     for (size_t i = 0; i < copy->histogram_count && rc == AP_OK; i++)
         rc = add_histogram(gathering, copy->histograms[i].ts_ms,
-                           ap_slice(copy->histogram_bytes.data + copy->histograms[i].offset,
-                                    copy->histograms[i].bytes),
+                           ap_slice(copy->histogram_bytes.data + copy->histograms[i].offset, copy->histograms[i].bytes),
                            err);
     return rc;
 }

@@ -38,7 +38,7 @@ static enum ap_rc link_block(struct tsdb *tsdb, const char *id, int blocks_fd, s
     int result = fs->list(fs->context, from_fd, link_file, &linking);
     if (result == 0 && linking.error == 0)
         result = fs->sync_dir(fs->context, to_fd);
-    return result < 0       ? ap_fail_errno(err, -result, "link block %s", id)
+    return result < 0      ? ap_fail_errno(err, -result, "link block %s", id)
            : linking.error ? ap_fail_errno(err, linking.error, "link block %s", id)
                            : AP_OK;
 }

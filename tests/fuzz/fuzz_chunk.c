@@ -20,8 +20,7 @@ static void floats_again(const struct chunk_floats *floats)
     struct ap_err err;
     chunk_encode_floats(floats->ts_ms, floats->values, floats->count, &chunk);
     AP_ASSERT(chunk_decode_floats(ap_buf_slice(&chunk), floats->ts_ms[0], &back, &err) == AP_OK);
-    AP_ASSERT(back.count == floats->count &&
-              memcmp(back.ts_ms, floats->ts_ms, floats->count * sizeof(int64_t)) == 0 &&
+    AP_ASSERT(back.count == floats->count && memcmp(back.ts_ms, floats->ts_ms, floats->count * sizeof(int64_t)) == 0 &&
               memcmp(back.values, floats->values, floats->count * sizeof(double)) == 0);
     ap_buf_clear(&chunk);
 }
@@ -51,7 +50,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     if (chunk_decode_histograms(slice, first_ts_ms, &arena, &count, &ts_ms, &blobs, &err) == AP_OK) {
         for (size_t i = 0; i < count; i++) {
             struct histogram histogram;
-            (void)histogram_decode(blobs[i], &arena, &histogram, &err);
+            if (histogram_decode(blobs[i], &arena, &histogram, &err) != AP_OK)
+                break;
         }
     }
     ap_arena_clear(&arena);

@@ -57,7 +57,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     struct sample_sink sink = {&sum, define, state, samples, histogram, exemplar, metadata};
     struct ap_buf scratch = {0};
     struct ap_err err;
-    (void)sample_record_read(ap_slice(data, bytes), &sink, &scratch, &err);
+    if (sample_record_read(ap_slice(data, bytes), &sink, &scratch, &err) != AP_OK)
+        sum++;
     ap_buf_clear(&scratch);
     return 0;
 }

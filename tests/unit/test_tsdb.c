@@ -393,8 +393,7 @@ static struct tsdb_outcome append_one(struct fixture *fx, unsigned series, int64
     struct batch batch = {0};
     AP_AUTO_BUF struct ap_buf labels = {0};
     series_labels(fx, series, &labels);
-    batch_add_series(&batch, ap_buf_slice(&labels),
-                     labels_hash_of(tsdb_hash_seed(fx->tsdb), ap_buf_slice(&labels)));
+    batch_add_series(&batch, ap_buf_slice(&labels), labels_hash_of(tsdb_hash_seed(fx->tsdb), ap_buf_slice(&labels)));
     batch_add_sample(&batch, ts_ms, value);
     struct tsdb_outcome outcome = append(fx, &batch);
     batch_clear(&batch);
@@ -441,6 +440,35 @@ static void test_series_limit(void **state)
     assert_int_equal(outcome.refused_series, 1);
     assert_non_null(strstr(outcome.reason, "max_series"));
     assert_int_equal(append_one(&fx, 2, fx.now_ms + 1, 9).samples_written, 1);
+    fixture_clear(&fx);
+}
+
+/* A series' beginning comes with each of its samples, and counts once. */
+static void test_start_zero(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    fixture_init(&fx, 14);
+    int64_t start_ms = fx.now_ms - 60 * 1000;
+    for (int i = 0; i < 3; i++) {
+        struct batch batch = {0};
+        AP_AUTO_BUF struct ap_buf labels = {0};
+        series_labels(&fx, 0, &labels);
+        struct batch_series *series = batch_add_series(&batch, ap_buf_slice(&labels),
+                                                       labels_hash_of(tsdb_hash_seed(fx.tsdb), ap_buf_slice(&labels)));
+        series->has_start_zero = true;
+        batch_add_sample(&batch, start_ms, 0);
+        batch_add_sample(&batch, fx.now_ms + i, 5);
+        struct tsdb_outcome outcome = append(&fx, &batch);
+        assert_int_equal(outcome.samples_written, 1);
+        assert_int_equal(outcome.samples_refused, 0);
+        batch_clear(&batch);
+        model_add(&fx, 0, fx.now_ms + i, 5);
+    }
+    model_add(&fx, 0, start_ms, 0);
+    compare_series(&fx, 0, INT64_MIN, INT64_MAX, "live");
+    crash(&fx);
+    compare_series(&fx, 0, INT64_MIN, INT64_MAX, "after a crash");
     fixture_clear(&fx);
 }
 
@@ -566,9 +594,9 @@ static void test_names_and_values(void **state)
     struct matchers matchers;
     assert_int_equal(matchers_parse(ap_slice_cstr("{instance=~\"host-(1|2|13)\"}"), &matchers, &err), AP_OK);
     texts.text[0] = '\0';
-    assert_int_equal(tsdb_label_values(fx.tsdb, ap_slice_cstr("__name__"), &matchers, INT64_MIN, INT64_MAX, add_text,
-                                       &texts, &err),
-                     AP_OK);
+    assert_int_equal(
+        tsdb_label_values(fx.tsdb, ap_slice_cstr("__name__"), &matchers, INT64_MIN, INT64_MAX, add_text, &texts, &err),
+        AP_OK);
     assert_string_equal(texts.text, "metric_1 metric_2 metric_3 ");
     matchers_clear(&matchers);
     fixture_clear(&fx);
@@ -592,12 +620,12 @@ static void test_churn(void **state)
             if (i % 10 == 0)
                 settle(&fx, false);
         }
-        if (round % 2)
-            crash(&fx);
-        compare_all(&fx, "with churn");
         struct tsdb_stats stats;
         tsdb_stats_get(fx.tsdb, &stats);
         removed += stats.series_removed; /* counted from the last start on */
+        if (round % 2)
+            crash(&fx);
+        compare_all(&fx, "with churn");
     }
     assert_true(removed > 0);
     fixture_clear(&fx);
@@ -606,10 +634,15 @@ static void test_churn(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_agrees_with_model),   cmocka_unit_test(test_duplicates_and_windows),
-        cmocka_unit_test(test_series_limit),        cmocka_unit_test(test_deletion),
-        cmocka_unit_test(test_snapshot),            cmocka_unit_test(test_retention),
-        cmocka_unit_test(test_names_and_values),    cmocka_unit_test(test_churn),
+        cmocka_unit_test(test_agrees_with_model),
+        cmocka_unit_test(test_duplicates_and_windows),
+        cmocka_unit_test(test_series_limit),
+        cmocka_unit_test(test_deletion),
+        cmocka_unit_test(test_start_zero),
+        cmocka_unit_test(test_snapshot),
+        cmocka_unit_test(test_retention),
+        cmocka_unit_test(test_names_and_values),
+        cmocka_unit_test(test_churn),
     };
     return cmocka_run_group_tests_name("tsdb", tests, NULL, NULL);
 }

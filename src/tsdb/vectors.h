@@ -1,0 +1,19 @@
+/*
+ * tsdb/vectors.h - functions compiled twice: for processors with AVX2, and for all
+ *
+ * The loader picks one when the program starts. ThreadSanitizer is not ready yet at that time, so under it there is
+ * only the version for all.
+ */
+#pragma once
+
+#ifdef __has_feature
+#if __has_feature(thread_sanitizer)
+#define VECTORS_UNDER_TSAN
+#endif
+#endif
+
+#if defined(__SANITIZE_THREAD__) || defined(VECTORS_UNDER_TSAN)
+#define WITH_VECTORS
+#else
+#define WITH_VECTORS __attribute__((target_clones("avx2", "default")))
+#endif
