@@ -35,19 +35,23 @@ static struct ap_slice find_token(struct http_request *request)
 }
 
 /* The status to refuse with, or 0. */
-static unsigned refuse_token(const struct api *api, struct ap_slice token, struct ap_err *err)
+static unsigned refuse_token(const struct api *api, enum key_kind want, struct ap_slice token, struct ap_err *err)
 {
     struct keyring_entry *entry;
     if (keyring_find(api->keyring, token, &entry, err) != AP_OK)
         return 401;
-    if (entry->kind == KEY_KIND_VIEWER)
+    if (entry->kind == want)
         return 0;
-    ap_fail(err, AP_E_AUTH, "this is a %s key, which only writes; reading needs a viewer key",
-            key_kind_name(entry->kind));
+    if (want == KEY_KIND_VIEWER)
+        ap_fail(err, AP_E_AUTH, "this is a %s key, which only writes; reading needs a viewer key",
+                key_kind_name(entry->kind));
+    else
+        ap_fail(err, AP_E_AUTH, "this is a %s key; administration needs a %s key", key_kind_name(entry->kind),
+                key_kind_name(want));
     return 403;
 }
 
-bool access_admit_viewer(const struct api *api, struct http_request *request)
+static bool admit(const struct api *api, enum key_kind want, struct http_request *request)
 {
     if (api->is_open)
         return true;
@@ -56,12 +60,23 @@ bool access_admit_viewer(const struct api *api, struct http_request *request)
     unsigned status = 401;
     if (!token.data)
         ap_fail(&err, AP_E_AUTH,
-                "this needs a viewer key, as 'Authorization: Bearer KEY'; make one with 'apiary key create'");
+                "this needs a %s key, as 'Authorization: Bearer KEY'; make one with 'apiary key create'",
+                key_kind_name(want));
     else
-        status = refuse_token(api, token, &err);
+        status = refuse_token(api, want, token, &err);
     if (status)
         api_reply_error(request, status, "%s", err.text);
     return status == 0;
+}
+
+bool access_admit_viewer(const struct api *api, struct http_request *request)
+{
+    return admit(api, KEY_KIND_VIEWER, request);
+}
+
+bool access_admit_secret(const struct api *api, struct http_request *request)
+{
+    return admit(api, KEY_KIND_SECRET, request);
 }
 
 static void reply_with_cookie(struct http_request *request, const char *token, int max_age_s)
@@ -88,7 +103,7 @@ void access_handle_session(struct api *api, struct http_request *request)
         ap_fail(&err, AP_E_PARSE, "expected {\"key\":\"apk_view_…\"}");
         status = 400;
     } else if (!api->is_open) {
-        status = refuse_token(api, ap_slice_cstr(token), &err);
+        status = refuse_token(api, KEY_KIND_VIEWER, ap_slice_cstr(token), &err);
     }
     /* A key that passed has only the letters of its alphabet, so it cannot break out of the cookie. */
     if (status)

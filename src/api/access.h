@@ -1,5 +1,6 @@
 /*
- * api/access.h - who may read: a viewer key in the request, or in the cookie that signing in sets
+ * api/access.h - who may read: a viewer key in the request, or in the cookie that signing in sets; and who may
+ * administer
  */
 #pragma once
 
@@ -10,6 +11,9 @@
  * writes. `api->is_open`: everybody may read.
  */
 bool access_admit_viewer(const struct api *api, struct http_request *request);
+
+/* The same for what changes stored data: asks for a secret key. */
+bool access_admit_secret(const struct api *api, struct http_request *request);
 
 /* POST: {"key":"apk_view_…"} signs in by a cookie. DELETE: signs out. */
 void access_handle_session(struct api *api, struct http_request *request);

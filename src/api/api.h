@@ -18,6 +18,8 @@ struct ingest;
 struct keyring;
 struct live;
 struct pack;
+struct pool;
+struct tsdb;
 struct wal;
 struct warehouse;
 
@@ -32,6 +34,9 @@ struct api {
     /* Set before the server starts, then constant. */
     struct wal *wal;
     struct warehouse *warehouse;
+    struct tsdb *tsdb;
+    struct pool *questions; /* to the tsdb, from whoever reads */
+    struct pool *chores;    /* its administration, one after the other */
     struct keyring *keyring;
     struct ingest *ingest;
     struct live *live;
@@ -43,7 +48,8 @@ struct api {
     int64_t started_ms;
     uint32_t query_timeout_ms;
     uint32_t query_rows_max;
-    bool is_open; /* no keys are asked for */
+    size_t export_bytes_max; /* of one answer of /api/v1/export */
+    bool is_open;            /* no keys are asked for */
     /* Set once the server listens; atomic. */
     const struct http_server *server;
     /* Any thread, atomic. */
@@ -57,7 +63,7 @@ struct ap_slice api_error_body(unsigned status, const char *reason, struct ap_ar
 
 /* ---- For the handlers ---- */
 
-/* Replies {"error":"<text>"} with `status`. */
+/* Replies {"error":"<text>"} with `status`; on Prometheus' paths in its envelope. */
 void api_reply_error(struct http_request *request, unsigned status, const char *format, ...) ap_printf(3, 4);
 
 /* The same, with the status that suits `err->rc` and with Retry-After where that helps. */

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "api/api.h"
+#include "api/prometheus.h"
 #include "base/buf.h"
 #include "base/mem.h"
 
@@ -19,6 +20,10 @@ unsigned api_status_of(enum ap_rc rc)
 
 static void reply_error_text(struct http_request *request, unsigned status, const char *text)
 {
+    if (prometheus_is_path(request)) {
+        prometheus_reply_error(request, status, text);
+        return;
+    }
     struct ap_buf body = {0};
     ap_buf_add_cstr(&body, "{\"error\":");
     ap_buf_add_json_string(&body, ap_slice_cstr(text));

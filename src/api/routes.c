@@ -3,19 +3,26 @@
 
 #include "api/access.h"
 #include "api/api.h"
+#include "api/cardinality.h"
 #include "api/dashboards.h"
+#include "api/export.h"
 #include "api/live.h"
+#include "api/metadata.h"
 #include "api/pages.h"
+#include "api/series.h"
 #include "api/sql.h"
 #include "api/status.h"
+#include "api/tsdb_admin.h"
 #include "ingest/ingest.h"
 
 enum { READ_BODY_BYTES_MAX = 128 << 10 };
 
-enum right { RIGHT_NONE, RIGHT_VIEWER };
+enum right { RIGHT_NONE, RIGHT_VIEWER, RIGHT_SECRET };
 
 #define METHOD(name) (1u << HTTP_METHOD_##name)
 #define READ         (METHOD(GET) | METHOD(HEAD))
+#define ASK          (READ | METHOD(POST)) /* a question that may be too long for an address */
+#define CHANGE       (METHOD(POST) | METHOD(PUT))
 
 struct route {
     const char *path;
@@ -43,6 +50,17 @@ static const struct route routes[] = {
     {"/api/apiary/v1/live", false, METHOD(GET), RIGHT_VIEWER, handle_live},
     {"/api/apiary/v1/session", false, METHOD(POST) | METHOD(DELETE), RIGHT_NONE, handle_session},
     {"/api/apiary/v1/status", false, READ, RIGHT_VIEWER, status_handle},
+    {"/api/apiary/v1/tsdb/settle", false, METHOD(POST), RIGHT_SECRET, tsdb_admin_handle_settle},
+    {"/api/v1/admin/tsdb/clean_tombstones", false, CHANGE, RIGHT_SECRET, tsdb_admin_handle_clean_tombstones},
+    {"/api/v1/admin/tsdb/delete_series", false, CHANGE, RIGHT_SECRET, tsdb_admin_handle_delete_series},
+    {"/api/v1/admin/tsdb/snapshot", false, CHANGE, RIGHT_SECRET, tsdb_admin_handle_snapshot},
+    {"/api/v1/export", false, ASK, RIGHT_VIEWER, export_handle},
+    {"/api/v1/label", true, READ, RIGHT_VIEWER, series_handle_label_values},
+    {"/api/v1/labels", false, ASK, RIGHT_VIEWER, series_handle_labels},
+    {"/api/v1/metadata", false, READ, RIGHT_VIEWER, metadata_handle},
+    {"/api/v1/query_exemplars", false, ASK, RIGHT_VIEWER, metadata_handle_exemplars},
+    {"/api/v1/series", false, ASK, RIGHT_VIEWER, series_handle},
+    {"/api/v1/status/tsdb", false, READ, RIGHT_VIEWER, cardinality_handle},
     {"/metrics", false, READ, RIGHT_VIEWER, status_handle_metrics},
     {"/-/healthy", false, READ, RIGHT_NONE, status_handle_healthy},
     {"/-/ready", false, READ, RIGHT_NONE, status_handle_ready},
@@ -122,6 +140,8 @@ void api_admit(struct http_request *request, void *context)
         return;
     }
     if (route->right == RIGHT_VIEWER && !access_admit_viewer(api, request))
+        return;
+    if (route->right == RIGHT_SECRET && !access_admit_secret(api, request))
         return;
     http_set_body_limits(request, READ_BODY_BYTES_MAX, READ_BODY_BYTES_MAX);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "api/tsdb_figures.h"
 #include "base/buf.h"
 #include "base/mem.h"
 #include "ingest/ingest.h"
@@ -17,7 +18,9 @@ struct figures {
     struct http_stats http;
     struct wal_stats wal;
     struct warehouse_stats warehouse;
+    struct tsdb_stats tsdb;
     struct ingest_table_stats ingest[INGEST_ENDPOINT_COUNT];
+    struct metrics_stats metrics[METRICS_WAY_COUNT];
     uint64_t rss_bytes;
     int64_t now_ms;
 };
@@ -44,7 +47,9 @@ static void take_figures(const struct api *api, struct figures *figures)
         http_server_stats(server, &figures->http);
     wal_stats_get(api->wal, &figures->wal);
     warehouse_stats_get(api->warehouse, &figures->warehouse);
+    tsdb_stats_get(api->tsdb, &figures->tsdb);
     ingest_stats_get(api->ingest, figures->ingest);
+    ingest_metrics_stats_get(api->ingest, figures->metrics);
     figures->rss_bytes = resident_bytes();
     figures->now_ms = ap_clock_wall_us(api->clock) / AP_US_PER_MS;
 }
@@ -104,7 +109,9 @@ void status_handle(struct api *api, struct http_request *request, struct ap_slic
                   warehouse->is_failing ? "true" : "false", warehouse->database_bytes, warehouse->commit_count,
                   warehouse->quarantine_count, warehouse->query_count, warehouse->cache_hit_count);
     ap_buf_add_json_string(&out, ap_slice_cstr(warehouse->last_error));
-    ap_buf_add_cstr(&out, "},\"ingest\":{");
+    ap_buf_add_cstr(&out, "},\"tsdb\":");
+    tsdb_figures_add_json(&out, &figures.tsdb);
+    ap_buf_add_cstr(&out, ",\"ingest\":{");
     for (size_t i = 0; i < INGEST_ENDPOINT_COUNT; i++) {
         const struct ingest_stats *stats = &figures.ingest[i].stats;
         ap_buf_printf(&out,
@@ -112,6 +119,15 @@ void status_handle(struct api *api, struct http_request *request, struct ap_slic
                       ",\"refused_requests\":%" PRIu64 "}",
                       i ? "," : "", figures.ingest[i].table, stats->rows_accepted_count, stats->rows_rejected_count,
                       stats->rows_dropped_count, stats->requests_refused_count);
+    }
+    ap_buf_add_cstr(&out, "},\"metrics_ingest\":{");
+    for (int i = 0; i < METRICS_WAY_COUNT; i++) {
+        const struct metrics_stats *stats = &figures.metrics[i];
+        ap_buf_printf(&out,
+                      "%s\"%s\":{\"requests\":%" PRIu64 ",\"refused_requests\":%" PRIu64 ",\"samples\":%" PRIu64
+                      ",\"histograms\":%" PRIu64 ",\"exemplars\":%" PRIu64 "}",
+                      i ? "," : "", metrics_way_name((enum metrics_way)i), stats->requests, stats->requests_refused,
+                      stats->samples_written, stats->histograms_written, stats->exemplars_written);
     }
     ap_buf_add_cstr(&out, "}}\n");
     api_reply_json(request, ap_buf_slice(&out));
@@ -158,6 +174,56 @@ static void add_ingest_metrics(struct ap_buf *out, const struct figures *figures
         for (size_t j = 0; j < INGEST_ENDPOINT_COUNT; j++) {
             const char *stats = (const char *)&figures->ingest[j].stats;
             ap_buf_printf(out, "apiary_%s{table=\"%s\"} %" PRIu64 "\n", counters[i].name, figures->ingest[j].table,
+                          *(const uint64_t *)(const void *)(stats + counters[i].offset));
+        }
+    }
+}
+
+static void add_metrics_ingest_metrics(struct ap_buf *out, const struct figures *figures)
+{
+    static const struct {
+        const char *name;
+        const char *labels; /* behind way="…" */
+        size_t offset;      /* of the counter in struct metrics_stats */
+        const char *help;   /* NULL: the metric before, other labels */
+    } counters[] = {
+        {"metrics_requests_total", "", offsetof(struct metrics_stats, requests), "Requests that brought metrics."},
+        {"metrics_requests_refused_total", "", offsetof(struct metrics_stats, requests_refused),
+         "Of these, answered with 4xx or 5xx."},
+        {"metrics_requests_unauthorized_total", "", offsetof(struct metrics_stats, requests_unauthorized),
+         "Of these, with 401 or 403."},
+        {"metrics_requests_over_rate_total", "", offsetof(struct metrics_stats, requests_over_rate),
+         "Of these, with 429."},
+        {"metrics_requests_unavailable_total", "", offsetof(struct metrics_stats, requests_unavailable),
+         "Of these, with 503."},
+        {"metrics_body_bytes_total", "", offsetof(struct metrics_stats, body_bytes), "Bytes of bodies, decompressed."},
+        {"metrics_samples_written_total", "", offsetof(struct metrics_stats, samples_written),
+         "Samples that are durable and were acknowledged."},
+        {"metrics_histograms_written_total", "", offsetof(struct metrics_stats, histograms_written),
+         "Native histograms that are durable and were acknowledged."},
+        {"metrics_exemplars_written_total", "", offsetof(struct metrics_stats, exemplars_written),
+         "Exemplars that are durable and were acknowledged."},
+        {"metrics_metadata_received_total", "", offsetof(struct metrics_stats, metadata_received),
+         "Descriptions of metrics that came in."},
+        {"metrics_samples_refused_total", ",reason=\"malformed\"", offsetof(struct metrics_stats, refused_malformed),
+         "Samples and histograms that were refused."},
+        {"metrics_samples_refused_total", ",reason=\"labels\"", offsetof(struct metrics_stats, refused_labels), NULL},
+        {"metrics_samples_refused_total", ",reason=\"series_limit\"", offsetof(struct metrics_stats, refused_series),
+         NULL},
+        {"metrics_samples_refused_total", ",reason=\"too_old\"", offsetof(struct metrics_stats, refused_old), NULL},
+        {"metrics_samples_refused_total", ",reason=\"duplicate\"", offsetof(struct metrics_stats, refused_duplicate),
+         NULL},
+        {"metrics_samples_refused_total", ",reason=\"future\"", offsetof(struct metrics_stats, refused_future), NULL},
+        {"metrics_exemplars_refused_total", "", offsetof(struct metrics_stats, exemplars_refused),
+         "Exemplars that were refused."},
+    };
+    for (size_t i = 0; i < AP_ARRAY_COUNT(counters); i++) {
+        if (counters[i].help)
+            add_head(out, counters[i].name, METRIC_COUNTER, counters[i].help);
+        for (int way = 0; way < METRICS_WAY_COUNT; way++) {
+            const char *stats = (const char *)&figures->metrics[way];
+            ap_buf_printf(out, "apiary_%s{way=\"%s\"%s} %" PRIu64 "\n", counters[i].name,
+                          metrics_way_name((enum metrics_way)way), counters[i].labels,
                           *(const uint64_t *)(const void *)(stats + counters[i].offset));
         }
     }
@@ -227,8 +293,10 @@ void status_handle_metrics(struct api *api, struct http_request *request, struct
     add_metric(&out, "start_time_seconds", METRIC_GAUGE, "When the process started, since 1970.",
                (double)api->started_ms / 1e3);
     add_ingest_metrics(&out, &figures);
+    add_metrics_ingest_metrics(&out, &figures);
     add_http_metrics(&out, &figures.http);
     add_store_metrics(&out, &figures);
+    tsdb_figures_add_metrics(&out, &figures.tsdb);
     http_reply(request, &(struct http_reply){
                             .status = 200,
                             .content_type = "text/plain; version=0.0.4; charset=utf-8",

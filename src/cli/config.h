@@ -47,6 +47,16 @@ struct config {
         int64_t query_rows_max;
     } warehouse;
     struct {
+        int64_t max_series;
+        int64_t out_of_order_window;
+        int64_t retention;      /* 0: for ever */
+        int64_t retention_size; /* 0: no limit */
+        int64_t block_range;
+        int64_t max_exemplars;
+        bool created_timestamp_zero_ingestion;
+        int64_t export_size;
+    } tsdb;
+    struct {
         int64_t header;
         int64_t body;
         int64_t decompressed_body;

@@ -15,6 +15,7 @@ static const struct {
     {"demo", cli_demo, "the same on a temporary directory, with a simulated fleet that reports to it"},
     {"check", cli_check, "check a configuration file and packs without serving"},
     {"sql", cli_sql, "ask a running server a question in SQL"},
+    {"tsdb", cli_tsdb, "show and check the files of the time-series store"},
     {"key", cli_key, "make, list and revoke access keys"},
     {"version", cli_version, "say which version this is"},
 };

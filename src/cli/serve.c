@@ -13,6 +13,7 @@
 
 #include "api/api.h"
 #include "api/live.h"
+#include "api/pool.h"
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -27,10 +28,18 @@
 #include "meta/meta.h"
 #include "os/fs.h"
 #include "pack/pack.h"
+#include "tsdb/tsdb.h"
 #include "wal/wal.h"
 #include "warehouse/warehouse.h"
 
-enum { LISTENERS_MAX = 16, DRAIN_MS = 10000, LOG_INTERVAL_MS = 1000 };
+enum {
+    LISTENERS_MAX = 16,
+    DRAIN_MS = 10000,
+    LOG_INTERVAL_MS = 1000,
+    QUESTION_THREADS = 2,
+    QUESTIONS_WAITING_MAX = 256,
+    CHORES_WAITING_MAX = 16,
+};
 
 /* Everything that the running server is made of; each member is owned. */
 struct apiary {
@@ -39,6 +48,9 @@ struct apiary {
     int lock_fd;                 /* data/lock, held with flock(2) */
     int wal_fd;                  /* data/wal */
     struct wal *wal;
+    struct tsdb *tsdb;
+    struct pool *questions; /* to the tsdb */
+    struct pool *chores;    /* its administration */
     struct warehouse *warehouse;
     struct meta *meta;
     struct keyring *keyring;
@@ -91,11 +103,68 @@ static enum ap_rc open_wal(struct apiary *apiary, struct ap_err *err)
     return rc;
 }
 
+/* ---- Stores ---- */
+
+static void tsdb_trouble(const struct ap_err *err, void *context)
+{
+    (void)context;
+    static struct ap_log_limit limit = {.interval_ms = LOG_INTERVAL_MS};
+    ap_log_limited(&limit, AP_LOG_WARN, "tsdb", "%s", err->text);
+}
+
+static enum ap_rc open_tsdb(struct apiary *apiary, struct ap_err *err)
+{
+    const struct config *config = apiary->config;
+    AP_AUTO_FREE char *dir = ap_asprintf("%s/tsdb", config->data);
+    struct tsdb_options options;
+    tsdb_options_init(&options);
+    options.dir = dir;
+    options.wal = apiary->wal;
+    options.series_max = (uint64_t)config->tsdb.max_series;
+    options.out_of_order_window_ms = config->tsdb.out_of_order_window;
+    options.retention_ms = config->tsdb.retention;
+    options.retention_bytes = (uint64_t)config->tsdb.retention_size;
+    /* Retention removes whole blocks, so that they may not become much of what is kept. */
+    if (options.retention_ms)
+        options.block_merge_max_ms = AP_MIN(options.block_merge_max_ms, options.retention_ms / 10);
+    options.block_range_ms = config->tsdb.block_range;
+    options.exemplars_max = (uint32_t)config->tsdb.max_exemplars;
+    options.is_injecting_created_zeros = config->tsdb.created_timestamp_zero_ingestion;
+    options.trouble = tsdb_trouble;
+    options.context = apiary;
+    enum ap_rc rc = tsdb_open(&options, &apiary->tsdb, err);
+    if (rc != AP_OK)
+        return rc;
+    struct tsdb_stats stats;
+    tsdb_stats_get(apiary->tsdb, &stats);
+    ap_log(AP_LOG_INFO, "tsdb",
+           "%" PRIu64 " series in memory, %" PRIu64 " blocks; %" PRIu64 " samples read back from the log in %" PRId64
+           " ms",
+           stats.head_series, stats.block_count, stats.replayed_samples, stats.replay_ms);
+    rc = pool_open("tsdb-question", QUESTION_THREADS, QUESTIONS_WAITING_MAX, &apiary->questions, err);
+    if (rc == AP_OK)
+        rc = pool_open("tsdb-chore", 1, CHORES_WAITING_MAX, &apiary->chores, err);
+    return rc;
+}
+
+/*
+ * The stores open one after the other, and the first could already let go of what the second has yet to read: a cursor
+ * of the second's name holds the log until that opens its own (wal_cursor_close()).
+ */
+static enum ap_rc hold_log(struct apiary *apiary, struct ap_err *err)
+{
+    struct wal_stats stats;
+    wal_stats_get(apiary->wal, &stats);
+    AP_AUTO(wal_cursor) struct wal_cursor *cursor = NULL;
+    return wal_cursor_open(apiary->wal, WAREHOUSE_CURSOR_NAME, stats.oldest_lsn, &cursor, err);
+}
+
 static void warehouse_committed(uint64_t lsn, uint64_t tables_mask, void *context)
 {
     const struct apiary *apiary = context;
     ingest_note_visible(apiary->ingest, lsn);
-    live_publish(apiary->live, lsn, tables_mask);
+    if (tables_mask) /* otherwise it only went past what other stores have in the log */
+        live_publish(apiary->live, lsn, tables_mask);
 }
 
 static void warehouse_trouble(const struct ap_err *err, void *context)
@@ -187,6 +256,10 @@ static enum ap_rc open_ingest(struct apiary *apiary, struct ap_err *err)
         .clock = &ap_clock_system,
         .is_open = config->open,
         .is_hashing_user_ids = config->privacy.hash_user_ids,
+        .tsdb = apiary->tsdb,
+        .tsdb_append = tsdb_append,
+        .tsdb_hash_seed = tsdb_hash_seed(apiary->tsdb),
+        .is_injecting_start_zeros = config->tsdb.created_timestamp_zero_ingestion,
     };
     client_networks_init_loopback(&options.trusted_proxies);
     enum ap_rc rc = AP_OK;
@@ -227,6 +300,9 @@ static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
     apiary->api = (struct api){
         .wal = apiary->wal,
         .warehouse = apiary->warehouse,
+        .tsdb = apiary->tsdb,
+        .questions = apiary->questions,
+        .chores = apiary->chores,
         .keyring = apiary->keyring,
         .ingest = apiary->ingest,
         .live = apiary->live,
@@ -238,6 +314,7 @@ static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
         .started_ms = ap_clock_wall_us(&ap_clock_system) / AP_US_PER_MS,
         .query_timeout_ms = (uint32_t)config->warehouse.query_timeout,
         .query_rows_max = (uint32_t)config->warehouse.query_rows_max,
+        .export_bytes_max = (size_t)config->tsdb.export_size,
         .is_open = config->open,
     };
     struct http_server_options options = {
@@ -272,7 +349,7 @@ static enum ap_rc apiary_open(struct apiary *apiary, struct ap_err *err)
 {
     apiary->live = live_new(&ap_clock_system);
     static enum ap_rc (*const steps[])(struct apiary *, struct ap_err *) = {
-        open_data, open_wal, open_warehouse, load_packs, open_meta, open_geo, open_ingest,
+        open_data, open_wal, hold_log, open_tsdb, open_warehouse, load_packs, open_meta, open_geo, open_ingest,
     };
     for (size_t i = 0; i < AP_ARRAY_COUNT(steps); i++) {
         enum ap_rc rc = steps[i](apiary, err);
@@ -280,12 +357,14 @@ static enum ap_rc apiary_open(struct apiary *apiary, struct ap_err *err)
             return rc;
     }
     enum ap_rc rc = warehouse_start(apiary->warehouse, apiary->wal, err);
+    if (rc == AP_OK)
+        rc = tsdb_start(apiary->tsdb, err);
     return rc == AP_OK ? open_server(apiary, err) : rc;
 }
 
 /*
  * New requests get 503, those under way are answered, the log and then the warehouse take what was accepted. The server
- * goes last of the three, because it waits for the answers of the others.
+ * goes behind them, because it waits for their answers; the tsdb behind the server, whose loops append to it.
  */
 static void apiary_close(struct apiary *apiary)
 {
@@ -296,8 +375,15 @@ static void apiary_close(struct apiary *apiary)
         ap_log(AP_LOG_WARN, "serve", "some connections did not end within %d s and were cut", DRAIN_MS / 1000);
     if (apiary->wal)
         wal_stop(apiary->wal);
+    if (apiary->questions)
+        pool_stop(apiary->questions);
+    if (apiary->chores)
+        pool_stop(apiary->chores);
     warehouse_close(apiary->warehouse);
     http_server_close(apiary->server);
+    pool_close(apiary->questions);
+    pool_close(apiary->chores);
+    tsdb_close(apiary->tsdb);
     wal_close(apiary->wal);
     live_free(apiary->live);
     ingest_free(apiary->ingest);

@@ -63,8 +63,8 @@ static bool find_content_type(struct ap_slice content_type, bool *ret_is_ndjson)
     return false;
 }
 
-static bool check_key(struct keyring *keyring, const struct admit_header *header, int64_t monotonic_us,
-                      struct keyring_entry **ret_key, struct admit_refusal *ret_refusal)
+bool admit_check_key(struct keyring *keyring, const struct admit_header *header, bool is_public_enough,
+                     int64_t monotonic_us, struct keyring_entry **ret_key, struct admit_refusal *ret_refusal)
 {
     if (header->token.bytes == 0)
         return refuse(ret_refusal, 401,
@@ -74,7 +74,10 @@ static bool check_key(struct keyring *keyring, const struct admit_header *header
     if (keyring_find(keyring, header->token, &key, &err) != AP_OK)
         return refuse(ret_refusal, 401, "%s", err.text);
     if (key->kind == KEY_KIND_VIEWER)
-        return refuse(ret_refusal, 403, "this is a viewer key, which only reads; writing needs a public or secret one");
+        return refuse(ret_refusal, 403, "this is a viewer key, which only reads; writing needs a %ssecret one",
+                      is_public_enough ? "public or " : "");
+    if (key->kind == KEY_KIND_PUBLIC && !is_public_enough)
+        return refuse(ret_refusal, 403, "this is a public key; writing metrics needs a secret one");
     if (!cors_origin_is_allowed(header->origin, key->origins))
         return refuse(ret_refusal, 403, "this key may not be used from the origin %.*s",
                       AP_SLICE_ARG(ap_slice(header->origin.data, AP_MIN(header->origin.bytes, (size_t)200))));
@@ -99,5 +102,5 @@ bool admit_check(struct keyring *keyring, bool is_open, const struct admit_heade
             ret_refusal, 415,
             "the body is said to be %.*s; send JSON as application/json, application/x-ndjson or text/plain",
             AP_SLICE_ARG(ap_slice(header->content_type.data, AP_MIN(header->content_type.bytes, (size_t)100))));
-    return is_open || check_key(keyring, header, monotonic_us, ret_key, ret_refusal);
+    return is_open || admit_check_key(keyring, header, true, monotonic_us, ret_key, ret_refusal);
 }

@@ -37,5 +37,9 @@ struct keyring;
 bool admit_check(struct keyring *keyring, bool is_open, const struct admit_header *header, int64_t monotonic_us,
                  struct keyring_entry **ret_key, bool *ret_is_ndjson, struct admit_refusal *ret_refusal);
 
+/* The key alone, the rest being the caller's to judge. Without `is_public_enough` it must be a secret one. */
+bool admit_check_key(struct keyring *keyring, const struct admit_header *header, bool is_public_enough,
+                     int64_t monotonic_us, struct keyring_entry **ret_key, struct admit_refusal *ret_refusal);
+
 /* The token of `Authorization: Bearer …`, X-Apiary-Key or ?key=, in this order; data NULL when there is none. */
 struct ap_slice admit_find_token(const struct http_request *request);

@@ -34,14 +34,18 @@ enum {
 
 struct ingest_endpoint {
     const char *path;
-    const char *table;
+    const char *table;             /* NULL: it takes metrics */
+    enum metrics_endpoint metrics; /* which of these */
 };
 
-static const struct ingest_endpoint endpoints[INGEST_ENDPOINT_COUNT] = {
-    {"/events", "events"},
-    {"/vitals", "vitals"},
-    {"/downloads", "downloads"},
-    {"/synthetic", "synthetic_runs"},
+/* Those that take rows come first: their place is also that of their table and figures. */
+static const struct ingest_endpoint endpoints[] = {
+    {"/events", "events", 0},
+    {"/vitals", "vitals", 0},
+    {"/downloads", "downloads", 0},
+    {"/synthetic", "synthetic_runs", 0},
+    {"/api/v1/write", NULL, METRICS_WRITE},
+    {"/api/v1/import/prometheus", NULL, METRICS_IMPORT},
 };
 
 struct ingest {
@@ -49,6 +53,7 @@ struct ingest {
     struct ingest_options options;
     const struct table *tables[INGEST_ENDPOINT_COUNT];
     struct backlog *backlog; /* owned */
+    struct metrics *metrics; /* owned; NULL: no store for them */
     /* Any thread, atomic. */
     bool is_draining;
     struct ingest_stats stats[INGEST_ENDPOINT_COUNT];
@@ -81,6 +86,16 @@ struct ingest *ingest_new(const struct ingest_options *options)
         ingest->tables[i] = table_find(endpoints[i].table);
         AP_ASSERT(ingest->tables[i] != NULL);
     }
+    if (options->tsdb_append)
+        ingest->metrics = metrics_new(&(struct metrics_options){
+            .tsdb = options->tsdb,
+            .append = options->tsdb_append,
+            .hash_seed = options->tsdb_hash_seed,
+            .is_injecting_start_zeros = options->is_injecting_start_zeros,
+            .keyring = options->keyring,
+            .clock = options->clock,
+            .is_open = options->is_open,
+        });
     return ingest;
 }
 
@@ -89,6 +104,7 @@ void ingest_free(struct ingest *ingest)
     if (!ingest)
         return;
     backlog_free(ingest->backlog);
+    metrics_free(ingest->metrics);
     free(ingest);
 }
 
@@ -101,6 +117,8 @@ void ingest_drain(struct ingest *ingest)
 {
     __atomic_store_n(&ingest->is_draining, true, __ATOMIC_SEQ_CST);
     backlog_release_all(ingest->backlog);
+    if (ingest->metrics)
+        metrics_drain(ingest->metrics);
 }
 
 void ingest_note_visible(struct ingest *ingest, uint64_t lsn)
@@ -118,7 +136,7 @@ void ingest_note_store_trouble(struct ingest *ingest)
 
 const struct ingest_endpoint *ingest_endpoint_find(struct ap_slice path)
 {
-    for (size_t i = 0; i < INGEST_ENDPOINT_COUNT; i++)
+    for (size_t i = 0; i < AP_ARRAY_COUNT(endpoints); i++)
         if (ap_slice_equal_cstr(path, endpoints[i].path))
             return &endpoints[i];
     return NULL;
@@ -139,6 +157,13 @@ void ingest_stats_get(const struct ingest *ingest, struct ingest_table_stats ret
             to[j] = __atomic_load_n(&from[j], __ATOMIC_RELAXED);
         ret_stats[i].table = endpoints[i].table;
     }
+}
+
+void ingest_metrics_stats_get(const struct ingest *ingest, struct metrics_stats ret_stats[METRICS_WAY_COUNT])
+{
+    memset(ret_stats, 0, METRICS_WAY_COUNT * sizeof(*ret_stats));
+    if (ingest->metrics)
+        metrics_stats_get(ingest->metrics, ret_stats);
 }
 
 /* ---- Answers ---- */
@@ -200,8 +225,24 @@ static void reply_error(struct ingest_request *request, unsigned status, int64_t
 
 /* ---- Before the body ---- */
 
+static void admit_metrics(struct ingest *ingest, enum metrics_endpoint endpoint, struct http_request *http)
+{
+    static const char text[] = "{\"error\":\"this server keeps no metrics\"}";
+    if (ingest->metrics)
+        metrics_admit(ingest->metrics, endpoint, http);
+    else
+        http_reply(http, &(struct http_reply){.status = 404,
+                                              .content_type = "application/json",
+                                              .body = ap_slice(text, sizeof(text) - 1),
+                                              .body_owner = HTTP_BODY_STATIC});
+}
+
 void ingest_admit(struct ingest *ingest, const struct ingest_endpoint *endpoint, struct http_request *http)
 {
+    if (!endpoint->table) {
+        admit_metrics(ingest, endpoint->metrics, http);
+        return;
+    }
     if (http_method(http) == HTTP_METHOD_OPTIONS)
         return; /* the preflight comes without a key */
     struct ingest_request *request = ap_arena_alloc0(http_arena(http), sizeof(*request));
@@ -321,6 +362,10 @@ static void submit(struct ingest_request *request)
 
 void ingest_handle(struct ingest *ingest, const struct ingest_endpoint *endpoint, struct http_request *http)
 {
+    if (!endpoint->table) {
+        metrics_handle(ingest->metrics, endpoint->metrics, http);
+        return;
+    }
     if (http_method(http) == HTTP_METHOD_OPTIONS) {
         cors_reply_preflight(http);
         return;

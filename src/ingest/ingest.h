@@ -1,11 +1,15 @@
 /*
- * ingest/ingest.h - the endpoints that take data in: /events, /vitals, /downloads, /synthetic
+ * ingest/ingest.h - the endpoints that take data in
+ *
+ * Rows (/events, /vitals, /downloads, /synthetic):
  *
  *     admit (header): key, kind, rate, content type ──► handle (body): decode into rows ──► WAL ──► 204 / 200 / 400
  *
+ * Metrics (/api/v1/write, /api/v1/import/prometheus) go to the time-series store, which logs them: ingest/metrics.h.
+ *
  * What the endpoints accept and answer: docs/ingest.md. Decoding runs on the HTTP loop's thread and never waits; then
- * the request is suspended until the log has its rows on disk, and is answered from the log's done(). Nothing here
- * touches a store.
+ * the request is suspended until the log has its rows on disk, and is answered from the log's done(). Rows
+ * reach their store through the log alone.
  *
  * What a newcomer gets wrong first: http_user() of a request to one of these endpoints belongs to ingest, from
  * ingest_admit() on.
@@ -20,6 +24,7 @@
 #include "base/rc.h"
 #include "base/slice.h"
 #include "ingest/client_address.h"
+#include "ingest/metrics.h"
 
 struct geo;
 struct http_request;
@@ -43,6 +48,11 @@ struct ingest_options {
     bool is_open;                           /* no keys are asked for; every request counts as one with a secret key */
     bool is_hashing_user_ids;               /* keep a keyed hash in place of user_id */
     uint8_t user_id_hash_key[INGEST_HASH_KEY_BYTES];
+    /* Metrics. Without a store their endpoints answer 404. */
+    struct tsdb *tsdb;             /* lent */
+    metrics_append_fn tsdb_append; /* tsdb_append(), or what stands in for it in a test */
+    uint64_t tsdb_hash_seed;       /* tsdb_hash_seed() */
+    bool is_injecting_start_zeros; /* as the store's option for created timestamps */
 };
 
 /* Copies the options. */
@@ -85,7 +95,10 @@ struct ingest_table_stats {
     struct ingest_stats stats;
 };
 
-enum { INGEST_ENDPOINT_COUNT = 4 };
+enum { INGEST_ENDPOINT_COUNT = 4 /* of those that take rows */ };
 
 /* One entry an endpoint. Any thread. */
 void ingest_stats_get(const struct ingest *ingest, struct ingest_table_stats ret_stats[INGEST_ENDPOINT_COUNT]);
+
+/* Zeros without a store for metrics. Any thread. */
+void ingest_metrics_stats_get(const struct ingest *ingest, struct metrics_stats ret_stats[METRICS_WAY_COUNT]);

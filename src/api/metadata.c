@@ -1,0 +1,134 @@
+#include "api/metadata.h"
+
+#include <string.h>
+
+#include "api/prometheus.h"
+#include "api/question.h"
+#include "api/selection.h"
+#include "base/mem.h"
+
+enum { ANSWER_BYTES_MAX = 64 << 20 };
+
+/* ---- Metadata ---- */
+
+struct metadata_writing {
+    struct ap_buf *out;
+    struct ap_buf metric; /* the one being written; `bytes` 0: none yet */
+    uint64_t metric_count;
+    uint64_t in_metric_count;
+    uint64_t limit;
+    uint64_t limit_per_metric;
+};
+
+static bool add_metadata(const struct batch_metadata *metadata, void *context)
+{
+    struct metadata_writing *writing = context;
+    struct ap_buf *out = writing->out;
+    bool is_same = writing->metric_count && ap_slice_equal(ap_buf_slice(&writing->metric), metadata->metric);
+    if (!is_same) {
+        if (writing->metric_count == writing->limit)
+            return false;
+        ap_buf_add_cstr(out, writing->metric_count++ ? "]," : "");
+        ap_buf_add_json_string(out, metadata->metric);
+        ap_buf_add_cstr(out, ":[");
+        ap_buf_reset(&writing->metric);
+        ap_buf_add_slice(&writing->metric, metadata->metric);
+        writing->in_metric_count = 0;
+    }
+    if (writing->in_metric_count == writing->limit_per_metric)
+        return true;
+    ap_buf_add_cstr(out, writing->in_metric_count++ ? "," : "");
+    ap_buf_printf(out, "{\"type\":\"%s\",\"unit\":", metadata_type_name(metadata->type));
+    ap_buf_add_json_string(out, metadata->unit);
+    ap_buf_add_cstr(out, ",\"help\":");
+    ap_buf_add_json_string(out, metadata->help);
+    ap_buf_add_char(out, '}');
+    return ap_buf_ok(out);
+}
+
+static enum ap_rc answer_metadata(struct question *question, struct ap_buf *out, struct ap_err *err)
+{
+    struct metadata_writing writing = {.out = out};
+    enum ap_rc rc = params_number(&question->params, "limit", UINT32_MAX, UINT32_MAX, &writing.limit, err);
+    if (rc == AP_OK)
+        rc = params_number(&question->params, "limit_per_metric", 0, UINT32_MAX, &writing.limit_per_metric, err);
+    if (rc != AP_OK)
+        return rc;
+    if (writing.limit_per_metric == 0)
+        writing.limit_per_metric = UINT64_MAX;
+    out->bytes_max = ANSWER_BYTES_MAX;
+    ap_buf_add_char(out, '{');
+    struct ap_slice metric = params_get(&question->params, "metric");
+    if (writing.limit > 0)
+        tsdb_metadata(question->api->tsdb, metric.bytes ? metric : (struct ap_slice){0}, add_metadata, &writing);
+    ap_buf_add_cstr(out, writing.metric_count ? "]}" : "}");
+    ap_buf_clear(&writing.metric);
+    return ap_buf_ok(out) ? AP_OK : ap_fail(err, AP_E_LIMIT, "there is too much metadata; ask with limit or metric");
+}
+
+void metadata_handle(struct api *api, struct http_request *request, struct ap_slice rest)
+{
+    question_ask(api, request, rest, api->questions, answer_metadata);
+}
+
+/* ---- Exemplars ---- */
+
+struct exemplar_writing {
+    struct ap_buf *out;
+    struct ap_buf series; /* the one being written */
+    bool has_series;
+};
+
+static bool add_exemplar(struct ap_slice series_labels, const struct batch_exemplar *exemplar, void *context)
+{
+    struct exemplar_writing *writing = context;
+    struct ap_buf *out = writing->out;
+    if (!writing->has_series || !ap_slice_equal(ap_buf_slice(&writing->series), series_labels)) {
+        ap_buf_add_cstr(out, writing->has_series ? "]},{\"seriesLabels\":" : "{\"seriesLabels\":");
+        prometheus_add_labels(out, series_labels);
+        ap_buf_add_cstr(out, ",\"exemplars\":[");
+        ap_buf_reset(&writing->series);
+        ap_buf_add_slice(&writing->series, series_labels);
+        writing->has_series = true;
+    } else {
+        ap_buf_add_char(out, ',');
+    }
+    ap_buf_add_cstr(out, "{\"labels\":");
+    prometheus_add_labels(out, exemplar->labels);
+    ap_buf_add_cstr(out, ",\"value\":\"");
+    prometheus_add_value(out, exemplar->value);
+    ap_buf_add_cstr(out, "\",\"timestamp\":");
+    prometheus_add_time(out, exemplar->ts_ms);
+    ap_buf_add_char(out, '}');
+    return ap_buf_ok(out);
+}
+
+static enum ap_rc answer_exemplars(struct question *question, struct ap_buf *out, struct ap_err *err)
+{
+    struct matchers matchers = {0};
+    int64_t min_ts_ms, max_ts_ms;
+    enum ap_rc rc = params_time(&question->params, "start", PARAMS_TS_MIN_MS, &min_ts_ms, err);
+    if (rc == AP_OK)
+        rc = params_time(&question->params, "end", PARAMS_TS_MAX_MS, &max_ts_ms, err);
+    if (rc == AP_OK && max_ts_ms < min_ts_ms)
+        rc = ap_fail(err, AP_E_PARSE, "invalid parameter \"end\": end timestamp must not be before start time");
+    if (rc == AP_OK && matchers_parse(params_get(&question->params, "query"), &matchers, err) != AP_OK) {
+        err->rc = AP_E_PARSE;
+        rc = ap_err_prefix(err, "invalid parameter \"query\"");
+    }
+    if (rc != AP_OK)
+        return rc;
+    struct exemplar_writing writing = {.out = out};
+    out->bytes_max = ANSWER_BYTES_MAX;
+    ap_buf_add_char(out, '[');
+    tsdb_exemplars(question->api->tsdb, &matchers, min_ts_ms, max_ts_ms, add_exemplar, &writing);
+    ap_buf_add_cstr(out, writing.has_series ? "]}]" : "]");
+    ap_buf_clear(&writing.series);
+    matchers_clear(&matchers);
+    return ap_buf_ok(out) ? AP_OK : ap_fail(err, AP_E_LIMIT, "there are too many exemplars; ask for a shorter time");
+}
+
+void metadata_handle_exemplars(struct api *api, struct http_request *request, struct ap_slice rest)
+{
+    question_ask(api, request, rest, api->questions, answer_exemplars);
+}

@@ -1,0 +1,209 @@
+#include "api/prometheus.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "tsdb/labels.h"
+
+#define RETRY_AFTER_TEXT "1"
+
+bool prometheus_is_path(const struct http_request *request)
+{
+    return ap_slice_starts_with(http_path(request), "/api/v1/");
+}
+
+static const char *type_of(unsigned status)
+{
+    switch (status) {
+    case 401:
+    case 403:
+        return "unauthorized";
+    case 404:
+        return "not_found";
+    case 422:
+        return "execution";
+    case 500:
+        return "internal";
+    case 429:
+    case 503:
+        return "unavailable";
+    case 504:
+        return "timeout";
+    default:
+        return "bad_data";
+    }
+}
+
+void prometheus_reply_error(struct http_request *request, unsigned status, const char *text)
+{
+    struct ap_buf body = {0};
+    ap_buf_printf(&body, "{\"status\":\"error\",\"errorType\":\"%s\",\"error\":", type_of(status));
+    ap_buf_add_json_string(&body, ap_slice_cstr(text));
+    ap_buf_add_cstr(&body, "}\n");
+    struct http_field field = {"Retry-After", RETRY_AFTER_TEXT};
+    http_reply(request, &(struct http_reply){
+                            .status = status,
+                            .content_type = "application/json",
+                            .body = ap_buf_slice(&body),
+                            .body_owner = HTTP_BODY_TAKEN,
+                            .fields = &field,
+                            .field_count = status == 503 || status == 429,
+                        });
+}
+
+void prometheus_reply_err(struct http_request *request, const struct ap_err *err)
+{
+    unsigned status = err->rc == AP_E_LIMIT ? 422 : err->rc == AP_E_TIMEOUT ? 503 : api_status_of(err->rc);
+    prometheus_reply_error(request, status, err->text);
+}
+
+void prometheus_add_labels(struct ap_buf *out, struct ap_slice labels)
+{
+    struct label label;
+    const char *separator = "{";
+    while (labels_next(&labels, &label)) {
+        ap_buf_add_cstr(out, separator);
+        ap_buf_add_json_string(out, label.name);
+        ap_buf_add_char(out, ':');
+        ap_buf_add_json_string(out, label.value);
+        separator = ",";
+    }
+    ap_buf_add_cstr(out, *separator == '{' ? "{}" : "}");
+}
+
+/* Writes "d.ddde±x" without its point as digits, with zeros to where the point belongs. */
+static void add_positional(struct ap_buf *out, const char *scientific)
+{
+    char digits[24] = "";
+    size_t count = 0;
+    const char *at = scientific;
+    if (*at == '-')
+        ap_buf_add_char(out, *at++);
+    for (; *at && *at != 'e'; at++)
+        if (*at != '.')
+            digits[count++] = *at;
+    while (count > 1 && digits[count - 1] == '0')
+        count--;
+    long point = strtol(at + 1, NULL, 10) + 1; /* so many digits stand before it */
+    if (point <= 0) {
+        ap_buf_add_cstr(out, "0.");
+        for (; point < 0; point++)
+            ap_buf_add_char(out, '0');
+        ap_buf_add(out, digits, count);
+        return;
+    }
+    for (size_t i = 0; i < count || i < (size_t)point; i++) {
+        if (i == (size_t)point)
+            ap_buf_add_char(out, '.');
+        ap_buf_add_char(out, i < count ? digits[i] : '0');
+    }
+}
+
+void prometheus_add_value(struct ap_buf *out, double value)
+{
+    if (isnan(value)) {
+        ap_buf_add_cstr(out, "NaN");
+        return;
+    }
+    if (isinf(value)) {
+        ap_buf_add_cstr(out, value > 0 ? "+Inf" : "-Inf");
+        return;
+    }
+    if (value == 0) {
+        ap_buf_add_cstr(out, signbit(value) ? "-0" : "0");
+        return;
+    }
+    /* 17 digits read back exactly, always (IEEE 754). */
+    char text[40];
+    for (int digits = 14; digits <= 16; digits++) {
+        snprintf(text, sizeof(text), "%.*e", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    add_positional(out, text);
+}
+
+void prometheus_add_time(struct ap_buf *out, int64_t ts_ms)
+{
+    int64_t seconds = ts_ms / 1000;
+    int rest = (int)(ts_ms % 1000);
+    if (ts_ms < 0 && seconds == 0)
+        ap_buf_add_char(out, '-');
+    ap_buf_printf(out, "%" PRId64, seconds);
+    if (rest == 0)
+        return;
+    char text[8];
+    snprintf(text, sizeof(text), ".%03d", abs(rest));
+    size_t bytes = strlen(text);
+    while (text[bytes - 1] == '0')
+        bytes--;
+    ap_buf_add(out, text, bytes);
+}
+
+/* ---- Names in paths ---- */
+
+static void add_utf8(struct ap_buf *out, uint32_t rune)
+{
+    if (rune < 0x80) {
+        ap_buf_add_char(out, (char)rune);
+    } else if (rune < 0x800) {
+        ap_buf_add_char(out, (char)(0xc0 | rune >> 6));
+        ap_buf_add_char(out, (char)(0x80 | (rune & 0x3f)));
+    } else if (rune < 0x10000) {
+        ap_buf_add_char(out, (char)(0xe0 | rune >> 12));
+        ap_buf_add_char(out, (char)(0x80 | (rune >> 6 & 0x3f)));
+        ap_buf_add_char(out, (char)(0x80 | (rune & 0x3f)));
+    } else {
+        ap_buf_add_char(out, (char)(0xf0 | rune >> 18));
+        ap_buf_add_char(out, (char)(0x80 | (rune >> 12 & 0x3f)));
+        ap_buf_add_char(out, (char)(0x80 | (rune >> 6 & 0x3f)));
+        ap_buf_add_char(out, (char)(0x80 | (rune & 0x3f)));
+    }
+}
+
+/* "_2e_" and "__" behind "U__". False where it is neither: then the text is a name as it stands. */
+static bool unescape(struct ap_slice text, struct ap_buf *out)
+{
+    for (size_t at = 0; at < text.bytes; at++) {
+        if (text.data[at] != '_') {
+            ap_buf_add_char(out, text.data[at]);
+            continue;
+        }
+        if (++at == text.bytes)
+            return false;
+        if (text.data[at] == '_') {
+            ap_buf_add_char(out, '_');
+            continue;
+        }
+        uint32_t rune = 0;
+        size_t digits = 0;
+        for (; at < text.bytes && text.data[at] != '_' && digits < 7; at++, digits++) {
+            const char *found = memchr("0123456789abcdefABCDEF", text.data[at], 22);
+            if (!found)
+                return false;
+            char digit[2] = {*found, '\0'};
+            rune = rune << 4 | (uint32_t)strtoul(digit, NULL, 16);
+        }
+        if (digits == 0 || digits > 6 || at == text.bytes || rune > 0x10ffff || (rune >= 0xd800 && rune < 0xe000))
+            return false;
+        add_utf8(out, rune);
+    }
+    return true;
+}
+
+bool prometheus_unescape_name(struct ap_slice text, struct ap_buf *out)
+{
+    static const char prefix[] = "U__";
+    AP_AUTO_BUF struct ap_buf unescaped = {0};
+    if (ap_slice_starts_with(text, prefix) &&
+        unescape(ap_slice(text.data + sizeof(prefix) - 1, text.bytes - (sizeof(prefix) - 1)), &unescaped))
+        text = ap_buf_slice(&unescaped);
+    if (text.bytes == 0 || text.bytes > LABEL_NAME_BYTES_MAX || ap_utf8_valid_bytes(text) != text.bytes)
+        return false;
+    ap_buf_add_slice(out, text);
+    return true;
+}

@@ -1,0 +1,33 @@
+/*
+ * api/prometheus.h - how Prometheus' HTTP API writes things down: its envelope, label sets, values, times
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "api/api.h"
+#include "base/buf.h"
+
+/* "/api/v1/…": answers and refusals there come in Prometheus' envelope. */
+bool prometheus_is_path(const struct http_request *request);
+
+/* Replies {"status":"error","errorType":…,"error":…}, the type chosen by the status. */
+void prometheus_reply_error(struct http_request *request, unsigned status, const char *text);
+/* The same, with the status that Prometheus gives for such a failure: 400, 404, 422, 500 or 503. */
+void prometheus_reply_err(struct http_request *request, const struct ap_err *err);
+
+/* {"__name__":"up","job":"node"} of canonical labels. */
+void prometheus_add_labels(struct ap_buf *out, struct ap_slice labels);
+
+/* A sample's value as text without quotes: the fewest digits that read back as the same double, never an exponent; NaN,
+ * +Inf, -Inf. */
+void prometheus_add_value(struct ap_buf *out, double value);
+
+/* Seconds with up to three decimals, as a JSON number: 1795435200, 1795435200.25. */
+void prometheus_add_time(struct ap_buf *out, int64_t ts_ms);
+
+/*
+ * A label's name as it stands in a path: "U__http_2e_status" is "http.status" (Prometheus' escaping scheme "values").
+ * Appends the name. False: it is not a name.
+ */
+bool prometheus_unescape_name(struct ap_slice text, struct ap_buf *out);

@@ -1,0 +1,39 @@
+/*
+ * api/question.h - a question to the time-series store, from the request to the reply
+ *
+ *     handler ── question_ask() ──► parameters read, request suspended ──► pool ──► answer() ──► Prometheus' envelope
+ *
+ * answer() runs on a thread of the pool and may wait for disks. It writes what becomes "data", or sets how the whole
+ * body shall look.
+ */
+#pragma once
+
+#include "api/api.h"
+#include "api/params.h"
+#include "api/pool.h"
+#include "base/buf.h"
+
+struct question {
+    /* For answer() to read. */
+    struct api *api;
+    struct http_request *request; /* for its arena; the reply is question.c's */
+    struct params params;
+    struct ap_slice rest; /* of the path, in the request's arena */
+    /* For answer() to set. */
+    unsigned status;          /* 200; 204 has no body */
+    const char *content_type; /* question_set_bare()'s; NULL: the envelope goes around `out` */
+    const char *warning;      /* NULL, or text that lives on; goes into the envelope */
+    /* question.c's. */
+    struct pool_task task;
+    enum ap_rc (*answer)(struct question *question, struct ap_buf *out, struct ap_err *err);
+};
+
+/* Appends to `out`. On failure only `err` counts. */
+typedef enum ap_rc (*question_answer_fn)(struct question *question, struct ap_buf *out, struct ap_err *err);
+
+/* In answer(), before anything was appended: `out` becomes the whole body, without an envelope. */
+void question_set_bare(struct question *question, struct ap_buf *out, const char *content_type);
+
+/* Always leads to exactly one reply. */
+void question_ask(struct api *api, struct http_request *request, struct ap_slice rest, struct pool *pool,
+                  question_answer_fn answer);
