@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)
         return 0;
-    static const enum inflate_encoding encodings[] = {INFLATE_GZIP, INFLATE_DEFLATE, INFLATE_ZSTD};
+    static const enum inflate_encoding encodings[] = {INFLATE_GZIP, INFLATE_DEFLATE, INFLATE_ZSTD, INFLATE_SNAPPY};
     enum inflate_encoding encoding = encodings[data[0] % AP_ARRAY_COUNT(encodings)];
     struct ap_slice input = ap_slice(data + 1, size - 1);
     AP_AUTO(inflate) struct inflate *inflate = inflate_new();

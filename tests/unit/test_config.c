@@ -50,6 +50,9 @@ static void test_defaults(void **state)
     assert_int_equal(config->log.level, AP_LOG_INFO);
     assert_int_equal(config->wal.segment_size, 64 << 20);
     assert_int_equal(config->warehouse.query_timeout, 10000);
+    assert_int_equal(config->tsdb.out_of_order_window, 2 * 3600 * 1000);
+    assert_int_equal(config->tsdb.retention, INT64_C(15) * 86400 * 1000);
+    assert_int_equal(config->tsdb.retention_size, 0);
     assert_int_equal(config->ingest.trusted_proxies.count, 2);
     assert_null(config->tls.certificate);
     struct ap_err err;
@@ -122,7 +125,7 @@ static void test_file_errors(void **state)
     FILE_ERROR("wal:\n  max-size: 1GiB\n", ":2:3: unknown key \"max-size\"; did you mean \"max_size\"?");
     FILE_ERROR("wal:\n  something: 1\n", ":2:3: unknown key \"something\"; known here: segment_size, max_size");
     FILE_ERROR("wal.max_size: 1GiB\n", ":1:1: unknown key \"wal.max_size\"; known here: data, listen, open, pack, "
-                                       "hosts, tls, log, wal, warehouse, limits, ingest, privacy, geo");
+                                       "hosts, tls, log, wal, warehouse, tsdb, limits, ingest, privacy, geo");
     FILE_ERROR("wal:\n  max_size: 1GB\n",
                ":2:13: wal.max_size: expected a size such as 64KiB, 8MiB or 1GiB, found \"1GB\"");
     FILE_ERROR("wal: 1\n", ":1:6: wal: expected a map of settings, found a text");
@@ -137,6 +140,10 @@ static void test_file_errors(void **state)
     FILE_ERROR("listen: []\n", "listen: at least one address is needed, such as 127.0.0.1:8484");
     FILE_ERROR("tls:\n  key: a.pem\n",
                "tls: certificate and key are needed both, or neither; tls.certificate is missing");
+    FILE_ERROR("tsdb:\n  block_range: 7h\n", "tsdb.block_range must divide a day, as 2h, 1h and 30m do");
+    FILE_ERROR("tsdb:\n  retention: 15\n",
+               ":2:14: tsdb.retention: expected a duration such as 250ms, 30s, 12h or 7d, found \"15\"");
+    FILE_ERROR("tsdb:\n  max_serie: 15\n", ":2:3: unknown key \"max_serie\"; did you mean \"max_series\"?");
     FILE_ERROR("wal:\n  max_size: 64MiB\n", "wal.max_size must be at least twice wal.segment_size");
 }
 

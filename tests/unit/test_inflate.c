@@ -1,6 +1,7 @@
 #include "codec/inflate.h"
 
 #include <setjmp.h>
+#include <snappy-c.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -48,6 +49,15 @@ static struct ap_slice zstandard(struct ap_slice text, bool has_size, int window
     return ap_slice(room, out.pos);
 }
 
+/* One block. free() the data. */
+static struct ap_slice snappied(struct ap_slice text)
+{
+    size_t room_bytes = snappy_max_compressed_length(text.bytes);
+    char *room = malloc(room_bytes);
+    assert_int_equal(snappy_compress(text.data, text.bytes, room, &room_bytes), SNAPPY_OK);
+    return ap_slice(room, room_bytes);
+}
+
 static struct ap_slice joined(struct ap_slice a, struct ap_slice b)
 {
     char *both = malloc(a.bytes + b.bytes);
@@ -93,10 +103,12 @@ static void test_round_trips(void **state)
     }
     for (size_t i = 0; i < AP_ARRAY_COUNT(sizes); i++) {
         struct ap_slice want = ap_slice(text, sizes[i]);
-        struct ap_slice compressed[] = {deflated(want, 31), deflated(want, 15), deflated(want, -15),
-                                        zstandard(want, true, 0), zstandard(want, false, 0)};
+        struct ap_slice compressed[] = {deflated(want, 31),       deflated(want, 15),        deflated(want, -15),
+                                        zstandard(want, true, 0), zstandard(want, false, 0), snappied(want)};
+        static const enum inflate_encoding encodings[] = {INFLATE_GZIP, INFLATE_DEFLATE, INFLATE_DEFLATE,
+                                                          INFLATE_ZSTD, INFLATE_ZSTD,    INFLATE_SNAPPY};
         for (size_t j = 0; j < AP_ARRAY_COUNT(compressed); j++) {
-            round_trip(inflate, j == 0 ? INFLATE_GZIP : j < 3 ? INFLATE_DEFLATE : INFLATE_ZSTD, compressed[j], want);
+            round_trip(inflate, encodings[j], compressed[j], want);
             slice_free(compressed[j]);
         }
     }
@@ -149,9 +161,13 @@ static void test_cut_anywhere(void **state)
         BAD(INFLATE_DEFLATE, ap_slice(zlibbed.data, bytes), AP_E_PARSE);
     for (size_t bytes = 0; bytes < zstd.bytes; bytes++)
         BAD(INFLATE_ZSTD, ap_slice(zstd.data, bytes), AP_E_PARSE);
+    struct ap_slice snappy = snappied(text);
+    for (size_t bytes = 0; bytes < snappy.bytes; bytes++)
+        BAD(INFLATE_SNAPPY, ap_slice(snappy.data, bytes), AP_E_PARSE);
     slice_free(zipped);
     slice_free(zlibbed);
     slice_free(zstd);
+    slice_free(snappy);
 }
 
 static void test_damaged(void **state)
@@ -165,6 +181,11 @@ static void test_damaged(void **state)
     BAD(INFLATE_GZIP, longer, AP_E_PARSE);
     BAD(INFLATE_DEFLATE, longer_zlib, AP_E_PARSE);
     BAD(INFLATE_ZSTD, longer_zstd, AP_E_PARSE);
+    struct ap_slice snappy = snappied(text);
+    struct ap_slice longer_snappy = joined(snappy, tail);
+    BAD(INFLATE_SNAPPY, longer_snappy, AP_E_PARSE);
+    slice_free(snappy);
+    slice_free(longer_snappy);
     BAD(INFLATE_ZSTD, zipped, AP_E_PARSE);
     BAD(INFLATE_GZIP, zstd, AP_E_PARSE);
     BAD(INFLATE_GZIP, text, AP_E_PARSE);
@@ -193,6 +214,14 @@ static void test_bombs(void **state)
     BAD(INFLATE_ZSTD, zstd, AP_E_LIMIT);
     BAD(INFLATE_ZSTD, unsized, AP_E_LIMIT);
     BAD(INFLATE_ZSTD, wide, AP_E_PARSE); /* wants a window of 128 MiB */
+    struct ap_slice snappy = snappied(text);
+    BAD(INFLATE_SNAPPY, snappy, AP_E_LIMIT);
+    /* Claims a megabyte, which is allowed, and cannot have it in twelve bytes. */
+    BAD(INFLATE_SNAPPY, ap_slice("\x80\x80\x40\x00x\xfe\x01\x00\xfe\x01\x00\x00", 12), AP_E_PARSE);
+    /* Claims 4 GiB, and more than a length can be. */
+    BAD(INFLATE_SNAPPY, ap_slice_cstr("\xff\xff\xff\xff\x0f\x03"), AP_E_LIMIT);
+    BAD(INFLATE_SNAPPY, ap_slice_cstr("\xff\xff\xff\xff\xff\x0f"), AP_E_PARSE);
+    slice_free(snappy);
     /* A trailer that claims little, and one that claims much. */
     char *trailer = (char *)(uintptr_t)zipped.data + zipped.bytes - 4;
     memcpy(trailer, "\x01\x00\x00\x00", 4);
@@ -225,6 +254,7 @@ static void test_encodings(void **state)
     ENCODING(" x-gzip ", INFLATE_GZIP);
     ENCODING("deflate", INFLATE_DEFLATE);
     ENCODING("identity, zstd", INFLATE_ZSTD);
+    ENCODING("snappy", INFLATE_SNAPPY);
     ENCODING_BAD("br");
     ENCODING_BAD("gzip, gzip");
     ENCODING_BAD("gzip;q=1");
