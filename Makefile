@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/build/deps/node/bin:$(PATH)
 MAKEFLAGS += --no-print-directory
 ARGS ?=
 
-.PHONY: all demo run test bench lint setup torture fuzz clean help
+.PHONY: all demo run test bench bench-tsdb lint setup torture clients fuzz clean help
 
 all: ## build/apiary (the default)
 	@tools/setup build
@@ -27,6 +27,12 @@ bench: ## the promised speeds, measured
 	@ninja -C build apiary bench-programs
 	@bench/run $(ARGS)
 
+bench-tsdb: ## the time-series store beside Debian's prometheus and victoria-metrics (ARGS=--quick)
+	@tools/setup bench
+	@tools/configure build
+	@ninja -C build apiary bench-programs
+	@bench/tsdb $(ARGS)
+
 lint: ## clang-format, folder order, cppcheck, clang-tidy, shellcheck, eslint, prettier, tsc
 	@tools/setup test
 	@tools/lint
@@ -38,6 +44,10 @@ torture: ## the fault tests with 1,000 rounds of kill -9 (APIARY_KILL_ROUNDS)
 	@tools/setup test
 	@tools/run-tests torture
 
+clients: ## real agents write into Apiary while it is killed and restarted (AGENT_SECONDS=600: the whole of it)
+	@tools/setup bench
+	@tools/run-tests clients
+
 fuzz: ## every fuzz target for ten minutes (FUZZ_SECONDS=600)
 	@tools/setup test
 	@FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) tools/run-tests fuzz
@@ -47,4 +57,4 @@ clean: ## everything built, but not what setup fetched
 	@rm -rf web/dist
 
 help: ## this text
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18

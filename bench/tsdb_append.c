@@ -1,6 +1,6 @@
 /*
- * bench-tsdb-append [HOSTS [STEPS]]: the store alone, no HTTP: devops-like series appended step by step. Prints CPU and bytes
- * for a sample.
+ * bench-tsdb-append [HOSTS [STEPS]]: the store alone, no HTTP: devops-like series appended step by step. Prints CPU and
+ * bytes for a sample.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,7 +45,8 @@ static double next_value(struct series *series, unsigned metric, struct ap_rando
     if (metric < 28)
         return 17;
     if (metric < 60) {
-        series->value = ap_random_below(random, 20000) == 0 ? 0 : series->value + (double)ap_random_below(random, metric * 16);
+        series->value =
+            ap_random_below(random, 20000) == 0 ? 0 : series->value + (double)ap_random_below(random, metric * 16);
         return series->value;
     }
     double unit = metric < 80 ? 10 : 100;
@@ -173,11 +174,12 @@ int main(int argc, char **argv)
     double samples = (double)count * steps;
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    printf("%zu series, %.1f M samples: %.0f ns CPU a sample (%.2f M/s wall with generating), log %.2f B, chunks %.2f B a "
-           "sample, %.0f MiB peak, %llu checkpoints, %llu blocks\n",
-           count, samples / 1e6, append_cpu / samples * 1e9, samples / append_wall / 1e6,
-           (double)stats.record_bytes / samples, (double)stats.chunk_bytes / (double)stats.chunk_samples,
-           (double)usage.ru_maxrss / 1024, (unsigned long long)stats.checkpoints, (unsigned long long)stats.block_count);
+    printf(
+        "%zu series, %.1f M samples: %.0f ns CPU a sample (%.2f M/s wall with generating), log %.2f B, chunks %.2f B a "
+        "sample, %.0f MiB peak, %llu checkpoints, %llu blocks\n",
+        count, samples / 1e6, append_cpu / samples * 1e9, samples / append_wall / 1e6,
+        (double)stats.record_bytes / samples, (double)stats.chunk_bytes / (double)stats.chunk_samples,
+        (double)usage.ru_maxrss / 1024, (unsigned long long)stats.checkpoints, (unsigned long long)stats.block_count);
     if (argc <= 3) {
         tsdb_close(tsdb);
         wal_close(wal);
