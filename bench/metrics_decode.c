@@ -210,7 +210,7 @@ static void run_snappy(struct work *work)
 
 int main(int argc, char **argv)
 {
-    unsigned rounds = argc > 1 ? (unsigned)atoi(argv[1]) : 30;
+    unsigned rounds = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 30;
     AP_AUTO_BUF struct ap_buf write = {0};
     AP_AUTO_BUF struct ap_buf write2 = {0};
     AP_AUTO_BUF struct ap_buf text = {0};

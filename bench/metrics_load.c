@@ -107,7 +107,7 @@ static int read_answer(int fd, char *text)
         const char *length = strcasestr(text, "\r\ncontent-length:");
         size_t body = length && length < end ? strtoul(length + 17, NULL, 10) : 0;
         if (have >= (size_t)(end + 4 - text) + body || have == ANSWER_BYTES - 1)
-            return atoi(text + 9);
+            return (int)strtol(text + 9, NULL, 10);
     }
 }
 

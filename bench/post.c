@@ -23,7 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { HEAD_BYTES = 256, ANSWER_BYTES = 4096, CONNECTIONS_MAX = 1024, RETRY_US = 100000 };
+enum { HEAD_BYTES = 256, ANSWER_BYTES = 4096, CONNECTIONS_MAX = 1024, RETRY_US = 100000, SILENCE_US_MAX = 30000000 };
 
 struct body {
     const char *data;
@@ -239,6 +239,7 @@ int main(int argc, char **argv)
     deadline_us = seconds > 0 ? start_us + (int64_t)(seconds * 1e6) : 0;
     for (int i = 0; i < connection_count; i++)
         post_next(&connections[i], start_us);
+    int64_t heard_us = start_us;
     struct epoll_event events[CONNECTIONS_MAX];
     while (under_way > 0) { /* so that what is counted is what the server has acknowledged */
         int count = epoll_wait(epoll_fd, events, CONNECTIONS_MAX, 20);
@@ -249,9 +250,16 @@ int main(int argc, char **argv)
             if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR))
                 receive(connection);
         }
+        int64_t now_us = time_us();
+        if (count > 0)
+            heard_us = now_us;
+        else if (now_us - heard_us > SILENCE_US_MAX) {
+            fprintf(stderr, "bench-post: %d requests have had no answer for %d s\n", (int)under_way,
+                    (int)(SILENCE_US_MAX / 1000000));
+            return 1;
+        }
         if (others == 0)
             continue;
-        int64_t now_us = time_us();
         for (int i = 0; i < connection_count; i++)
             if (connections[i].retry_at_us && now_us >= connections[i].retry_at_us) {
                 connections[i].retry_at_us = 0;

@@ -107,8 +107,8 @@ static void done(struct tsdb_append *append, enum ap_rc rc)
 
 int main(int argc, char **argv)
 {
-    unsigned hosts = argc > 1 ? (unsigned)atoi(argv[1]) : 156;
-    unsigned steps = argc > 2 ? (unsigned)atoi(argv[2]) : 720;
+    unsigned hosts = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 156;
+    unsigned steps = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 720;
     char dir[] = "/tmp/apiary-bench-XXXXXX";
     struct ap_err err;
     struct wal_options wal_options;

@@ -8,6 +8,7 @@
 #include "api/prometheus.h"
 #include "api/question.h"
 #include "api/selection.h"
+#include "base/bits.h"
 #include "base/mem.h"
 
 struct export_options {
@@ -71,8 +72,7 @@ static void add_value(struct ap_buf *out, double value)
 
 static void add_bits(struct ap_buf *out, double value)
 {
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof(bits));
+    uint64_t bits = ap_double_to_bits(value);
     char text[18] = "\"";
     for (int i = 0; i < 16; i++)
         text[1 + i] = "0123456789abcdef"[bits >> (60 - 4 * i) & 15];

@@ -24,6 +24,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "base/buf.h"
 #include "base/slice.h"
 
@@ -140,17 +141,6 @@ malformed:
 }
 
 /* What field.number means in fields of other types. */
-static inline double protobuf_double(uint64_t number)
-{
-    double value;
-    memcpy(&value, &number, sizeof(value));
-    return value;
-}
-static inline int64_t protobuf_zigzag(uint64_t number) /* sint32, sint64 */
-{
-    return (int64_t)(number >> 1) ^ -(int64_t)(number & 1);
-}
-
 /* ---- Writing: appends one field ---- */
 
 static inline void protobuf_add_varint(struct ap_buf *out, uint32_t field, uint64_t value)
@@ -160,14 +150,12 @@ static inline void protobuf_add_varint(struct ap_buf *out, uint32_t field, uint6
 }
 static inline void protobuf_add_sint(struct ap_buf *out, uint32_t field, int64_t value)
 {
-    protobuf_add_varint(out, field, (uint64_t)value << 1 ^ (uint64_t)(value >> 63));
+    protobuf_add_varint(out, field, ap_zigzag(value));
 }
 static inline void protobuf_add_double(struct ap_buf *out, uint32_t field, double value)
 {
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof(bits));
     ap_buf_add_varint(out, PROTOBUF_TAG(field, PROTOBUF_FIXED64));
-    ap_buf_add_u64(out, bits);
+    ap_buf_add_u64(out, ap_double_to_bits(value));
 }
 static inline void protobuf_add_bytes(struct ap_buf *out, uint32_t field, struct ap_slice bytes)
 {

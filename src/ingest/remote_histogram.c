@@ -1,5 +1,6 @@
 #include "ingest/remote_histogram.h"
 
+#include "base/bits.h"
 #include "codec/protobuf.h"
 #include "tsdb/histogram.h"
 
@@ -34,7 +35,7 @@ static void add_number(struct reading *reading, size_t array, uint64_t bits)
 static void add_delta(struct reading *reading, size_t array, uint64_t number)
 {
     int64_t *before = &reading->before[array == POSITIVE_COUNTS];
-    if (__builtin_add_overflow(*before, protobuf_zigzag(number), before) || *before < 0)
+    if (__builtin_add_overflow(*before, ap_unzigzag(number), before) || *before < 0)
         reading->fault = "a bucket of the histogram has a negative count";
     add_number(reading, array, (uint64_t)*before);
 }
@@ -75,7 +76,7 @@ static void add_span(struct reading *reading, size_t array, struct ap_slice mess
     while (protobuf_next(&reader, &field)) {
         switch (field.tag) {
         case PROTOBUF_TAG(1, PROTOBUF_VARINT):
-            span.offset = (int32_t)protobuf_zigzag((uint32_t)field.number);
+            span.offset = (int32_t)ap_unzigzag((uint32_t)field.number);
             break;
         case PROTOBUF_TAG(2, PROTOBUF_VARINT):
             span.length = (uint32_t)field.number;
@@ -100,23 +101,23 @@ static void read_field(struct reading *reading, const struct protobuf_field *fie
         histogram->count = field->number;
         break;
     case PROTOBUF_TAG(2, PROTOBUF_FIXED64):
-        histogram->count_value = protobuf_double(field->number);
+        histogram->count_value = ap_double_of_bits(field->number);
         histogram->is_float = true;
         break;
     case PROTOBUF_TAG(3, PROTOBUF_FIXED64):
-        histogram->sum = protobuf_double(field->number);
+        histogram->sum = ap_double_of_bits(field->number);
         break;
     case PROTOBUF_TAG(4, PROTOBUF_VARINT):
-        histogram->schema = (int32_t)protobuf_zigzag((uint32_t)field->number);
+        histogram->schema = (int32_t)ap_unzigzag((uint32_t)field->number);
         break;
     case PROTOBUF_TAG(5, PROTOBUF_FIXED64):
-        histogram->zero_threshold = protobuf_double(field->number);
+        histogram->zero_threshold = ap_double_of_bits(field->number);
         break;
     case PROTOBUF_TAG(6, PROTOBUF_VARINT):
         histogram->zero_count = field->number;
         break;
     case PROTOBUF_TAG(7, PROTOBUF_FIXED64):
-        histogram->zero_value = protobuf_double(field->number);
+        histogram->zero_value = ap_double_of_bits(field->number);
         break;
     case PROTOBUF_TAG(8, PROTOBUF_BYTES):
         add_span(reading, NEGATIVE_SPANS, field->bytes);

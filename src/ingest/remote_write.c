@@ -1,5 +1,6 @@
 #include "ingest/remote_write.h"
 
+#include "base/bits.h"
 #include "codec/protobuf.h"
 #include "ingest/remote_histogram.h"
 
@@ -81,7 +82,7 @@ static enum ap_rc add_any_sample(struct decoding *decoding, struct ap_slice mess
     int64_t ts_ms = 0;
     while (protobuf_next(&reader, &field)) {
         if (field.tag == TAG_VALUE)
-            value = protobuf_double(field.number);
+            value = ap_double_of_bits(field.number);
         else if (field.tag == TAG_TS)
             ts_ms = (int64_t)field.number;
     }
@@ -108,7 +109,7 @@ static inline const uint8_t *add_plain_samples(struct batch *batch, const uint8_
         }
         if (next == sample_end || *next != TAG_TS || protobuf_varint(next + 1, sample_end, &ts) != sample_end)
             break;
-        batch_add_sample(batch, (int64_t)ts, protobuf_double(bits));
+        batch_add_sample(batch, (int64_t)ts, ap_double_of_bits(bits));
         at = sample_end;
     }
     return at;
@@ -132,7 +133,7 @@ static enum ap_rc add_exemplar(struct decoding *decoding, struct ap_slice messag
                 return fail_malformed(decoding, malformed, "an exemplar", err);
             break;
         case PROTOBUF_TAG(2, PROTOBUF_FIXED64):
-            value = protobuf_double(field.number);
+            value = ap_double_of_bits(field.number);
             break;
         case PROTOBUF_TAG(3, PROTOBUF_VARINT):
             ts_ms = (int64_t)field.number;

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/bits.h"
 #include "codec/protobuf.h"
 #include "ingest/remote_histogram.h"
 
@@ -169,7 +170,7 @@ static enum ap_rc add_sample(struct decoding *decoding, const struct series_head
     int64_t start_ts_ms = head->created_ts_ms;
     while (protobuf_next(&reader, &field)) {
         if (field.tag == PROTOBUF_TAG(1, PROTOBUF_FIXED64))
-            value = protobuf_double(field.number);
+            value = ap_double_of_bits(field.number);
         else if (field.tag == PROTOBUF_TAG(2, PROTOBUF_VARINT))
             ts_ms = (int64_t)field.number;
         else if (field.tag == PROTOBUF_TAG(3, PROTOBUF_VARINT))
@@ -204,7 +205,7 @@ static enum ap_rc add_exemplar(struct decoding *decoding, struct ap_slice messag
             is_sound = read_refs(&field, refs, AP_ARRAY_COUNT(refs), &ref_count);
             break;
         case PROTOBUF_TAG(2, PROTOBUF_FIXED64):
-            value = protobuf_double(field.number);
+            value = ap_double_of_bits(field.number);
             break;
         case PROTOBUF_TAG(3, PROTOBUF_VARINT):
             ts_ms = (int64_t)field.number;

@@ -21,15 +21,6 @@ enum {
     BITPACK_PADDING = 8,           /* bitpack_read() may write so many numbers behind the last one */
 };
 
-static inline uint64_t bitpack_zigzag(int64_t value)
-{
-    return ((uint64_t)value << 1) ^ (uint64_t)(value >> 63);
-}
-static inline int64_t bitpack_unzigzag(uint64_t value)
-{
-    return (int64_t)(value >> 1) ^ -(int64_t)(value & 1);
-}
-
 /* How many bits `number` has without its leading zeros. */
 static inline unsigned bitpack_bits(uint64_t number)
 {

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/bits.h"
 #include "base/mem.h"
 #include "tsdb/bitpack.h"
 #include "tsdb/block_internal.h"
@@ -324,7 +325,9 @@ void block_each_name(const struct block *block, block_text_fn each, void *contex
 void block_each_value(const struct block *block, struct ap_slice text, block_text_fn each, void *context)
 {
     uint32_t number = block_find_name(block, text);
-    struct index_name name = number == UINT32_MAX ? (struct index_name){0} : block_name(block, number);
+    if (number == UINT32_MAX)
+        return;
+    struct index_name name = block_name(block, number);
     for (uint32_t i = 0; i < name.pair_count; i++) {
         struct index_pair pair = block_pair(block, name.first_pair + i);
         if (!each(block_text(block, pair.text_offset, pair.text_bytes), pair.series_count, context))
@@ -389,8 +392,8 @@ static bool take_entry(struct ap_slice *rest, int64_t *ts_before, uint64_t *end_
         if (!bitpack_take_varint(rest, &values[i]))
             return false;
     struct chunk_entry entry = {
-        .min_ts_ms = (int64_t)((uint64_t)*ts_before + (uint64_t)bitpack_unzigzag(values[0])),
-        .offset = *end_before + (uint64_t)bitpack_unzigzag(values[2]),
+        .min_ts_ms = (int64_t)((uint64_t)*ts_before + (uint64_t)ap_unzigzag(values[0])),
+        .offset = *end_before + (uint64_t)ap_unzigzag(values[2]),
         .bytes = (uint32_t)values[3],
         .sample_count = (uint32_t)values[4],
         .file_index = (uint32_t)(values[5] >> 2),

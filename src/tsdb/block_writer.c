@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/bits.h"
 #include "base/mem.h"
 #include "tsdb/bitpack.h"
 #include "tsdb/block_internal.h"
@@ -151,9 +152,9 @@ static void add_entries(struct block_writer *writer, const struct chunk_entry *e
     uint64_t end_before = 0;
     for (size_t i = 0; i < count; i++) {
         const struct chunk_entry *entry = &entries[i];
-        ap_buf_add_varint(out, bitpack_zigzag(entry->min_ts_ms - ts_before));
+        ap_buf_add_varint(out, ap_zigzag(entry->min_ts_ms - ts_before));
         ap_buf_add_varint(out, (uint64_t)(entry->max_ts_ms - entry->min_ts_ms));
-        ap_buf_add_varint(out, bitpack_zigzag((int64_t)(entry->offset - end_before)));
+        ap_buf_add_varint(out, ap_zigzag((int64_t)(entry->offset - end_before)));
         ap_buf_add_varint(out, entry->bytes);
         ap_buf_add_varint(out, entry->sample_count);
         ap_buf_add_varint(out, (uint64_t)entry->file_index << 2 | (unsigned)entry->kind);

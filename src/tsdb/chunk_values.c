@@ -1,5 +1,6 @@
 #include "tsdb/chunk_values.h"
 
+#include "base/bits.h"
 #include "tsdb/bitpack.h"
 
 enum {
@@ -11,7 +12,7 @@ enum {
 static bool is_constant(const double *values, size_t count)
 {
     for (size_t i = 1; i < count; i++)
-        if (chunk_value_bits(values[i]) != chunk_value_bits(values[0]))
+        if (ap_double_to_bits(values[i]) != ap_double_to_bits(values[0]))
             return false;
     return true;
 }

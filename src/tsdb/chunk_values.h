@@ -34,20 +34,6 @@ enum {
     EXPONENT_NONE = 15, /* of a constant that is not a decimal */
 };
 
-static inline uint64_t chunk_value_bits(double value)
-{
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof(bits));
-    return bits;
-}
-
-static inline double chunk_value_of(uint64_t bits)
-{
-    double value;
-    memcpy(&value, &bits, sizeof(value));
-    return value;
-}
-
 void chunk_encode_values(const double *values, size_t count, struct ap_buf *out);
 /* Writes up to 64 values behind the end of ret_values too. False: malformed. */
 bool chunk_decode_values(struct ap_slice *rest, size_t count, double *ret_values);

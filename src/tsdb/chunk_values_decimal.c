@@ -5,6 +5,7 @@
  */
 #include <math.h>
 
+#include "base/bits.h"
 #include "base/mem.h"
 #include "tsdb/bitpack.h"
 #include "tsdb/chunk.h"
@@ -41,7 +42,7 @@ static bool scale(double value, unsigned exponent, int64_t *ret_scaled)
     if (!(fabs(product) <= SCALED_MAX))
         return false;
     *ret_scaled = llrint(product);
-    return chunk_value_bits((double)*ret_scaled / powers_of_ten[exponent]) == chunk_value_bits(value);
+    return ap_double_to_bits((double)*ret_scaled / powers_of_ten[exponent]) == ap_double_to_bits(value);
 }
 
 /*
@@ -74,9 +75,10 @@ WITH_VECTORS static uint64_t scale_block(const double *values, double power, int
         double product = values[i] * power;
         double sum = product + ROUNDER;
         double back = (sum - ROUNDER) / power;
-        uint64_t has_failed = (chunk_value_bits(back) != chunk_value_bits(values[i])) | !(fabs(product) < ROUNDED_MAX);
+        uint64_t has_failed =
+            (ap_double_to_bits(back) != ap_double_to_bits(values[i])) | !(fabs(product) < ROUNDED_MAX);
         failed += has_failed;
-        ret_scaled[i] = (int64_t)(chunk_value_bits(sum) - chunk_value_bits(ROUNDER));
+        ret_scaled[i] = (int64_t)(ap_double_to_bits(sum) - ap_double_to_bits(ROUNDER));
     }
     return failed;
 }
@@ -177,13 +179,13 @@ static void fill_gaps(struct decimal *decimal, size_t count)
 static void encode_patches(const double *values, size_t count, const struct decimal *decimal, struct ap_buf *out)
 {
     bool are_equal = true;
-    uint64_t first_bits = chunk_value_bits(values[decimal->patches[0]]);
+    uint64_t first_bits = ap_double_to_bits(values[decimal->patches[0]]);
     for (size_t i = 1; i < decimal->patch_count; i++)
-        are_equal = are_equal && chunk_value_bits(values[decimal->patches[i]]) == first_bits;
+        are_equal = are_equal && ap_double_to_bits(values[decimal->patches[i]]) == first_bits;
     ap_buf_add_varint(out, decimal->patch_count << 1 | are_equal);
     bitpack_write(decimal->patches, decimal->patch_count, bitpack_bits(count - 1), out);
     for (size_t i = 0; i < (are_equal ? 1 : decimal->patch_count); i++)
-        ap_buf_add_u64(out, chunk_value_bits(values[decimal->patches[i]]));
+        ap_buf_add_u64(out, ap_double_to_bits(values[decimal->patches[i]]));
 }
 
 bool chunk_encode_decimal(const double *values, size_t count, struct ap_buf *out, size_t *ret_patch_count)
@@ -218,8 +220,8 @@ WITH_VECTORS static void divide_block(const int64_t *scaled, double power, doubl
     const double added = 0x1p84 + 0x1p63 + 0x1p52;
     for (size_t i = 0; i < BLOCK; i++) {
         uint64_t number = (uint64_t)scaled[i];
-        double low = chunk_value_of((number & UINT32_MAX) | low_bits);
-        double high = chunk_value_of(number >> 32 ^ high_bits);
+        double low = ap_double_of_bits((number & UINT32_MAX) | low_bits);
+        double high = ap_double_of_bits(number >> 32 ^ high_bits);
         ret_values[i] = ((high - added) + low) / power;
     }
 }
@@ -236,7 +238,7 @@ static bool decode_patches(struct ap_slice *rest, size_t count, double *values)
     for (size_t i = 0; i < head >> 1; i++) {
         if (((i == 0 || !are_equal) && !bitpack_take(rest, &bits, sizeof(bits))) || positions[i] >= count)
             return false;
-        values[positions[i]] = chunk_value_of(bits);
+        values[positions[i]] = ap_double_of_bits(bits);
     }
     return true;
 }
@@ -260,10 +262,10 @@ void chunk_encode_constant(double value, struct ap_buf *out)
     int64_t scaled;
     if (needed_exponent(value, &exponent) && scale(value, exponent, &scaled)) {
         ap_buf_add_char(out, (char)(CODEC_CONSTANT | exponent << CODEC_BITS));
-        ap_buf_add_varint(out, bitpack_zigzag(scaled));
+        ap_buf_add_varint(out, ap_zigzag(scaled));
     } else {
         ap_buf_add_char(out, (char)(CODEC_CONSTANT | EXPONENT_NONE << CODEC_BITS));
-        ap_buf_add_u64(out, chunk_value_bits(value));
+        ap_buf_add_u64(out, ap_double_to_bits(value));
     }
 }
 
@@ -274,11 +276,11 @@ bool chunk_decode_constant(struct ap_slice *rest, size_t count, unsigned exponen
     if (exponent == EXPONENT_NONE) {
         if (!bitpack_take(rest, &bits, sizeof(bits)))
             return false;
-        value = chunk_value_of(bits);
+        value = ap_double_of_bits(bits);
     } else {
         if (!bitpack_take_varint(rest, &bits))
             return false;
-        value = (double)bitpack_unzigzag(bits) / powers_of_ten[exponent];
+        value = (double)ap_unzigzag(bits) / powers_of_ten[exponent];
     }
     for (size_t i = 0; i < count; i++)
         ret_values[i] = value;

@@ -3,6 +3,7 @@
  * integers. Each is written once, in the order in which they appear; so a value that is held and then another one is an
  * index that stays and then rises by 1.
  */
+#include "base/bits.h"
 #include "base/mem.h"
 #include "tsdb/bitpack.h"
 #include "tsdb/chunk.h"
@@ -26,9 +27,9 @@ static bool find_distinct(const double *values, size_t count, size_t max, double
     uint16_t slots[SLOTS] = {0}; /* index + 1 */
     size_t found = 0;
     for (size_t i = 0; i < count; i++) {
-        uint64_t bits = chunk_value_bits(values[i]);
+        uint64_t bits = ap_double_to_bits(values[i]);
         size_t slot = (size_t)(bits * UINT64_C(0x9e3779b97f4a7c15) >> (64 - SLOT_BITS)); /* 2^64 / golden ratio */
-        while (slots[slot] && chunk_value_bits(ret_distinct[slots[slot] - 1]) != bits)
+        while (slots[slot] && ap_double_to_bits(ret_distinct[slots[slot] - 1]) != bits)
             slot = (slot + 1) % SLOTS;
         if (!slots[slot]) {
             if (found == max || (i < PROBE && found == PROBE_DISTINCT_MAX))

@@ -4,6 +4,7 @@
  * from a base, are packed like those of any integers. Zeros that all have at the end (numbers that were float32 once)
  * are left out.
  */
+#include "base/bits.h"
 #include "base/mem.h"
 #include "tsdb/bitpack.h"
 #include "tsdb/chunk.h"
@@ -17,11 +18,11 @@ void chunk_encode_split(const double *values, size_t count, struct ap_buf *out)
     int64_t numbers[CHUNK_SAMPLES_MAX];
     uint64_t any = 0;
     for (size_t i = 0; i < count; i++)
-        any |= chunk_value_bits(values[i]);
+        any |= ap_double_to_bits(values[i]);
     any &= ~SIGN_BIT;
     unsigned zeros = any ? (unsigned)__builtin_ctzll(any) : 0;
     for (size_t i = 0; i < count; i++) {
-        uint64_t bits = chunk_value_bits(values[i]);
+        uint64_t bits = ap_double_to_bits(values[i]);
         uint64_t sign = -(bits >> 63); /* all ones when negative: then the complement, so that -0 is not 0 */
         numbers[i] = (int64_t)((bits & ~SIGN_BIT) >> zeros ^ sign);
     }
@@ -37,7 +38,7 @@ bool chunk_decode_split(struct ap_slice *rest, size_t count, double *ret_values)
         return false;
     for (size_t i = 0; i < count; i++) {
         uint64_t sign = (uint64_t)(numbers[i] >> 63);
-        ret_values[i] = chunk_value_of(((uint64_t)numbers[i] ^ sign) << zeros | (sign & SIGN_BIT));
+        ret_values[i] = ap_double_of_bits(((uint64_t)numbers[i] ^ sign) << zeros | (sign & SIGN_BIT));
     }
     return true;
 }

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/bits.h"
 #include "base/mem.h"
 #include "tsdb/registry.h"
 
@@ -56,7 +57,7 @@ enum exemplar_verdict extras_add_exemplar(struct extras *extras, uint32_t ref, i
             continue;
         if (last->ts_ms > ts_ms)
             return EXEMPLAR_OLD;
-        if (last->ts_ms == ts_ms && memcmp(&last->value, &value, sizeof(value)) == 0 &&
+        if (last->ts_ms == ts_ms && ap_double_same(last->value, value) &&
             ap_slice_equal(ap_slice(last->labels, last->labels_bytes), labels))
             return EXEMPLAR_SAME;
         break;
@@ -207,11 +208,9 @@ void extras_encode(const struct extras *extras, struct ap_buf *out)
     ap_buf_add_varint(out, extras->count);
     for (uint32_t i = extras->count; i-- > 0;) {
         const struct exemplar *exemplar = newest(extras, i);
-        uint64_t bits;
-        memcpy(&bits, &exemplar->value, sizeof(bits));
         ap_buf_add_u32(out, exemplar->ref);
         ap_buf_add_u64(out, (uint64_t)exemplar->ts_ms);
-        ap_buf_add_u64(out, bits);
+        ap_buf_add_u64(out, ap_double_to_bits(exemplar->value));
         add_text(out, ap_slice(exemplar->labels, exemplar->labels_bytes));
     }
 }

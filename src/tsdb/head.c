@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/bits.h"
 #include "base/mem.h"
 
 /* Samples a tail has room for, by size class: most series are constant guests or full ones. */
@@ -219,11 +220,6 @@ struct head_limits head_limits_of(const struct head *head, int64_t now_ms)
     return limits;
 }
 
-static inline bool same_bits(double a, double b)
-{
-    return memcmp(&a, &b, sizeof(a)) == 0;
-}
-
 struct head_extra *head_extra_locked(struct head_series *series)
 {
     if (!series->extra) {
@@ -282,7 +278,7 @@ static enum head_verdict append_late_locked(struct run *run, int64_t ts_ms, doub
         shard->late_count++;
         return HEAD_APPENDED;
     }
-    return same_bits(there, value) ? HEAD_DUPLICATE : HEAD_REFUSED_DUPLICATE;
+    return ap_double_same(there, value) ? HEAD_DUPLICATE : HEAD_REFUSED_DUPLICATE;
 }
 
 /* Anything but "newer than the newest, same range, and there is room". */
@@ -295,7 +291,7 @@ static enum head_verdict append_slowly_locked(struct run *run, int64_t ts_ms, do
     if (!is_newer && tail && ts_ms >= tail->base_ts_ms) {
         double there;
         if (!tail_insert_locked(run->shard, &series->tail, ts_ms, value, &there))
-            return same_bits(there, value) ? HEAD_DUPLICATE : HEAD_REFUSED_DUPLICATE;
+            return ap_double_same(there, value) ? HEAD_DUPLICATE : HEAD_REFUSED_DUPLICATE;
         run->shard->late_count++;
         return HEAD_APPENDED;
     }

@@ -4,22 +4,16 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "base/mem.h"
 #include "tsdb/bitpack.h"
 
 /* Prometheus' staleness marker: these very bits, of no other NaN. */
 #define STALE_NAN_BITS UINT64_C(0x7ff0000000000002)
 
-static uint64_t bits_of(double value)
-{
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof(bits));
-    return bits;
-}
-
 bool histogram_is_stale(const struct histogram *histogram)
 {
-    return bits_of(histogram->sum) == STALE_NAN_BITS;
+    return ap_double_to_bits(histogram->sum) == STALE_NAN_BITS;
 }
 
 void histogram_set_stale(struct histogram *histogram)
@@ -224,14 +218,14 @@ enum {
 
 static void add_double(struct ap_buf *out, double value)
 {
-    ap_buf_add_u64(out, bits_of(value));
+    ap_buf_add_u64(out, ap_double_to_bits(value));
 }
 
 static void add_buckets(const struct histogram_buckets *buckets, bool is_float, struct ap_buf *out)
 {
     ap_buf_add_varint(out, buckets->span_count);
     for (size_t i = 0; i < buckets->span_count; i++) {
-        ap_buf_add_varint(out, bitpack_zigzag(buckets->spans[i].offset));
+        ap_buf_add_varint(out, ap_zigzag(buckets->spans[i].offset));
         ap_buf_add_varint(out, buckets->spans[i].length);
     }
     if (is_float) {
@@ -262,7 +256,7 @@ void histogram_encode(const struct histogram *histogram, struct ap_buf *out)
                                 (is_stale ? FLAG_STALE : 0)));
     if (is_stale)
         return;
-    ap_buf_add_varint(out, bitpack_zigzag(histogram->schema));
+    ap_buf_add_varint(out, ap_zigzag(histogram->schema));
     add_double(out, histogram->zero_threshold);
     add_double(out, histogram->sum);
     if (histogram->is_float) {
@@ -317,7 +311,7 @@ static void take_buckets(struct decoding *decoding, bool is_float, struct histog
     struct histogram_span *spans = take_array(decoding, span_count, 2, sizeof(*spans));
     uint64_t count = 0;
     for (uint64_t i = 0; decoding->is_sound && i < span_count; i++) {
-        int64_t offset = bitpack_unzigzag(take_varint(decoding));
+        int64_t offset = ap_unzigzag(take_varint(decoding));
         uint64_t length = take_varint(decoding);
         if (offset < INT32_MIN || offset > INT32_MAX || length > HISTOGRAM_BUCKETS_MAX) {
             decoding->is_sound = false;
@@ -364,7 +358,7 @@ enum ap_rc histogram_decode(struct ap_slice bytes, struct ap_arena *arena, struc
         *ret_histogram = histogram;
         return AP_OK;
     }
-    int64_t schema = bitpack_unzigzag(take_varint(&decoding));
+    int64_t schema = ap_unzigzag(take_varint(&decoding));
     histogram.schema = (int32_t)schema;
     histogram.zero_threshold = take_double(&decoding);
     histogram.sum = take_double(&decoding);

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "base/mem.h"
 #include "tsdb/bitpack.h"
 #include "tsdb/chunk.h"
@@ -125,12 +126,12 @@ static uint64_t expected_count(const struct histogram *histogram)
     for (unsigned sign = 0; sign < SIGNS; sign++)
         for (size_t i = 0; i < buckets_of(histogram, sign)->count; i++)
             sum += buckets_of(histogram, sign)->values[i];
-    return isnan(sum) ? 0 : chunk_value_bits(sum); /* which NaN comes out is the compiler's choice */
+    return isnan(sum) ? 0 : ap_double_to_bits(sum); /* which NaN comes out is the compiler's choice */
 }
 
 static uint64_t count_bits(const struct histogram *histogram)
 {
-    return histogram->is_float ? chunk_value_bits(histogram->count_value) : histogram->count;
+    return histogram->is_float ? ap_double_to_bits(histogram->count_value) : histogram->count;
 }
 
 /* ---- Which buckets a family has, and which column is whose: the same for both directions ---- */
@@ -266,7 +267,7 @@ static bool has_same_spans(const struct histogram *a, const struct histogram *b)
 static bool is_same_family(const struct histogram *a, const struct histogram *b)
 {
     return a->is_float == b->is_float && a->schema == b->schema &&
-           chunk_value_bits(a->zero_threshold) == chunk_value_bits(b->zero_threshold) &&
+           ap_double_to_bits(a->zero_threshold) == ap_double_to_bits(b->zero_threshold) &&
            is_same_array(a->custom_values, a->custom_value_count, b->custom_values, b->custom_value_count,
                          sizeof(double));
 }
@@ -298,15 +299,15 @@ static void write_spans(const struct histogram_buckets *buckets, struct ap_buf *
 {
     ap_buf_add_varint(out, buckets->span_count);
     for (size_t i = 0; i < buckets->span_count; i++) {
-        ap_buf_add_varint(out, bitpack_zigzag(buckets->spans[i].offset));
+        ap_buf_add_varint(out, ap_zigzag(buckets->spans[i].offset));
         ap_buf_add_varint(out, buckets->spans[i].length);
     }
 }
 
 static void write_family(const struct histogram *common, struct ap_buf *out)
 {
-    ap_buf_add_varint(out, bitpack_zigzag(common->schema));
-    ap_buf_add_u64(out, chunk_value_bits(common->zero_threshold));
+    ap_buf_add_varint(out, ap_zigzag(common->schema));
+    ap_buf_add_u64(out, ap_double_to_bits(common->zero_threshold));
     ap_buf_add_varint(out, common->custom_value_count);
     for (size_t i = 0; i < common->custom_value_count; i += CHUNK_SAMPLES_MAX)
         chunk_encode_values(common->custom_values + i,
@@ -449,7 +450,7 @@ static bool read_spans(struct plan *plan, struct ap_slice *rest, struct histogra
         uint64_t length;
         if (!bitpack_take_varint(rest, &zigzag) || !bitpack_take_varint(rest, &length))
             return false;
-        int64_t offset = bitpack_unzigzag(zigzag);
+        int64_t offset = ap_unzigzag(zigzag);
         if (offset < (i ? 0 : INT32_MIN) || offset > INT32_MAX || length > HISTOGRAM_BUCKETS_MAX)
             return false;
         spans[i] = (struct histogram_span){(int32_t)offset, (uint32_t)length};
@@ -473,7 +474,7 @@ static bool read_family(struct plan *plan, struct ap_slice *rest, struct histogr
     for (size_t i = 0; bounds && i < bound_count; i += CHUNK_SAMPLES_MAX)
         if (!chunk_decode_values(rest, AP_MIN((size_t)bound_count - i, (size_t)CHUNK_SAMPLES_MAX), bounds + i))
             return false;
-    histogram->schema = (int32_t)bitpack_unzigzag(schema);
+    histogram->schema = (int32_t)ap_unzigzag(schema);
     histogram->custom_values = bounds;
     histogram->custom_value_count = (size_t)bound_count;
     return bounds != NULL;
@@ -591,7 +592,7 @@ static void gather_row(const struct plan *plan, const struct layout *layout, uni
     gather_buckets(family, layout->columns[NEGATIVE], row, scratch + histogram.positive.count, &histogram.negative);
     uint64_t count = expected_count(&histogram) + (uint64_t)cell_of(family, COLUMN_REST, row)->integer;
     if (histogram.is_float)
-        histogram.count_value = chunk_value_of(count);
+        histogram.count_value = ap_double_of_bits(count);
     else
         histogram.count = count;
     histogram_encode(&histogram, out);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/bits.h"
 #include "base/mem.h"
 #include "tsdb/bitpack.h"
 #include "tsdb/vectors.h"
@@ -222,7 +223,7 @@ static void gather(const int64_t *numbers, size_t count, int64_t middle, unsigne
 static inline uint64_t distance_to(uint64_t number, uint64_t base, enum shape shape)
 {
     uint64_t distance = number - base;
-    return shape == SHAPE_BELL ? bitpack_zigzag((int64_t)distance) : shape == SHAPE_FALL ? -distance : distance;
+    return shape == SHAPE_BELL ? ap_zigzag((int64_t)distance) : shape == SHAPE_FALL ? -distance : distance;
 }
 
 /* What the numbers take in this frame with upper parts in unary; `outlier_bits` for each that is too far. */
@@ -425,7 +426,7 @@ struct outliers {
 
 static void note_outlier(struct outliers *outliers, size_t position, int64_t upper)
 {
-    uint64_t written = bitpack_zigzag(upper) - 1;
+    uint64_t written = ap_zigzag(upper) - 1;
     outliers->positions[outliers->count] = position;
     outliers->uppers[outliers->count++] = written;
     outliers->uppers_width = AP_MAX(outliers->uppers_width, bitpack_width(bitpack_bits(written)));
@@ -502,14 +503,14 @@ void int_column_encode(const int64_t *numbers, size_t count, struct ap_buf *out)
     size_t head_at = out->bytes;
     ap_buf_add_char(out, (char)(layout.order | (layout.frame_count > 1 ? HEAD_HAS_BLOCKS : 0)));
     if (layout.order >= 1)
-        ap_buf_add_varint(out, bitpack_zigzag(numbers[0]));
+        ap_buf_add_varint(out, ap_zigzag(numbers[0]));
     if (layout.order == 2)
-        ap_buf_add_varint(out, bitpack_zigzag(difference(numbers[1], numbers[0])));
+        ap_buf_add_varint(out, ap_zigzag(difference(numbers[1], numbers[0])));
     uint64_t before = 0;
     for (size_t i = 0; i < layout.frame_count; i++) {
         const struct frame *frame = &layout.frames[i];
         ap_buf_add_char(out, (char)((frame->width == 64 ? WIDTH_64 : frame->width) | frame->shape << WIDTH_BITS));
-        ap_buf_add_varint(out, bitpack_zigzag(base_step(&layout.frames[i], before)));
+        ap_buf_add_varint(out, ap_zigzag(base_step(&layout.frames[i], before)));
         before = layout.frames[i].base;
     }
     struct outliers outliers;
@@ -541,7 +542,7 @@ static bool decode_frames(struct ap_slice *rest, size_t frame_count, struct fram
         ret_frames[i].shape = (enum shape)(first >> WIDTH_BITS);
         if (width == WIDTH_64 && ret_frames[i].shape != SHAPE_FLAT)
             return false; /* nothing is above */
-        ret_frames[i].base = width == WIDTH_64 ? 0 : before + ((uint64_t)bitpack_unzigzag(step) << base_shift(width));
+        ret_frames[i].base = width == WIDTH_64 ? 0 : before + ((uint64_t)ap_unzigzag(step) << base_shift(width));
         before = ret_frames[i].base;
     }
     return true;
@@ -590,7 +591,7 @@ static bool decode_outliers(struct ap_slice *rest, size_t count, const struct fr
             return false;
         unsigned width = frames[positions[i] / frame_size].width;
         if (width < 64)
-            numbers[positions[i]] += (uint64_t)bitpack_unzigzag(uppers[i] + 1) << width;
+            numbers[positions[i]] += (uint64_t)ap_unzigzag(uppers[i] + 1) << width;
     }
     return true;
 }
@@ -606,7 +607,7 @@ static void add_base(uint64_t *numbers, size_t count, const struct frame *frame)
         break;
     case SHAPE_BELL:
         for (size_t i = 0; i < count; i++)
-            numbers[i] = base + (uint64_t)bitpack_unzigzag(numbers[i]);
+            numbers[i] = base + (uint64_t)ap_unzigzag(numbers[i]);
         break;
     case SHAPE_FALL:
         for (size_t i = 0; i < count; i++)
@@ -644,7 +645,7 @@ bool int_column_decode(struct ap_slice *rest, size_t count, int64_t *ret_numbers
         uint64_t first;
         if (!bitpack_take_varint(rest, &first))
             return false;
-        numbers[i] = (uint64_t)bitpack_unzigzag(first);
+        numbers[i] = (uint64_t)ap_unzigzag(first);
     }
     size_t rest_count = count - order;
     size_t frame_size = head & HEAD_HAS_BLOCKS ? BLOCK : rest_count;

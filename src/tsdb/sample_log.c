@@ -5,6 +5,7 @@
 #include <zstd.h>
 
 #include "base/assert.h"
+#include "base/bits.h"
 #include "base/mem.h"
 
 enum {
@@ -34,30 +35,6 @@ static const double powers_of_ten[SAMPLE_LOG_EXPONENT_MAX + 1] = {1, 1e1, 1e2, 1
 /* Integers up to here are doubles, each its own. */
 static const double SCALED_MAX = 9007199254740992.0;
 
-static inline uint64_t bits_of(double value)
-{
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof(bits));
-    return bits;
-}
-
-static inline double double_of(uint64_t bits)
-{
-    double value;
-    memcpy(&value, &bits, sizeof(value));
-    return value;
-}
-
-static inline uint64_t zigzag(int64_t value)
-{
-    return ((uint64_t)value << 1) ^ (uint64_t)(value >> 63);
-}
-
-static inline int64_t unzigzag(uint64_t value)
-{
-    return (int64_t)(value >> 1) ^ -(int64_t)(value & 1);
-}
-
 /* Whether the value is i / 10^exponent to the bit. -0 is not: it would come back as 0. */
 static inline bool scale(double value, int exponent, int64_t *ret_scaled)
 {
@@ -65,7 +42,7 @@ static inline bool scale(double value, int exponent, int64_t *ret_scaled)
     if (!(fabs(product) <= SCALED_MAX))
         return false; /* NaN and infinities too */
     int64_t scaled = (int64_t)(product + (product < 0 ? -0.5 : 0.5));
-    if (bits_of((double)scaled / powers_of_ten[exponent]) != bits_of(value))
+    if (ap_double_to_bits((double)scaled / powers_of_ten[exponent]) != ap_double_to_bits(value))
         return false;
     *ret_scaled = scaled;
     return true;
@@ -161,7 +138,7 @@ void sample_writer_series(struct sample_writer *writer, uint32_t local)
     end_run(writer);
     if (writer->series_count == 0 || (int64_t)local != writer->ref_next) {
         flush_refs(writer);
-        ap_buf_add_varint(&writer->refs, zigzag((int64_t)local - writer->ref_next));
+        ap_buf_add_varint(&writer->refs, ap_zigzag((int64_t)local - writer->ref_next));
     }
     writer->ref_repeat++;
     writer->ref_next = (int64_t)local + 1;
@@ -172,14 +149,14 @@ static void flush_times(struct sample_writer *writer)
 {
     if (writer->ts_repeat == 0)
         return;
-    ap_buf_add_varint(&writer->times, zigzag(writer->ts_delta));
+    ap_buf_add_varint(&writer->times, ap_zigzag(writer->ts_delta));
     ap_buf_add_varint(&writer->times, writer->ts_repeat);
     writer->ts_repeat = 0;
 }
 
 static inline uint8_t encode_scaled(int64_t delta, char *out, size_t *ret_bytes)
 {
-    uint64_t coded = zigzag(delta);
+    uint64_t coded = ap_zigzag(delta);
     unsigned bytes = (unsigned)(71 - __builtin_clzll(coded | 1)) / 8;
     memcpy(out, &coded, sizeof(coded)); /* there is room for 8; what is behind is written over */
     *ret_bytes = bytes;
@@ -190,7 +167,7 @@ static uint8_t encode_first(struct sample_state *state, double value, char *out,
 {
     int exponent = -1;
     int64_t scaled;
-    uint64_t bits = bits_of(value);
+    uint64_t bits = ap_double_to_bits(value);
     if (find_exponent(value, 0, &exponent, &scaled)) {
         state->exponent = (int8_t)exponent;
         out[0] = (char)exponent;
@@ -206,7 +183,7 @@ static uint8_t encode_first(struct sample_state *state, double value, char *out,
 
 static uint8_t encode_xor(const struct sample_state *state, uint64_t bits, char *out, size_t *ret_bytes)
 {
-    uint64_t difference = bits ^ bits_of(state->last);
+    uint64_t difference = bits ^ ap_double_to_bits(state->last);
     unsigned bytes = (unsigned)(71 - __builtin_clzll(difference | 1)) / 8;
     if (bytes == 8) {
         memcpy(out, &bits, sizeof(bits));
@@ -230,7 +207,7 @@ static inline uint8_t encode_value(struct sample_state *state, uint32_t epoch, d
     if (state->epoch != epoch) {
         state->epoch = epoch;
         code = encode_first(state, value, out, ret_bytes);
-    } else if (bits_of(value) == bits_of(state->last)) {
+    } else if (ap_double_to_bits(value) == ap_double_to_bits(state->last)) {
         *ret_bytes = 0;
         return CODE_SAME;
     } else if (state->exponent >= 0 && scale(value, state->exponent, &scaled)) {
@@ -245,7 +222,7 @@ static inline uint8_t encode_value(struct sample_state *state, uint32_t epoch, d
     } else if (state->exponent >= 0 && isfinite(value)) {
         code = encode_first(state, value, out, ret_bytes); /* more decimals than so far, or none at all */
     } else {
-        code = encode_xor(state, bits_of(value), out, ret_bytes);
+        code = encode_xor(state, ap_double_to_bits(value), out, ret_bytes);
     }
     state->last = value;
     return code;
@@ -273,7 +250,7 @@ void sample_writer_sample(struct sample_writer *writer, struct sample_state *sta
 void sample_writer_histogram(struct sample_writer *writer, uint32_t local, int64_t ts_ms, struct ap_slice blob)
 {
     ap_buf_add_varint(&writer->histograms, local);
-    ap_buf_add_varint(&writer->histograms, zigzag((int64_t)((uint64_t)ts_ms - (uint64_t)writer->histogram_ts_last)));
+    ap_buf_add_varint(&writer->histograms, ap_zigzag((int64_t)((uint64_t)ts_ms - (uint64_t)writer->histogram_ts_last)));
     ap_buf_add_varint(&writer->histograms, blob.bytes);
     ap_buf_add_slice(&writer->histograms, blob);
     writer->histogram_ts_last = ts_ms;
@@ -283,8 +260,8 @@ void sample_writer_exemplar(struct sample_writer *writer, uint32_t ref, int64_t 
                             struct ap_slice labels)
 {
     ap_buf_add_varint(&writer->exemplars, ref);
-    ap_buf_add_varint(&writer->exemplars, zigzag(ts_ms));
-    ap_buf_add_u64(&writer->exemplars, bits_of(value));
+    ap_buf_add_varint(&writer->exemplars, ap_zigzag(ts_ms));
+    ap_buf_add_u64(&writer->exemplars, ap_double_to_bits(value));
     ap_buf_add_varint(&writer->exemplars, labels.bytes);
     ap_buf_add_slice(&writer->exemplars, labels);
 }
@@ -468,11 +445,11 @@ static bool decode_value(struct sample_state *state, uint32_t epoch, uint8_t cod
         if (!is_known || state->exponent < 0 || !scale(state->last, state->exponent, &last) ||
             !read_little_endian(reader, (size_t)(code - CODE_DELTA_1) + 1, &raw))
             return false;
-        value = (double)(int64_t)((uint64_t)last + (uint64_t)unzigzag(raw)) / powers_of_ten[state->exponent];
+        value = (double)(int64_t)((uint64_t)last + (uint64_t)ap_unzigzag(raw)) / powers_of_ten[state->exponent];
     } else if (code == CODE_RAW || code == CODE_RAW_REAL) {
         if (!read_little_endian(reader, 8, &raw) || (code == CODE_RAW && !is_known))
             return false;
-        value = double_of(raw);
+        value = ap_double_of_bits(raw);
         if (code == CODE_RAW_REAL)
             state->exponent = -1;
     } else if (code == CODE_DECIMAL) {
@@ -485,7 +462,7 @@ static bool decode_value(struct sample_state *state, uint32_t epoch, uint8_t cod
     } else {
         if (code > CODE_XOR_7 || !is_known || !read_little_endian(reader, (size_t)(code - CODE_XOR_4) + 4, &raw))
             return false;
-        value = double_of(bits_of(state->last) ^ raw);
+        value = ap_double_of_bits(ap_double_to_bits(state->last) ^ raw);
     }
     state->epoch = epoch;
     state->last = value;
@@ -529,7 +506,7 @@ static bool read_run(struct columns *columns, const struct sample_record_head *h
         uint64_t delta;
         if (!repeats_next(&columns->times, &delta) || columns->codes.at >= columns->codes.end)
             return false;
-        *ts_last = (int64_t)((uint64_t)*ts_last + (uint64_t)unzigzag(delta));
+        *ts_last = (int64_t)((uint64_t)*ts_last + (uint64_t)ap_unzigzag(delta));
         ts_ms[filled] = *ts_last;
         if (!decode_value(state, head->epoch, *columns->codes.at++, &columns->values, &values[filled]))
             return false;
@@ -552,7 +529,7 @@ static bool read_samples(struct columns *columns, const struct sample_record_hea
         uint64_t repeat;
         if (!read_varint(&columns->refs, &jump) || !read_varint(&columns->refs, &repeat))
             return false;
-        next = (int64_t)((uint64_t)next + (uint64_t)unzigzag(jump));
+        next = (int64_t)((uint64_t)next + (uint64_t)ap_unzigzag(jump));
         for (; repeat > 0; repeat--, next++) {
             uint64_t count;
             if (next < 0 || next > UINT32_MAX / (int64_t)head->shard_count || !repeats_next(&columns->counts, &count))
@@ -575,7 +552,7 @@ static bool read_histograms(struct reader reader, const struct sample_record_hea
         if (!read_u32(&reader, &local) || local > UINT32_MAX / head->shard_count || !read_varint(&reader, &delta) ||
             !read_text(&reader, &blob))
             return false;
-        ts_last = (int64_t)((uint64_t)ts_last + (uint64_t)unzigzag(delta));
+        ts_last = (int64_t)((uint64_t)ts_last + (uint64_t)ap_unzigzag(delta));
         sink->histogram(sink->context, local * head->shard_count + head->shard, ts_last, blob);
     }
     return true;
@@ -591,7 +568,7 @@ static bool read_exemplars(struct reader reader, const struct sample_sink *sink)
         if (!read_u32(&reader, &ref) || !read_varint(&reader, &ts) || !read_little_endian(&reader, 8, &bits) ||
             !read_text(&reader, &labels))
             return false;
-        sink->exemplar(sink->context, ref, unzigzag(ts), double_of(bits), labels);
+        sink->exemplar(sink->context, ref, ap_unzigzag(ts), ap_double_of_bits(bits), labels);
     }
     return true;
 }

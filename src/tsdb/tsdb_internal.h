@@ -120,7 +120,6 @@ ap_nodiscard enum ap_rc tsdb_cut(struct tsdb *tsdb, bool is_all, struct ap_err *
 ap_nodiscard enum ap_rc tsdb_write_range(struct tsdb *tsdb, struct head_range *range, int blocks_fd, const char *id,
                                          struct ap_err *err);
 void tsdb_seal_range(struct tsdb *tsdb, int64_t start_ms);
-void tsdb_seal_all(struct tsdb *tsdb); /* tsdb_maintain.c */
 void tsdb_drop_cut_ranges(struct tsdb *tsdb);
 void tsdb_collect_series(struct tsdb *tsdb);
 

@@ -21,6 +21,7 @@
 #include <cmocka.h>
 #include <curl/curl.h>
 
+#include "base/bits.h"
 #include "metrics.h"
 
 enum {
@@ -340,9 +341,7 @@ static void check_series(const struct sender *sender, int index, const struct me
         bool is_there = at < series->count && series->ts_ms[at] == expected[i].ts_ms;
         if (is_there) {
             double value = value_of(expected[i].request, index, expected[i].sample);
-            uint64_t bits;
-            memcpy(&bits, &value, sizeof(bits));
-            if (bits != series->bits[at])
+            if (ap_double_to_bits(value) != series->bits[at])
                 fail_msg("sender %d series %d at %lld: another value", sender->index, index,
                          (long long)expected[i].ts_ms);
             at++;

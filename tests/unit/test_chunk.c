@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "base/bits.h"
 #include "base/mem.h"
 #include "base/random.h"
 #include "tsdb/bitpack.h"
@@ -38,13 +39,6 @@ static const uint64_t edges[] = {
     0xc340000000000000,
     0x3fb999999999999a /* 0.1 */,
 };
-
-static double double_of(uint64_t bits)
-{
-    double value;
-    memcpy(&value, &bits, 8);
-    return value;
-}
 
 enum shape {
     CONSTANT,
@@ -80,13 +74,13 @@ static double next_value(enum shape shape, double *last, struct ap_random *rando
     case REAL:
         return ap_random_unit(random) * 100;
     case ANY_BITS:
-        return double_of(ap_random_u64(random));
+        return ap_double_of_bits(ap_random_u64(random));
     case EDGES:
-        return double_of(edges[ap_random_below(random, sizeof(edges) / sizeof(edges[0]))]);
+        return ap_double_of_bits(edges[ap_random_below(random, sizeof(edges) / sizeof(edges[0]))]);
     case MIXED:
         return next_value(ap_random_below(random, 20) ? WALK_1 : EDGES, last, random);
     case FEW_BITS:
-        return double_of(0x4000000000000000 | (ap_random_u64(random) & 0xff) << 40);
+        return ap_double_of_bits(0x4000000000000000 | (ap_random_u64(random) & 0xff) << 40);
     case LARGE:
         return (double)(int64_t)(ap_random_u64(random) >> 11) * (ap_random_below(random, 2) ? 1 : -1);
     case STEPS:
@@ -397,8 +391,8 @@ static void test_outliers_do_not_widen(void **state)
             values[i] = value;
         }
         if (with) {
-            values[200] = double_of(0x7ff0000000000002); /* and a staleness marker */
-            values[255] = double_of(0x7ff0000000000002);
+            values[200] = ap_double_of_bits(0x7ff0000000000002); /* and a staleness marker */
+            values[255] = ap_double_of_bits(0x7ff0000000000002);
         }
         round_trip(ts_ms, values, 256, &out);
         assert_string_equal(chunk_codec_name(ap_buf_slice(&out)), "decimal");
@@ -539,7 +533,7 @@ static void test_histogram_checks(void **state)
     /* Observations that were NaN are counted and in no bucket. */
     make_histogram(&histogram, spans, counts, &random);
     histogram.count += 3;
-    histogram.sum = double_of(0x7ff8000000000000);
+    histogram.sum = ap_double_of_bits(0x7ff8000000000000);
     assert_int_equal(histogram_check(&histogram, &err), AP_OK);
 }
 

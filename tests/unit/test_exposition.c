@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "base/buf.h"
 #include "base/random.h"
 
@@ -228,18 +229,11 @@ static double number_of(const char *text)
     return entry.value;
 }
 
-static uint64_t bits_of(double value)
-{
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof(bits));
-    return bits;
-}
-
 static void number(const char *text)
 {
     double got = number_of(text);
     double want = strtod(text, NULL);
-    if (bits_of(got) != bits_of(want))
+    if (ap_double_to_bits(got) != ap_double_to_bits(want))
         fail_msg("%s is %.17g, wanted %.17g", text, got, want);
 }
 
@@ -283,11 +277,11 @@ static void test_numbers(void **state)
                                         "1e0000000005"};
     for (size_t i = 0; i < AP_ARRAY_COUNT(texts); i++)
         number(texts[i]);
-    assert_true(bits_of(number_of("NaN")) == UINT64_C(0x7ff8000000000001));
-    assert_true(bits_of(number_of("-nan")) == UINT64_C(0x7ff8000000000001));
-    assert_true(bits_of(number_of("+Inf")) == UINT64_C(0x7ff0000000000000));
-    assert_true(bits_of(number_of("-inf")) == UINT64_C(0xfff0000000000000));
-    assert_true(bits_of(number_of("Infinity")) == UINT64_C(0x7ff0000000000000));
+    assert_true(ap_double_to_bits(number_of("NaN")) == UINT64_C(0x7ff8000000000001));
+    assert_true(ap_double_to_bits(number_of("-nan")) == UINT64_C(0x7ff8000000000001));
+    assert_true(ap_double_to_bits(number_of("+Inf")) == UINT64_C(0x7ff0000000000000));
+    assert_true(ap_double_to_bits(number_of("-inf")) == UINT64_C(0xfff0000000000000));
+    assert_true(ap_double_to_bits(number_of("Infinity")) == UINT64_C(0x7ff0000000000000));
     TEXT("a 0x10", "bad 1:4 expected a space behind the number\n");
     TEXT("a 1_000", "bad 1:4 expected a space behind the number\n");
     TEXT("a 1e", "bad 1:3 expected a number\n");

@@ -10,20 +10,15 @@
 #include <cmocka.h>
 
 #include "base/arena.h"
+#include "base/bits.h"
 #include "base/mem.h"
 #include "base/random.h"
 #include "tsdb/histogram.h"
 #include "tsdb/int_column.h"
 
-static double double_of(uint64_t bits)
-{
-    double value;
-    memcpy(&value, &bits, sizeof(value));
-    return value;
-}
-#define STALE       double_of(UINT64_C(0x7ff0000000000002))
-#define OTHER_NAN   double_of(UINT64_C(0x7ff8000000000001))
-#define PAYLOAD_NAN double_of(UINT64_C(0xfff8000000abcdef))
+#define STALE       ap_double_of_bits(UINT64_C(0x7ff0000000000002))
+#define OTHER_NAN   ap_double_of_bits(UINT64_C(0x7ff8000000000001))
+#define PAYLOAD_NAN ap_double_of_bits(UINT64_C(0xfff8000000abcdef))
 
 /* ---- What is refused ---- */
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "codec/protobuf.h"
 #include "ingest/metrics_body.h"
 #include "ingest/metrics_import.h"
@@ -52,9 +53,7 @@ static void add_label(struct ap_buf *series, const char *name, const char *value
 static void add_sample(struct ap_buf *series, double value, int64_t ts_ms)
 {
     struct ap_buf sample = {0};
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof(bits));
-    if (bits) /* proto3 leaves out what is 0 */
+    if (ap_double_to_bits(value)) /* proto3 leaves out what is 0 */
         protobuf_add_double(&sample, 1, value);
     protobuf_add_varint(&sample, 2, (uint64_t)ts_ms);
     add_message(series, 2, &sample);
@@ -64,18 +63,15 @@ static void add_deltas(struct ap_buf *out, uint32_t field, const int64_t *deltas
 {
     struct ap_buf packed = {0};
     for (size_t i = 0; i < count; i++)
-        ap_buf_add_varint(&packed, (uint64_t)deltas[i] << 1 ^ (uint64_t)(deltas[i] >> 63));
+        ap_buf_add_varint(&packed, ap_zigzag(deltas[i]));
     add_message(out, field, &packed);
 }
 
 static void add_doubles(struct ap_buf *out, uint32_t field, const double *values, size_t count)
 {
     struct ap_buf packed = {0};
-    for (size_t i = 0; i < count; i++) {
-        uint64_t bits;
-        memcpy(&bits, &values[i], sizeof(bits));
-        ap_buf_add_u64(&packed, bits);
-    }
+    for (size_t i = 0; i < count; i++)
+        ap_buf_add_u64(&packed, ap_double_to_bits(values[i]));
     add_message(out, field, &packed);
 }
 

@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "base/bits.h"
 #include "base/random.h"
 #include "os/fs.h"
 #include "tsdb/tsdb.h"
@@ -192,13 +193,6 @@ static struct tsdb_outcome append(struct fixture *fx, const struct batch *batch)
     return waiting.append.outcome;
 }
 
-static uint64_t bits_of(double value)
-{
-    uint64_t bits;
-    memcpy(&bits, &value, 8);
-    return bits;
-}
-
 /* False: there is one of this time already. */
 static bool model_add(struct fixture *fx, unsigned series, int64_t ts_ms, double value)
 {
@@ -211,7 +205,7 @@ static bool model_add(struct fixture *fx, unsigned series, int64_t ts_ms, double
     if (at < count && samples[at].ts_ms == ts_ms)
         return false;
     memmove(&samples[at + 1], &samples[at], (count - at) * sizeof(*samples));
-    samples[at] = (struct model_sample){ts_ms, bits_of(value)};
+    samples[at] = (struct model_sample){ts_ms, ap_double_to_bits(value)};
     fx->model_count[series]++;
     return true;
 }
@@ -309,11 +303,11 @@ static void compare_series(struct fixture *fx, unsigned series, int64_t min_ms, 
         const struct model_sample *sample = &fx->model[series][i];
         if (sample->ts_ms < min_ms || sample->ts_ms > max_ms)
             continue;
-        if (at >= got || columns.ts_ms[at] != sample->ts_ms || bits_of(columns.values[at]) != sample->bits)
+        if (at >= got || columns.ts_ms[at] != sample->ts_ms || ap_double_to_bits(columns.values[at]) != sample->bits)
             fail_msg("%s, series %u: sample %zu of %zu is at %" PRId64 " (%016" PRIx64 ") where %" PRId64
                      " (%016" PRIx64 ") was written; trouble: %s",
                      when, series, at, got, at < got ? columns.ts_ms[at] : 0,
-                     at < got ? bits_of(columns.values[at]) : 0, sample->ts_ms, sample->bits, fx->trouble);
+                     at < got ? ap_double_to_bits(columns.values[at]) : 0, sample->ts_ms, sample->bits, fx->trouble);
         at++;
     }
     if (at != got)
