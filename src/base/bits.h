@@ -27,10 +27,16 @@ static inline bool ap_double_same(double a, double b)
     return ap_double_to_bits(a) == ap_double_to_bits(b);
 }
 
+/* All ones for a negative number, none for others. */
+static inline uint64_t ap_sign_mask(int64_t value)
+{
+    return -(uint64_t)(value < 0);
+}
+
 /* 0, -1, 1, -2, 2… as 0, 1, 2, 3, 4…: as Protocol Buffers' sint64. */
 static inline uint64_t ap_zigzag(int64_t value)
 {
-    return (uint64_t)value << 1 ^ -(uint64_t)(value < 0);
+    return (uint64_t)value << 1 ^ ap_sign_mask(value);
 }
 
 static inline int64_t ap_unzigzag(uint64_t value)

@@ -344,7 +344,9 @@ static struct ap_slice series_record(const struct block *block, uint32_t series)
     if (series >= block->series_count)
         return (struct ap_slice){0};
     memcpy(&offset, block->sections[SECTION_OFFSETS].data + (size_t)series * 4, 4);
-    return offset > all.bytes ? (struct ap_slice){0} : ap_slice(all.data + offset, all.bytes - offset);
+    if (offset > all.bytes)
+        return (struct ap_slice){0};
+    return ap_slice(all.data + offset, all.bytes - offset);
 }
 
 static size_t varint_bytes(size_t value)

@@ -33,7 +33,7 @@ static bool is_regular(const int64_t *ts_ms, size_t count)
 /* The middle one of a few. Jitter is taken off: who scrapes does so every so many seconds. */
 static uint64_t usual_interval(const int64_t *ts_ms, size_t count)
 {
-    uint64_t sorted[MEDIAN_OF];
+    uint64_t sorted[MEDIAN_OF] = {0};
     size_t filled = 0;
     size_t step = (count - 1 + MEDIAN_OF - 1) / MEDIAN_OF;
     for (size_t i = 1; i < count; i += step) {

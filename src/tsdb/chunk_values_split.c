@@ -37,7 +37,7 @@ bool chunk_decode_split(struct ap_slice *rest, size_t count, double *ret_values)
     if (!bitpack_take(rest, &zeros, 1) || zeros > 62 || !int_column_decode(rest, count, numbers))
         return false;
     for (size_t i = 0; i < count; i++) {
-        uint64_t sign = (uint64_t)(numbers[i] >> 63);
+        uint64_t sign = ap_sign_mask(numbers[i]);
         ret_values[i] = ap_double_of_bits(((uint64_t)numbers[i] ^ sign) << zeros | (sign & SIGN_BIT));
     }
     return true;

@@ -61,7 +61,7 @@ static inline int64_t difference(int64_t a, int64_t b)
 /* Without its sign: as many bits as it takes beside one for the sign. */
 static inline unsigned magnitude_bits(int64_t number)
 {
-    return 63 - (unsigned)__builtin_clzll((uint64_t)(number ^ (number >> 63)) << 1 | 1);
+    return 63 - (unsigned)__builtin_clzll(((uint64_t)number ^ ap_sign_mask(number)) << 1 | 1);
 }
 
 static inline unsigned base_shift(unsigned width)
@@ -207,7 +207,7 @@ static void gather(const int64_t *numbers, size_t count, int64_t middle, unsigne
     int64_t limit = class > 62 ? INT64_MAX : (INT64_C(1) << class) - 1;
     for (size_t i = 0; i < count; i++) {
         int64_t distance = difference(numbers[i], middle);
-        int64_t magnitude = distance ^ (distance >> 63);
+        int64_t magnitude = (int64_t)((uint64_t)distance ^ ap_sign_mask(distance));
         int64_t is_in = -(int64_t)(magnitude <= limit); /* all ones or none */
         int64_t low = is_in ? distance : INT64_MAX;
         int64_t high = is_in ? distance : INT64_MIN;

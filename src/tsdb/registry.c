@@ -182,7 +182,7 @@ uint32_t *registry_make_list_locked(struct registry *registry, const uint32_t *p
 {
     uint32_t *list = slab_alloc(&registry->lists, (count + (size_t)1) * sizeof(uint32_t));
     list[0] = count;
-    memcpy(list + 1, pairs, count * sizeof(uint32_t));
+    memcpy(list + 1, pairs, count * sizeof(uint32_t)); /* cppcheck-suppress uninitvar */
     return list;
 }
 
