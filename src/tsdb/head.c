@@ -6,99 +6,6 @@
 #include "base/bits.h"
 #include "base/mem.h"
 
-/* Samples a tail has room for, by size class: most series are constant guests or full ones. */
-static const uint32_t tail_capacities[] = {4, 16, 64, 128, HEAD_TAIL_SAMPLES_MAX, 1024, 8192, 65536};
-enum { TAIL_CLASS_COUNT = AP_ARRAY_COUNT(tail_capacities) };
-
-/* ---- Tails ---- */
-
-static unsigned tail_class_of(uint32_t capacity)
-{
-    unsigned class = 0;
-    while (class + 1 < TAIL_CLASS_COUNT && tail_capacities[class] < capacity)
-        class ++;
-    return class;
-}
-
-static size_t tail_bytes(uint32_t capacity)
-{
-    return sizeof(struct tail) + (size_t)capacity * (sizeof(double) + sizeof(uint32_t));
-}
-
-struct tail *tail_new_locked(struct head_shard *shard, uint32_t capacity, int64_t base_ts_ms)
-{
-    unsigned class = tail_class_of(capacity);
-    struct tail *tail = shard->free_tails[class];
-    if (tail)
-        memcpy(&shard->free_tails[class], tail->values, sizeof(tail));
-    else
-        tail = ap_realloc(NULL, tail_bytes(tail_capacities[class]));
-    tail->base_ts_ms = base_ts_ms;
-    tail->count = 0;
-    tail->capacity = tail_capacities[class];
-    return tail;
-}
-
-void tail_free_locked(struct head_shard *shard, struct tail *tail)
-{
-    if (!tail)
-        return;
-    unsigned class = tail_class_of(tail->capacity);
-    /* Whole tails come and go all the time; large ones are an exception that should not keep its memory. */
-    if (tail->capacity > HEAD_TAIL_SAMPLES_MAX) {
-        free(tail);
-        return;
-    }
-    memcpy(tail->values, &shard->free_tails[class], sizeof(tail));
-    shard->free_tails[class] = tail;
-}
-
-static void tail_grow_locked(struct head_shard *shard, struct tail **tail)
-{
-    struct tail *from = *tail;
-    AP_ASSERT(from->capacity < tail_capacities[TAIL_CLASS_COUNT - 1]);
-    struct tail *to = tail_new_locked(shard, from->capacity + 1, from->base_ts_ms);
-    to->count = from->count;
-    memcpy(to->values, from->values, from->count * sizeof(double));
-    memcpy(tail_offsets(to), tail_offsets(from), from->count * sizeof(uint32_t));
-    tail_free_locked(shard, from);
-    *tail = to;
-}
-
-/* Everything moves to an earlier base. */
-static void tail_rebase(struct tail *tail, int64_t base_ts_ms)
-{
-    uint32_t shift = (uint32_t)(tail->base_ts_ms - base_ts_ms);
-    uint32_t *offsets = tail_offsets(tail);
-    for (uint32_t i = 0; i < tail->count; i++)
-        offsets[i] += shift;
-    tail->base_ts_ms = base_ts_ms;
-}
-
-bool tail_insert_locked(struct head_shard *shard, struct tail **tail_at, int64_t ts_ms, double value, double *ret_value)
-{
-    if ((*tail_at)->count == (*tail_at)->capacity)
-        tail_grow_locked(shard, tail_at);
-    struct tail *tail = *tail_at;
-    if (ts_ms < tail->base_ts_ms)
-        tail_rebase(tail, ts_ms);
-    uint32_t offset = (uint32_t)(ts_ms - tail->base_ts_ms);
-    uint32_t *offsets = tail_offsets(tail);
-    uint32_t at = tail->count;
-    while (at > 0 && offsets[at - 1] >= offset)
-        at--;
-    if (at < tail->count && offsets[at] == offset) {
-        *ret_value = tail->values[at];
-        return false;
-    }
-    memmove(&offsets[at + 1], &offsets[at], (tail->count - at) * sizeof(*offsets));
-    memmove(&tail->values[at + 1], &tail->values[at], (tail->count - at) * sizeof(double));
-    offsets[at] = offset;
-    tail->values[at] = value;
-    tail->count++;
-    return true;
-}
-
 /* ---- Series and shards ---- */
 
 struct head_series *head_series_peek_locked(const struct head_shard *shard, uint32_t local)
@@ -133,10 +40,10 @@ struct head_series *head_series_locked(struct head_shard *shard, uint32_t local)
 
 static void series_clear_locked(struct head_shard *shard, struct head_series *series)
 {
-    tail_free_locked(shard, series->tail);
+    tail_free(&shard->tails, series->tail);
     free(series->chunks);
     if (series->extra) {
-        tail_free_locked(shard, series->extra->late);
+        tail_free(&shard->tails, series->extra->late);
         ap_buf_clear(&series->extra->histograms.bytes);
         free(series->extra->histograms.entries);
         free(series->extra->deleted);
@@ -180,13 +87,7 @@ void head_free(struct head *head)
             free(shard->pages[page]);
         }
         free(shard->pages);
-        for (unsigned class = 0; class < TAIL_CLASS_COUNT; class ++) {
-            while (shard->free_tails[class]) {
-                struct tail *tail = shard->free_tails[class];
-                memcpy(&shard->free_tails[class], tail->values, sizeof(tail));
-                free(tail);
-            }
-        }
+        tail_pool_clear(&shard->tails);
         sample_writer_clear(&shard->writer);
         ap_buf_clear(&shard->chunk_scratch);
         ap_buf_clear(&shard->list_pending);
@@ -255,7 +156,7 @@ static bool make_room_locked(struct run *run, struct tail **tail)
 enum {
     HISTOGRAM_TAIL_BYTES_MAX = CHUNK_BYTES_MAX / 2,
     /* What no disk takes may wait in memory up to here. */
-    STUCK_SAMPLES_MAX = 60000,
+    STUCK_SAMPLES_MAX = TAIL_SAMPLES_MAX - 4096,
     STUCK_TAILS = 8,
 };
 
@@ -272,9 +173,9 @@ static enum head_verdict append_late_locked(struct run *run, int64_t ts_ms, doub
             return HEAD_REFUSED_OLD;
     }
     if (!extra->late)
-        extra->late = tail_new_locked(shard, 1, ts_ms);
+        extra->late = tail_new(&shard->tails, 1, ts_ms);
     double there;
-    if (tail_insert_locked(shard, &extra->late, ts_ms, value, &there)) {
+    if (tail_insert(&shard->tails, &extra->late, ts_ms, value, &there)) {
         shard->late_count++;
         return HEAD_APPENDED;
     }
@@ -290,7 +191,7 @@ static enum head_verdict append_slowly_locked(struct run *run, int64_t ts_ms, do
     bool is_newer = ts_ms > series->last_ts_ms;
     if (!is_newer && tail && ts_ms >= tail->base_ts_ms) {
         double there;
-        if (!tail_insert_locked(run->shard, &series->tail, ts_ms, value, &there))
+        if (!tail_insert(&run->shard->tails, &series->tail, ts_ms, value, &there))
             return ap_double_same(there, value) ? HEAD_DUPLICATE : HEAD_REFUSED_DUPLICATE;
         run->shard->late_count++;
         return HEAD_APPENDED;
@@ -298,14 +199,15 @@ static enum head_verdict append_slowly_locked(struct run *run, int64_t ts_ms, do
     if (!is_newer)
         return append_late_locked(run, ts_ms, value);
     bool is_other_range = tail && head_range_start(head, tail->base_ts_ms) != head_range_start(head, ts_ms);
-    if (is_other_range || (tail && tail->count >= HEAD_TAIL_SAMPLES_MAX)) {
-        if (!make_room_locked(run, &series->tail) && (is_other_range || tail->count >= STUCK_SAMPLES_MAX))
+    if (is_other_range || (tail && tail_samples(tail) >= HEAD_TAIL_SAMPLES_MAX)) {
+        if (!make_room_locked(run, &series->tail) &&
+            (is_other_range || tail_samples(series->tail) >= STUCK_SAMPLES_MAX))
             return append_late_locked(run, ts_ms, value);
     }
     if (!series->tail)
-        series->tail = tail_new_locked(run->shard, 1, ts_ms);
+        series->tail = tail_new(&run->shard->tails, 1, ts_ms);
     double there;
-    bool is_added = tail_insert_locked(run->shard, &series->tail, ts_ms, value, &there);
+    bool is_added = tail_insert(&run->shard->tails, &series->tail, ts_ms, value, &there);
     AP_ASSERT(is_added);
     series->last_ts_ms = ts_ms;
     return HEAD_APPENDED;
@@ -315,7 +217,8 @@ static inline bool append_quickly_locked(const struct head *head, struct head_se
                                          double value)
 {
     struct tail *tail = series->tail;
-    if (!tail || ts_ms <= series->last_ts_ms || tail->count == tail->capacity || tail->count >= HEAD_TAIL_SAMPLES_MAX)
+    if (!tail || ts_ms <= series->last_ts_ms || tail->count == tail->capacity ||
+        tail_samples(tail) >= HEAD_TAIL_SAMPLES_MAX)
         return false;
     if (head_range_start(head, ts_ms) != head_range_start(head, tail->base_ts_ms))
         return false;
@@ -353,11 +256,13 @@ static void end_of_run_locked(struct run *run)
      * A record's samples of one series are either all in chunks or all in tails; so what was sealed in the middle of
      * them pulls the rest along. A tail that could not be written is tried again every 64 samples.
      */
-    bool is_full = (series->tail && series->tail->count >= HEAD_TAIL_SAMPLES &&
-                    (series->tail->count <= HEAD_TAIL_SAMPLES_MAX || series->tail->count % 64 == 0)) ||
+    uint32_t samples = series->tail ? tail_samples(series->tail) : 0;
+    bool is_full = (samples >= HEAD_TAIL_SAMPLES && (samples <= HEAD_TAIL_SAMPLES_MAX || samples % 64 == 0)) ||
                    (series->extra && series->extra->histograms.count >= HEAD_TAIL_SAMPLES);
     if (run->is_sealed_within || series->sealed_seq == run->seq || is_full)
         (void)head_seal_locked(run->head, run->shard, run->ref, series, run->seq); /* failed: counted, and it stays */
+    else if (samples < HEAD_TAIL_SAMPLES && series->tail && series->tail->count >= TAIL_RAW_SAMPLES)
+        tail_pack(&run->shard->tails, &series->tail);
 }
 
 void head_append_locked(struct head *head, struct head_shard *shard, uint32_t ref, struct head_series *series,
@@ -452,20 +357,6 @@ enum head_verdict head_append_histogram_locked(struct head *head, struct head_sh
 
 /* ---- Deleting ---- */
 
-static void tail_delete(struct tail *tail, int64_t min_ts_ms, int64_t max_ts_ms)
-{
-    uint32_t *offsets = tail_offsets(tail);
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < tail->count; i++) {
-        int64_t ts_ms = tail->base_ts_ms + offsets[i];
-        if (ts_ms >= min_ts_ms && ts_ms <= max_ts_ms)
-            continue;
-        offsets[kept] = offsets[i];
-        tail->values[kept++] = tail->values[i];
-    }
-    tail->count = kept;
-}
-
 static bool chunks_touch(const struct head_series *series, int64_t min_ts_ms, int64_t max_ts_ms)
 {
     for (uint32_t i = 0; i < series->chunk_count; i++)
@@ -481,16 +372,17 @@ void head_delete_locked(struct head *head, struct head_shard *shard, uint32_t re
     (void)head;
     (void)ref;
     if (series->tail) {
+        tail_unpack(&shard->tails, &series->tail);
         tail_delete(series->tail, min_ts_ms, max_ts_ms);
         if (series->tail->count == 0) {
-            tail_free_locked(shard, series->tail);
+            tail_free(&shard->tails, series->tail);
             series->tail = NULL;
         }
     }
     if (series->extra && series->extra->late) {
         tail_delete(series->extra->late, min_ts_ms, max_ts_ms);
         if (series->extra->late->count == 0) {
-            tail_free_locked(shard, series->extra->late);
+            tail_free(&shard->tails, series->extra->late);
             series->extra->late = NULL;
         }
     }

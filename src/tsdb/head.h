@@ -1,7 +1,7 @@
 /*
  * tsdb/head.h - the newest samples: open tails of every series, and the chunks that they became
  *
- *     sample ──► tail (raw, up to 256)  ──seal──►  chunk in the chunk file of its range  ──cut──►  block
+ *     sample ──► tail (up to 256)  ──seal──►  chunk in the chunk file of its range  ──cut──►  block
  *
  * Time is cut into ranges of block_range_ms. A range that has samples here has one chunk file, head/<id>.chunks, to
  * which chunks are appended as tails fill up; when the range is over, the same file becomes part of a block.
@@ -27,6 +27,7 @@
 #include "tsdb/chunk_file.h"
 #include "tsdb/registry.h"
 #include "tsdb/sample_log.h"
+#include "tsdb/tail.h"
 
 enum {
     HEAD_TAIL_SAMPLES = 256,     /* a tail that has so many is sealed */
@@ -35,19 +36,6 @@ enum {
     HEAD_SHARDS_MAX = 64,
     HEAD_FUTURE_MS_MAX = 3600 * 1000, /* ahead of the clock and of what is there: senders' clocks are set wrong */
 };
-
-/* Raw samples of one series in one range, in order of time. One allocation: the arrays follow. */
-struct tail {
-    int64_t base_ts_ms;
-    uint32_t count;
-    uint32_t capacity;
-    double values[]; /* capacity of them, then as many uint32_t of milliseconds since base_ts_ms */
-};
-
-static inline uint32_t *tail_offsets(const struct tail *tail)
-{
-    return (uint32_t *)(void *)((char *)(uintptr_t)tail->values + tail->capacity * sizeof(double));
-}
 
 /* An open range of time. Shared by reference: sets that read it may outlive its time in the head. */
 struct head_range {
@@ -129,8 +117,8 @@ struct head_shard {
     struct sample_writer writer;
     struct ap_buf chunk_scratch;
     struct ap_buf list_pending; /* chunks sealed since the last checkpoint, as the list file has them */
-    struct tail *free_tails[8]; /* by size class */
-    int64_t max_ts_ms;          /* newest sample ever appended here */
+    struct tail_pool tails;
+    int64_t max_ts_ms; /* newest sample ever appended here */
     int64_t min_ts_ms;
     uint64_t sample_count; /* statistics, since the start */
     uint64_t histogram_count;
@@ -236,13 +224,6 @@ void head_range_name(uint64_t id, const char *suffix, char ret_name[40]); /* "00
 
 /* One entry of a chunk list, as list files have it. */
 void head_list_encode(uint64_t range_id, uint32_t ref, const struct head_chunk *chunk, struct ap_buf *out);
-
-/* ---- Tails ---- */
-
-struct tail *tail_new_locked(struct head_shard *shard, uint32_t capacity, int64_t base_ts_ms);
-void tail_free_locked(struct head_shard *shard, struct tail *tail); /* NULL is allowed */
-/* Adds one sample in its place; false: there is one of this time (its value goes to *ret_value). *tail may move. */
-bool tail_insert_locked(struct head_shard *shard, struct tail **tail, int64_t ts_ms, double value, double *ret_value);
 
 /* ---- head_read.c ---- */
 

@@ -27,18 +27,18 @@ static void reserve_samples(struct head_copy *copy, size_t count)
 static size_t copy_tail(const struct tail *tail, int64_t min_ts_ms, int64_t max_ts_ms, struct head_copy *copy,
                         size_t at)
 {
-    if (!tail)
+    if (!tail || !tail_touches(tail, min_ts_ms, max_ts_ms))
         return 0;
-    reserve_samples(copy, at + tail->count);
-    const uint32_t *offsets = tail_offsets(tail);
+    reserve_samples(copy, at + tail_samples(tail));
+    int64_t *ts_ms = copy->ts_ms + at;
+    double *values = copy->values + at;
+    tail_read(tail, ts_ms, values);
     size_t count = 0;
-    for (uint32_t i = 0; i < tail->count; i++) {
-        int64_t ts_ms = tail->base_ts_ms + offsets[i];
-        if (ts_ms < min_ts_ms || ts_ms > max_ts_ms)
+    for (uint32_t i = 0; i < tail_samples(tail); i++) {
+        if (ts_ms[i] < min_ts_ms || ts_ms[i] > max_ts_ms)
             continue;
-        copy->ts_ms[at + count] = ts_ms;
-        copy->values[at + count] = tail->values[i];
-        count++;
+        ts_ms[count] = ts_ms[i];
+        values[count++] = values[i];
     }
     return count;
 }
@@ -113,14 +113,6 @@ bool head_is_deleted(const struct head_copy *copy, int64_t ts_ms)
         if (ts_ms >= copy->deleted[i].min_ts_ms && ts_ms <= copy->deleted[i].max_ts_ms)
             return true;
     return false;
-}
-
-static bool tail_touches(const struct tail *tail, int64_t min_ts_ms, int64_t max_ts_ms)
-{
-    if (!tail || tail->count == 0)
-        return false;
-    const uint32_t *offsets = tail_offsets(tail);
-    return tail->base_ts_ms + offsets[0] <= max_ts_ms && tail->base_ts_ms + offsets[tail->count - 1] >= min_ts_ms;
 }
 
 static bool series_touches(const struct head_series *series, int64_t min_ts_ms, int64_t max_ts_ms)

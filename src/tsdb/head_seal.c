@@ -174,19 +174,11 @@ static bool keep_chunk_locked(struct head *head, struct head_shard *shard, uint3
     return true;
 }
 
-/* Forgets the first samples of a tail. */
-static void tail_drop(struct tail *tail, uint32_t count)
-{
-    uint32_t *offsets = tail_offsets(tail);
-    memmove(tail->values, tail->values + count, (tail->count - count) * sizeof(double));
-    memmove(offsets, offsets + count, (tail->count - count) * sizeof(uint32_t));
-    tail->count -= count;
-    /* The base stays: offsets are relative to it. */
-}
-
 bool head_seal_tail_locked(struct head *head, struct head_shard *shard, uint32_t ref, struct head_series *series,
                            struct tail **tail_at)
 {
+    if (*tail_at)
+        tail_unpack(&shard->tails, tail_at);
     struct tail *tail = *tail_at;
     uint32_t done = 0;
     while (tail && done < tail->count) {
@@ -208,7 +200,7 @@ bool head_seal_tail_locked(struct head *head, struct head_shard *shard, uint32_t
         }
         done += (uint32_t)count;
     }
-    tail_free_locked(shard, tail);
+    tail_free(&shard->tails, tail);
     *tail_at = NULL;
     return true;
 }

@@ -20,7 +20,7 @@ static bool has_tail_in(const struct head *head, const struct head_series *serie
 {
     const struct tail *tails[] = {series->tail, series->extra ? series->extra->late : NULL};
     for (size_t i = 0; i < AP_ARRAY_COUNT(tails); i++)
-        if (tails[i] && tails[i]->count && head_range_start(head, tails[i]->base_ts_ms) == start_ms)
+        if (tails[i] && tail_samples(tails[i]) && head_range_start(head, tails[i]->base_ts_ms) == start_ms)
             return true;
     return series->extra && series->extra->histograms.count && series->extra->histograms.range_start_ms == start_ms;
 }

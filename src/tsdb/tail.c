@@ -1,0 +1,234 @@
+#include "tsdb/tail.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "tsdb/bitpack.h"
+#include "tsdb/chunk.h"
+#include "tsdb/chunk_values.h"
+
+/* Raw samples there is room for. Whoever is in the first classes is a new guest, in the last ones a stuck disk's. */
+static const uint32_t capacities[TAIL_CLASS_COUNT] = {4, 16, TAIL_RAW_SAMPLES, 320, 1024, 8192, TAIL_SAMPLES_MAX};
+enum { KEPT_CAPACITY_MAX = 320 };
+
+static unsigned class_of(uint32_t capacity)
+{
+    unsigned class = 0;
+    while (class + 1 < TAIL_CLASS_COUNT && capacities[class] < capacity)
+        class ++;
+    return class;
+}
+
+struct tail *tail_new(struct tail_pool *pool, uint32_t capacity, int64_t base_ts_ms)
+{
+    unsigned class = class_of(capacity);
+    struct tail *tail = pool->free[class];
+    if (tail)
+        memcpy(&pool->free[class], tail->values, sizeof(tail));
+    else
+        tail = ap_realloc(NULL, sizeof(struct tail) + (size_t)capacities[class] * (sizeof(double) + sizeof(uint32_t)));
+    *tail = (struct tail){.base_ts_ms = base_ts_ms, .capacity = capacities[class]};
+    return tail;
+}
+
+/* Whole tails come and go all the time; large ones are an exception that should not keep its memory. */
+static void give_back(struct tail_pool *pool, struct tail *tail)
+{
+    if (tail->capacity > KEPT_CAPACITY_MAX) {
+        free(tail);
+        return;
+    }
+    unsigned class = class_of(tail->capacity);
+    memcpy(tail->values, &pool->free[class], sizeof(tail));
+    pool->free[class] = tail;
+}
+
+void tail_free(struct tail_pool *pool, struct tail *tail)
+{
+    if (!tail)
+        return;
+    free(tail->packed);
+    give_back(pool, tail);
+}
+
+void tail_pool_clear(struct tail_pool *pool)
+{
+    for (unsigned class = 0; class < TAIL_CLASS_COUNT; class ++) {
+        while (pool->free[class]) {
+            struct tail *tail = pool->free[class];
+            memcpy(&pool->free[class], tail->values, sizeof(tail));
+            free(tail);
+        }
+    }
+    ap_buf_clear(&pool->scratch);
+}
+
+/* The same samples in one with another capacity. */
+static void move(struct tail_pool *pool, struct tail **tail_at, uint32_t capacity)
+{
+    struct tail *from = *tail_at;
+    struct tail *to = tail_new(pool, capacity, from->base_ts_ms);
+    AP_ASSERT(to->capacity >= from->count);
+    capacity = to->capacity;
+    *to = *from;
+    to->capacity = capacity;
+    memcpy(to->values, from->values, from->count * sizeof(double));
+    memcpy(tail_offsets(to), tail_offsets(from), from->count * sizeof(uint32_t));
+    give_back(pool, from);
+    *tail_at = to;
+}
+
+/* Everything moves to an earlier base. */
+static void rebase(struct tail *tail, int64_t base_ts_ms)
+{
+    uint32_t shift = (uint32_t)(tail->base_ts_ms - base_ts_ms);
+    uint32_t *offsets = tail_offsets(tail);
+    for (uint32_t i = 0; i < tail->count; i++)
+        offsets[i] += shift;
+    tail->base_ts_ms = base_ts_ms;
+}
+
+bool tail_insert(struct tail_pool *pool, struct tail **tail_at, int64_t ts_ms, double value, double *ret_value)
+{
+    if ((*tail_at)->packed_count && ts_ms <= (*tail_at)->base_ts_ms + (*tail_at)->packed_end)
+        tail_unpack(pool, tail_at);
+    if ((*tail_at)->count == (*tail_at)->capacity) {
+        AP_ASSERT((*tail_at)->count < TAIL_SAMPLES_MAX);
+        move(pool, tail_at, (*tail_at)->capacity + 1);
+    }
+    struct tail *tail = *tail_at;
+    if (ts_ms < tail->base_ts_ms)
+        rebase(tail, ts_ms);
+    uint32_t offset = (uint32_t)(ts_ms - tail->base_ts_ms);
+    uint32_t *offsets = tail_offsets(tail);
+    uint32_t at = tail->count;
+    while (at > 0 && offsets[at - 1] >= offset)
+        at--;
+    if (at < tail->count && offsets[at] == offset) {
+        *ret_value = tail->values[at];
+        return false;
+    }
+    memmove(&offsets[at + 1], &offsets[at], (tail->count - at) * sizeof(*offsets));
+    memmove(&tail->values[at + 1], &tail->values[at], (tail->count - at) * sizeof(double));
+    offsets[at] = offset;
+    tail->values[at] = value;
+    tail->count++;
+    return true;
+}
+
+/* ---- Packing ---- */
+
+void tail_pack(struct tail_pool *pool, struct tail **tail_at)
+{
+    struct tail *tail = *tail_at;
+    if (tail->count < TAIL_RAW_SAMPLES || tail->count > CHUNK_SAMPLES_MAX)
+        return;
+    const uint32_t *offsets = tail_offsets(tail);
+    int64_t ts_ms[CHUNK_SAMPLES_MAX];
+    for (uint32_t i = 0; i < tail->count; i++)
+        ts_ms[i] = tail->base_ts_ms + offsets[i];
+    if (!tail->packed_count)
+        tail->base_ts_ms = ts_ms[0];
+    struct ap_buf *out = &pool->scratch;
+    ap_buf_reset(out);
+    ap_buf_add_varint(out, tail->count);
+    ap_buf_add_varint(out, (uint64_t)(ts_ms[0] - tail->base_ts_ms));
+    chunk_encode_times(ts_ms, tail->count, out);
+    chunk_encode_values(tail->values, tail->count, out);
+
+    uint32_t bytes = tail->packed_bytes + (uint32_t)out->bytes;
+    if (bytes > tail->packed_capacity) {
+        tail->packed_capacity = bytes + bytes / 2;
+        tail->packed = ap_realloc(tail->packed, tail->packed_capacity);
+    }
+    memcpy(tail->packed + tail->packed_bytes, out->data, out->bytes);
+    tail->packed_bytes = bytes;
+    tail->packed_count += tail->count;
+    tail->packed_end = (uint32_t)(ts_ms[tail->count - 1] - tail->base_ts_ms);
+    tail->count = 0;
+    if (tail->capacity > TAIL_RAW_SAMPLES)
+        move(pool, tail_at, TAIL_RAW_SAMPLES);
+}
+
+static void read_packed(const struct tail *tail, int64_t *ret_ts_ms, double *ret_values)
+{
+    struct ap_slice rest = ap_slice(tail->packed, tail->packed_bytes);
+    for (uint32_t done = 0; done < tail->packed_count;) {
+        struct chunk_floats part;
+        struct ap_err err;
+        uint64_t count, offset;
+        bool is_sound =
+            bitpack_take_varint(&rest, &count) && bitpack_take_varint(&rest, &offset) &&
+            chunk_decode_times(&rest, tail->base_ts_ms + (int64_t)offset, count, part.ts_ms, &err) == AP_OK &&
+            chunk_decode_values(&rest, count, part.values);
+        AP_ASSERT(is_sound);
+        memcpy(ret_ts_ms + done, part.ts_ms, count * sizeof(*ret_ts_ms));
+        memcpy(ret_values + done, part.values, count * sizeof(*ret_values));
+        done += (uint32_t)count;
+    }
+}
+
+void tail_read(const struct tail *tail, int64_t *ret_ts_ms, double *ret_values)
+{
+    read_packed(tail, ret_ts_ms, ret_values);
+    const uint32_t *offsets = tail_offsets(tail);
+    for (uint32_t i = 0; i < tail->count; i++)
+        ret_ts_ms[tail->packed_count + i] = tail->base_ts_ms + offsets[i];
+    memcpy(ret_values + tail->packed_count, tail->values, tail->count * sizeof(double));
+}
+
+void tail_unpack(struct tail_pool *pool, struct tail **tail_at)
+{
+    struct tail *from = *tail_at;
+    if (!from->packed_count)
+        return;
+    uint32_t count = tail_samples(from);
+    struct tail *to = tail_new(pool, count, from->base_ts_ms);
+    int64_t *ts_ms = ap_alloc0(count, sizeof(*ts_ms));
+    tail_read(from, ts_ms, to->values);
+    uint32_t *offsets = tail_offsets(to);
+    for (uint32_t i = 0; i < count; i++)
+        offsets[i] = (uint32_t)(ts_ms[i] - from->base_ts_ms);
+    free(ts_ms);
+    to->count = count;
+    tail_free(pool, from);
+    *tail_at = to;
+}
+
+/* ---- All of it ---- */
+
+bool tail_touches(const struct tail *tail, int64_t min_ts_ms, int64_t max_ts_ms)
+{
+    if (!tail || tail_samples(tail) == 0)
+        return false;
+    const uint32_t *offsets = tail_offsets(tail);
+    int64_t first_ms = tail->base_ts_ms + (tail->packed_count ? 0 : offsets[0]);
+    int64_t last_ms = tail->base_ts_ms + (tail->count ? offsets[tail->count - 1] : tail->packed_end);
+    return first_ms <= max_ts_ms && last_ms >= min_ts_ms;
+}
+
+void tail_delete(struct tail *tail, int64_t min_ts_ms, int64_t max_ts_ms)
+{
+    AP_ASSERT(!tail->packed_count);
+    uint32_t *offsets = tail_offsets(tail);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < tail->count; i++) {
+        int64_t ts_ms = tail->base_ts_ms + offsets[i];
+        if (ts_ms >= min_ts_ms && ts_ms <= max_ts_ms)
+            continue;
+        offsets[kept] = offsets[i];
+        tail->values[kept++] = tail->values[i];
+    }
+    tail->count = kept;
+}
+
+void tail_drop(struct tail *tail, uint32_t count)
+{
+    AP_ASSERT(!tail->packed_count && count <= tail->count);
+    uint32_t *offsets = tail_offsets(tail);
+    memmove(tail->values, tail->values + count, (tail->count - count) * sizeof(double));
+    memmove(offsets, offsets + count, (tail->count - count) * sizeof(uint32_t));
+    tail->count -= count;
+}
