@@ -38,12 +38,12 @@ struct head_series *head_series_locked(struct head_shard *shard, uint32_t local)
     return series;
 }
 
-static void series_clear_locked(struct head_shard *shard, struct head_series *series)
+static void series_clear(struct head_series *series)
 {
-    tail_free(&shard->tails, series->tail);
+    tail_free(series->tail);
     free(series->chunks);
     if (series->extra) {
-        tail_free(&shard->tails, series->extra->late);
+        tail_free(series->extra->late);
         ap_buf_clear(&series->extra->histograms.bytes);
         free(series->extra->histograms.entries);
         free(series->extra->deleted);
@@ -83,11 +83,10 @@ void head_free(struct head *head)
         struct head_shard *shard = &head->shards[i];
         for (uint32_t page = 0; page < shard->page_count; page++) {
             for (uint32_t j = 0; shard->pages[page] && j < HEAD_SERIES_PER_PAGE; j++)
-                series_clear_locked(shard, &shard->pages[page][j]);
+                series_clear(&shard->pages[page][j]);
             free(shard->pages[page]);
         }
         free(shard->pages);
-        tail_pool_clear(&shard->tails);
         sample_writer_clear(&shard->writer);
         ap_buf_clear(&shard->chunk_scratch);
         ap_buf_clear(&shard->list_pending);
@@ -101,9 +100,9 @@ void head_free(struct head *head)
     free(head);
 }
 
-void head_series_remove_locked(struct head_shard *shard, struct head_series *series)
+void head_series_remove_locked(struct head_series *series)
 {
-    series_clear_locked(shard, series);
+    series_clear(series);
     *series = (struct head_series){0};
 }
 
@@ -173,9 +172,9 @@ static enum head_verdict append_late_locked(struct run *run, int64_t ts_ms, doub
             return HEAD_REFUSED_OLD;
     }
     if (!extra->late)
-        extra->late = tail_new(&shard->tails, 1, ts_ms);
+        extra->late = tail_new(1, ts_ms);
     double there;
-    if (tail_insert(&shard->tails, &extra->late, ts_ms, value, &there)) {
+    if (tail_insert(&extra->late, ts_ms, value, &there)) {
         shard->late_count++;
         return HEAD_APPENDED;
     }
@@ -191,7 +190,7 @@ static enum head_verdict append_slowly_locked(struct run *run, int64_t ts_ms, do
     bool is_newer = ts_ms > series->last_ts_ms;
     if (!is_newer && tail && ts_ms >= tail->base_ts_ms) {
         double there;
-        if (!tail_insert(&run->shard->tails, &series->tail, ts_ms, value, &there))
+        if (!tail_insert(&series->tail, ts_ms, value, &there))
             return ap_double_same(there, value) ? HEAD_DUPLICATE : HEAD_REFUSED_DUPLICATE;
         run->shard->late_count++;
         return HEAD_APPENDED;
@@ -205,9 +204,9 @@ static enum head_verdict append_slowly_locked(struct run *run, int64_t ts_ms, do
             return append_late_locked(run, ts_ms, value);
     }
     if (!series->tail)
-        series->tail = tail_new(&run->shard->tails, 1, ts_ms);
+        series->tail = tail_new(series->chunk_count ? TAIL_RAW_SAMPLES : 1, ts_ms);
     double there;
-    bool is_added = tail_insert(&run->shard->tails, &series->tail, ts_ms, value, &there);
+    bool is_added = tail_insert(&series->tail, ts_ms, value, &there);
     AP_ASSERT(is_added);
     series->last_ts_ms = ts_ms;
     return HEAD_APPENDED;
@@ -262,7 +261,7 @@ static void end_of_run_locked(struct run *run)
     if (run->is_sealed_within || series->sealed_seq == run->seq || is_full)
         (void)head_seal_locked(run->head, run->shard, run->ref, series, run->seq); /* failed: counted, and it stays */
     else if (samples < HEAD_TAIL_SAMPLES && series->tail && series->tail->count >= TAIL_RAW_SAMPLES)
-        tail_pack(&run->shard->tails, &series->tail);
+        tail_pack(&series->tail, &run->shard->chunk_scratch);
 }
 
 void head_append_locked(struct head *head, struct head_shard *shard, uint32_t ref, struct head_series *series,
@@ -366,23 +365,20 @@ static bool chunks_touch(const struct head_series *series, int64_t min_ts_ms, in
     return false;
 }
 
-void head_delete_locked(struct head *head, struct head_shard *shard, uint32_t ref, struct head_series *series,
-                        int64_t min_ts_ms, int64_t max_ts_ms)
+void head_delete_locked(struct head_series *series, int64_t min_ts_ms, int64_t max_ts_ms)
 {
-    (void)head;
-    (void)ref;
     if (series->tail) {
-        tail_unpack(&shard->tails, &series->tail);
+        tail_unpack(&series->tail);
         tail_delete(series->tail, min_ts_ms, max_ts_ms);
         if (series->tail->count == 0) {
-            tail_free(&shard->tails, series->tail);
+            tail_free(series->tail);
             series->tail = NULL;
         }
     }
     if (series->extra && series->extra->late) {
         tail_delete(series->extra->late, min_ts_ms, max_ts_ms);
         if (series->extra->late->count == 0) {
-            tail_free(&shard->tails, series->extra->late);
+            tail_free(series->extra->late);
             series->extra->late = NULL;
         }
     }

@@ -1,7 +1,7 @@
 /*
  * tsdb/head.h - the newest samples: open tails of every series, and the chunks that they became
  *
- *     sample ──► tail (up to 256)  ──seal──►  chunk in the chunk file of its range  ──cut──►  block
+ *     sample ──► tail (up to 360)  ──seal──►  chunk in the chunk file of its range  ──cut──►  block
  *
  * Time is cut into ranges of block_range_ms. A range that has samples here has one chunk file, head/<id>.chunks, to
  * which chunks are appended as tails fill up; when the range is over, the same file becomes part of a block.
@@ -30,8 +30,8 @@
 #include "tsdb/tail.h"
 
 enum {
-    HEAD_TAIL_SAMPLES = 256,     /* a tail that has so many is sealed */
-    HEAD_TAIL_SAMPLES_MAX = 320, /* and it may hold so many when a request brings several at once */
+    HEAD_TAIL_SAMPLES = 360,     /* a tail that has so many is sealed: an hour of samples every ten seconds */
+    HEAD_TAIL_SAMPLES_MAX = 448, /* and it may hold so many when a request brings several at once */
     HEAD_SERIES_PER_PAGE = 1024,
     HEAD_SHARDS_MAX = 64,
     HEAD_FUTURE_MS_MAX = 3600 * 1000, /* ahead of the clock and of what is there: senders' clocks are set wrong */
@@ -117,8 +117,7 @@ struct head_shard {
     struct sample_writer writer;
     struct ap_buf chunk_scratch;
     struct ap_buf list_pending; /* chunks sealed since the last checkpoint, as the list file has them */
-    struct tail_pool tails;
-    int64_t max_ts_ms; /* newest sample ever appended here */
+    int64_t max_ts_ms;          /* newest sample ever appended here */
     int64_t min_ts_ms;
     uint64_t sample_count; /* statistics, since the start */
     uint64_t histogram_count;
@@ -177,7 +176,7 @@ static inline uint32_t head_local(const struct head *head, uint32_t ref)
 /* The series of this number in the shard; made when it is not there yet. */
 struct head_series *head_series_locked(struct head_shard *shard, uint32_t local);
 struct head_extra *head_extra_locked(struct head_series *series); /* made when there is none */
-void head_series_remove_locked(struct head_shard *shard, struct head_series *series);
+void head_series_remove_locked(struct head_series *series);
 /* NULL when it was never made. */
 struct head_series *head_series_peek_locked(const struct head_shard *shard, uint32_t local);
 
@@ -254,5 +253,4 @@ bool head_is_deleted(const struct head_copy *copy, int64_t ts_ms);
 bool head_series_touches(struct head *head, uint32_t ref, int64_t min_ts_ms, int64_t max_ts_ms);
 
 /* Removes samples of the span from the tails and marks it for the chunks. */
-void head_delete_locked(struct head *head, struct head_shard *shard, uint32_t ref, struct head_series *series,
-                        int64_t min_ts_ms, int64_t max_ts_ms);
+void head_delete_locked(struct head_series *series, int64_t min_ts_ms, int64_t max_ts_ms);

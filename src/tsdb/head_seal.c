@@ -178,7 +178,7 @@ bool head_seal_tail_locked(struct head *head, struct head_shard *shard, uint32_t
                            struct tail **tail_at)
 {
     if (*tail_at)
-        tail_unpack(&shard->tails, tail_at);
+        tail_unpack(tail_at);
     struct tail *tail = *tail_at;
     uint32_t done = 0;
     while (tail && done < tail->count) {
@@ -200,7 +200,7 @@ bool head_seal_tail_locked(struct head *head, struct head_shard *shard, uint32_t
         }
         done += (uint32_t)count;
     }
-    tail_free(&shard->tails, tail);
+    tail_free(tail);
     *tail_at = NULL;
     return true;
 }

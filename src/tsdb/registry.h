@@ -105,16 +105,19 @@ size_t registry_top(const struct registry *registry, enum registry_top_kind kind
 /*
  * ---- On disk: a file that only grows, docs/format/tsdb.md, "Series file" ----
  *
- * registry_encode() appends to `out` one checksummed batch with the series that were added or removed since the last
- * call that was followed by registry_encoded_locked() (`is_all`: every live series, for a file made anew), pairs coded
- * by number, so that reading it is a copy and not a parse. When the batch could not be written, the next one must be
- * `is_all`: numbers of pairs that the lost one gave out would be missing. One caller at a time.
+ * registry_encode() gives `write` checksummed batches with the series that were added or removed since the last call
+ * that was followed by registry_encoded_locked() (`is_all`: every live series, for a file made anew), pairs coded by
+ * number, so that reading it is a copy and not a parse. When a batch could not be written, the next call must be
+ * `is_all`: numbers of pairs that the lost one gave out would be missing. One caller at a time; it locks by itself,
+ * and not while it writes.
  *
  * registry_decode_locked() adds the series of the next batch of `*rest` and moves *rest behind it: AP_E_CORRUPT when it
  * is damaged (none of its series is added; reading further makes no sense, batches build on those before). Only
  * registry_find() and other reading comes between the batches of a file; registry_encoded_locked() ends it.
  */
-void registry_encode(struct registry *registry, bool is_all, struct ap_buf *out);
+typedef enum ap_rc (*registry_batch_fn)(struct ap_slice batch, void *context, struct ap_err *err);
+ap_nodiscard enum ap_rc registry_encode(struct registry *registry, bool is_all, registry_batch_fn write, void *context,
+                                        struct ap_err *err);
 void registry_encoded_locked(struct registry *registry);
 size_t registry_unsaved_count(const struct registry *registry);
 ap_nodiscard enum ap_rc registry_decode_locked(struct registry *registry, struct ap_slice *rest, struct ap_err *err);

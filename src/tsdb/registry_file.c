@@ -12,8 +12,9 @@ enum {
     SERIES_HEADER_BYTES = 24, /* ref, hash, number of pairs */
     PAIR_BYTES_MIN = 4,
     PAIRS_TOGETHER = 32,
-    PART_SERIES_MAX = 65536, /* postings are made for so many series at a time: what that needs stays in the caches */
-    AHEAD = 12,              /* series whose slots are fetched early */
+    PART_SERIES_MAX = 65536,  /* postings are made for so many series at a time: what that needs stays in the caches */
+    BATCH_SERIES_MAX = 32768, /* so that a batch takes a few megabytes of memory */
+    AHEAD = 12,               /* series whose slots are fetched early */
 };
 
 /* ---- Writing ---- */
@@ -98,40 +99,60 @@ static uint32_t *all_live(const struct registry *registry, size_t *ret_count)
     return refs;
 }
 
-void registry_encode(struct registry *registry, bool is_all, struct ap_buf *out)
+/* The next series of `refs`, from *at on, as one batch. `removed` goes in front of them. */
+static void encode_batch(struct registry *registry, const uint32_t *refs, size_t ref_count, size_t *at,
+                         struct ap_slice removed, struct ap_buf *out)
+{
+    AP_AUTO_BUF struct ap_buf pairs = {0};
+    AP_AUTO_BUF struct ap_buf series = {0};
+    uint32_t pair_count = 0;
+    uint32_t series_count = 0;
+    for (; *at < ref_count && series_count < BATCH_SERIES_MAX; ++*at) {
+        if (!registry_has(registry, refs[*at]))
+            continue;
+        add_series(registry, refs[*at], &pairs, &pair_count, &series);
+        series_count++;
+    }
+    ap_buf_reset(out);
+    ap_buf_add(out, batch_magic, sizeof(batch_magic));
+    ap_buf_add_u32(out, 0); /* the checksum, below */
+    ap_buf_add_u64(out, 3 * sizeof(uint32_t) + removed.bytes + pairs.bytes + series.bytes);
+    ap_buf_add_u32(out, (uint32_t)(removed.bytes / sizeof(uint32_t)));
+    ap_buf_add_u32(out, pair_count);
+    ap_buf_add_u32(out, series_count);
+    ap_buf_add_slice(out, removed);
+    ap_buf_add_slice(out, ap_buf_slice(&pairs));
+    ap_buf_add_slice(out, ap_buf_slice(&series));
+    uint32_t crc = wal_crc32c(0, out->data + 8, out->bytes - 8);
+    memcpy(out->data + 4, &crc, sizeof(crc));
+}
+
+enum ap_rc registry_encode(struct registry *registry, bool is_all, registry_batch_fn write, void *context,
+                           struct ap_err *err)
 {
     size_t removed_count = 0;
     size_t ref_count;
+    registry_read_lock(registry);
     registry->encoded_count = registry->unsaved.count;
     registry->encoded_removed_count = registry->unsaved_removed.count;
     if (is_all)
         begin_anew(registry);
     AP_AUTO_FREE uint32_t *removed = is_all ? NULL : sorted_copy(&registry->unsaved_removed, &removed_count);
     AP_AUTO_FREE uint32_t *refs = is_all ? all_live(registry, &ref_count) : sorted_copy(&registry->unsaved, &ref_count);
-    AP_AUTO_BUF struct ap_buf pairs = {0};
-    AP_AUTO_BUF struct ap_buf series = {0};
-    uint32_t pair_count = 0;
-    uint32_t series_count = 0;
-    for (size_t i = 0; i < ref_count; i++) {
-        if (!registry_has(registry, refs[i]))
-            continue;
-        add_series(registry, refs[i], &pairs, &pair_count, &series);
-        series_count++;
+    registry_unlock(registry);
+
+    AP_AUTO_BUF struct ap_buf batch = {0};
+    size_t at = 0;
+    enum ap_rc rc = AP_OK;
+    for (bool is_first = true; rc == AP_OK && (at < ref_count || (is_first && (is_all || removed_count)));
+         is_first = false) {
+        size_t removed_bytes = is_first ? removed_count * sizeof(uint32_t) : 0;
+        registry_read_lock(registry); /* of one batch: others want to add series meanwhile */
+        encode_batch(registry, refs, ref_count, &at, ap_slice((const char *)removed, removed_bytes), &batch);
+        registry_unlock(registry);
+        rc = write(ap_buf_slice(&batch), context, err);
     }
-    if (!is_all && removed_count == 0 && series_count == 0)
-        return;
-    size_t start = out->bytes;
-    ap_buf_add(out, batch_magic, sizeof(batch_magic));
-    ap_buf_add_u32(out, 0); /* the checksum, below */
-    ap_buf_add_u64(out, 3 * sizeof(uint32_t) + removed_count * sizeof(uint32_t) + pairs.bytes + series.bytes);
-    ap_buf_add_u32(out, (uint32_t)removed_count);
-    ap_buf_add_u32(out, pair_count);
-    ap_buf_add_u32(out, series_count);
-    ap_buf_add(out, removed, removed_count * sizeof(uint32_t));
-    ap_buf_add_slice(out, ap_buf_slice(&pairs));
-    ap_buf_add_slice(out, ap_buf_slice(&series));
-    uint32_t crc = wal_crc32c(0, out->data + start + 8, out->bytes - start - 8);
-    memcpy(out->data + start + 4, &crc, sizeof(crc));
+    return rc;
 }
 
 static void drop_first(struct refs *refs, size_t count)

@@ -393,13 +393,6 @@ static enum ap_rc read_head(struct reader *reader, uint8_t *ret_flags, struct sa
     return AP_OK;
 }
 
-enum ap_rc sample_record_open(struct ap_slice record, struct sample_record_head *ret_head, struct ap_err *err)
-{
-    struct reader reader = reader_of(record);
-    uint8_t flags;
-    return read_head(&reader, &flags, ret_head, err);
-}
-
 /* Value and number of times, again and again. */
 struct repeats {
     struct reader reader;
@@ -588,48 +581,42 @@ static bool read_metadata(struct reader reader, const struct sample_sink *sink)
     return true;
 }
 
-static enum ap_rc inflate_body(struct reader *reader, uint8_t flags, struct ap_buf *scratch, struct ap_slice *ret_body,
-                               struct ap_err *err)
-{
-    uint64_t bytes;
-    if (!read_varint(reader, &bytes) || bytes > BODY_BYTES_MAX)
-        return damaged(err, "length");
-    size_t left = (size_t)(reader->end - reader->at);
-    if (!(flags & FLAG_ZSTD)) {
-        if (left != bytes)
-            return damaged(err, "length");
-        *ret_body = ap_slice(reader->at, left);
-        return AP_OK;
-    }
-    ap_buf_reset(scratch);
-    char *to = ap_buf_reserve(scratch, (size_t)bytes + 1);
-    if (!to)
-        return ap_fail(err, AP_E_NOMEM, "log record of samples: no memory for %zu bytes", (size_t)bytes);
-    size_t got = ZSTD_decompress(to, (size_t)bytes, reader->at, left);
-    if (ZSTD_isError(got) || got != bytes)
-        return damaged(err, "compression");
-    *ret_body = ap_slice(to, (size_t)bytes);
-    return AP_OK;
-}
-
-enum ap_rc sample_record_read(struct ap_slice record, const struct sample_sink *sink, struct ap_buf *scratch,
+enum ap_rc sample_record_open(struct ap_slice record, struct sample_record_head *ret_head, struct ap_buf *body,
                               struct ap_err *err)
 {
     struct reader reader = reader_of(record);
-    struct sample_record_head head;
-    uint8_t flags;
-    enum ap_rc rc = read_head(&reader, &flags, &head, err);
+    uint8_t flags = 0;
+    enum ap_rc rc = read_head(&reader, &flags, ret_head, err);
     if (rc != AP_OK)
         return rc;
-    struct ap_slice body = {0};
-    rc = inflate_body(&reader, flags, scratch, &body, err);
-    if (rc != AP_OK)
-        return rc;
+    uint64_t bytes;
+    if (!read_varint(&reader, &bytes) || bytes > BODY_BYTES_MAX)
+        return damaged(err, "length");
+    size_t left = (size_t)(reader.end - reader.at);
+    if (!(flags & FLAG_ZSTD) && left != bytes)
+        return damaged(err, "length");
+    ap_buf_reset(body);
+    char *to = ap_buf_reserve(body, (size_t)bytes + 1);
+    if (!to)
+        return ap_fail(err, AP_E_NOMEM, "log record of samples: no memory for %zu bytes", (size_t)bytes);
+    if (!(flags & FLAG_ZSTD)) {
+        memcpy(to, reader.at, left);
+    } else {
+        size_t got = ZSTD_decompress(to, (size_t)bytes, reader.at, left);
+        if (ZSTD_isError(got) || got != bytes)
+            return damaged(err, "compression");
+    }
+    body->bytes = (size_t)bytes;
+    return AP_OK;
+}
 
+enum ap_rc sample_record_read(const struct sample_record_head *head, struct ap_slice body,
+                              const struct sample_sink *sink, struct ap_err *err)
+{
     enum { DEFINITIONS, REFS, COUNTS, TIMES, CODES, VALUES, HISTOGRAMS, EXEMPLARS, METADATA, SECTION_COUNT };
     uint64_t section_bytes[SECTION_COUNT];
     struct reader sections[SECTION_COUNT];
-    reader = reader_of(body);
+    struct reader reader = reader_of(body);
     for (size_t i = 0; i < SECTION_COUNT; i++)
         if (!read_varint(&reader, &section_bytes[i]))
             return damaged(err, "sections");
@@ -646,13 +633,15 @@ enum ap_rc sample_record_read(struct ap_slice record, const struct sample_sink *
         .codes = sections[CODES],
         .values = sections[VALUES],
     };
-    if (!read_definitions(sections[DEFINITIONS], sink))
+    if (sink->define && !read_definitions(sections[DEFINITIONS], sink))
         return damaged(err, "series");
-    if (!read_samples(&columns, &head, sink))
+    if (sink->samples && !read_samples(&columns, head, sink))
         return damaged(err, "samples");
-    if (!read_histograms(sections[HISTOGRAMS], &head, sink))
+    if (sink->histogram && !read_histograms(sections[HISTOGRAMS], head, sink))
         return damaged(err, "histograms");
-    if (!read_exemplars(sections[EXEMPLARS], sink))
+    if (sink->exemplar && !read_exemplars(sections[EXEMPLARS], sink))
         return damaged(err, "exemplars");
-    return read_metadata(sections[METADATA], sink) ? AP_OK : damaged(err, "metadata");
+    if (sink->metadata && !read_metadata(sections[METADATA], sink))
+        return damaged(err, "metadata");
+    return AP_OK;
 }

@@ -97,8 +97,10 @@ struct sample_sink {
     void (*metadata)(void *context, uint8_t type, struct ap_slice metric, struct ap_slice help, struct ap_slice unit);
 };
 
+/* Reads the head, and unpacks the rest into `body`. */
 ap_nodiscard enum ap_rc sample_record_open(struct ap_slice record, struct sample_record_head *ret_head,
-                                           struct ap_err *err);
-/* Calls the sink for everything in the record. AP_E_CORRUPT: what was called before stands. `scratch` is reused. */
-ap_nodiscard enum ap_rc sample_record_read(struct ap_slice record, const struct sample_sink *sink,
-                                           struct ap_buf *scratch, struct ap_err *err);
+                                           struct ap_buf *body, struct ap_err *err);
+/* Calls the sink for everything in what was unpacked, where it has a function for it. AP_E_CORRUPT: what was called
+ * before stands. */
+ap_nodiscard enum ap_rc sample_record_read(const struct sample_record_head *head, struct ap_slice body,
+                                           const struct sample_sink *sink, struct ap_err *err);

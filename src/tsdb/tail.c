@@ -9,74 +9,40 @@
 #include "tsdb/chunk.h"
 #include "tsdb/chunk_values.h"
 
-/* Raw samples there is room for. Whoever is in the first classes is a new guest, in the last ones a stuck disk's. */
-static const uint32_t capacities[TAIL_CLASS_COUNT] = {4, 16, TAIL_RAW_SAMPLES, 320, 1024, 8192, TAIL_SAMPLES_MAX};
-enum { KEPT_CAPACITY_MAX = 320 };
+/* Raw samples there is room for. Whoever is in the first ones is a new guest, in the last ones a stuck disk's. */
+static const uint32_t capacities[] = {2, 4, 6, 8, 12, 16, 24, TAIL_RAW_SAMPLES, 448, 1024, 8192, TAIL_SAMPLES_MAX};
 
-static unsigned class_of(uint32_t capacity)
+struct tail *tail_new(uint32_t capacity, int64_t base_ts_ms)
 {
-    unsigned class = 0;
-    while (class + 1 < TAIL_CLASS_COUNT && capacities[class] < capacity)
-        class ++;
-    return class;
-}
-
-struct tail *tail_new(struct tail_pool *pool, uint32_t capacity, int64_t base_ts_ms)
-{
-    unsigned class = class_of(capacity);
-    struct tail *tail = pool->free[class];
-    if (tail)
-        memcpy(&pool->free[class], tail->values, sizeof(tail));
-    else
-        tail = ap_realloc(NULL, sizeof(struct tail) + (size_t)capacities[class] * (sizeof(double) + sizeof(uint32_t)));
-    *tail = (struct tail){.base_ts_ms = base_ts_ms, .capacity = capacities[class]};
+    size_t i = 0;
+    while (capacities[i] < capacity)
+        i++;
+    size_t bytes = (size_t)capacities[i] * (sizeof(double) + sizeof(uint32_t));
+    struct tail *tail = ap_realloc(NULL, sizeof(struct tail) + bytes);
+    *tail = (struct tail){.base_ts_ms = base_ts_ms, .capacity = capacities[i]};
     return tail;
 }
 
-/* Whole tails come and go all the time; large ones are an exception that should not keep its memory. */
-static void give_back(struct tail_pool *pool, struct tail *tail)
-{
-    if (tail->capacity > KEPT_CAPACITY_MAX) {
-        free(tail);
-        return;
-    }
-    unsigned class = class_of(tail->capacity);
-    memcpy(tail->values, &pool->free[class], sizeof(tail));
-    pool->free[class] = tail;
-}
-
-void tail_free(struct tail_pool *pool, struct tail *tail)
+void tail_free(struct tail *tail)
 {
     if (!tail)
         return;
     free(tail->packed);
-    give_back(pool, tail);
-}
-
-void tail_pool_clear(struct tail_pool *pool)
-{
-    for (unsigned class = 0; class < TAIL_CLASS_COUNT; class ++) {
-        while (pool->free[class]) {
-            struct tail *tail = pool->free[class];
-            memcpy(&pool->free[class], tail->values, sizeof(tail));
-            free(tail);
-        }
-    }
-    ap_buf_clear(&pool->scratch);
+    free(tail);
 }
 
 /* The same samples in one with another capacity. */
-static void move(struct tail_pool *pool, struct tail **tail_at, uint32_t capacity)
+static void move(struct tail **tail_at, uint32_t capacity)
 {
     struct tail *from = *tail_at;
-    struct tail *to = tail_new(pool, capacity, from->base_ts_ms);
+    struct tail *to = tail_new(capacity, from->base_ts_ms);
     AP_ASSERT(to->capacity >= from->count);
     capacity = to->capacity;
     *to = *from;
     to->capacity = capacity;
     memcpy(to->values, from->values, from->count * sizeof(double));
     memcpy(tail_offsets(to), tail_offsets(from), from->count * sizeof(uint32_t));
-    give_back(pool, from);
+    free(from);
     *tail_at = to;
 }
 
@@ -90,13 +56,13 @@ static void rebase(struct tail *tail, int64_t base_ts_ms)
     tail->base_ts_ms = base_ts_ms;
 }
 
-bool tail_insert(struct tail_pool *pool, struct tail **tail_at, int64_t ts_ms, double value, double *ret_value)
+bool tail_insert(struct tail **tail_at, int64_t ts_ms, double value, double *ret_value)
 {
     if ((*tail_at)->packed_count && ts_ms <= (*tail_at)->base_ts_ms + (*tail_at)->packed_end)
-        tail_unpack(pool, tail_at);
+        tail_unpack(tail_at);
     if ((*tail_at)->count == (*tail_at)->capacity) {
         AP_ASSERT((*tail_at)->count < TAIL_SAMPLES_MAX);
-        move(pool, tail_at, (*tail_at)->capacity + 1);
+        move(tail_at, (*tail_at)->capacity + 1);
     }
     struct tail *tail = *tail_at;
     if (ts_ms < tail->base_ts_ms)
@@ -120,10 +86,10 @@ bool tail_insert(struct tail_pool *pool, struct tail **tail_at, int64_t ts_ms, d
 
 /* ---- Packing ---- */
 
-void tail_pack(struct tail_pool *pool, struct tail **tail_at)
+void tail_pack(struct tail **tail_at, struct ap_buf *scratch)
 {
     struct tail *tail = *tail_at;
-    if (tail->count < TAIL_RAW_SAMPLES || tail->count > CHUNK_SAMPLES_MAX)
+    if (tail->count < TAIL_RAW_SAMPLES || tail_samples(tail) > CHUNK_SAMPLES_MAX)
         return;
     const uint32_t *offsets = tail_offsets(tail);
     int64_t ts_ms[CHUNK_SAMPLES_MAX];
@@ -131,25 +97,21 @@ void tail_pack(struct tail_pool *pool, struct tail **tail_at)
         ts_ms[i] = tail->base_ts_ms + offsets[i];
     if (!tail->packed_count)
         tail->base_ts_ms = ts_ms[0];
-    struct ap_buf *out = &pool->scratch;
-    ap_buf_reset(out);
-    ap_buf_add_varint(out, tail->count);
-    ap_buf_add_varint(out, (uint64_t)(ts_ms[0] - tail->base_ts_ms));
-    chunk_encode_times(ts_ms, tail->count, out);
-    chunk_encode_values(tail->values, tail->count, out);
-
-    uint32_t bytes = tail->packed_bytes + (uint32_t)out->bytes;
-    if (bytes > tail->packed_capacity) {
-        tail->packed_capacity = bytes + bytes / 2;
-        tail->packed = ap_realloc(tail->packed, tail->packed_capacity);
-    }
-    memcpy(tail->packed + tail->packed_bytes, out->data, out->bytes);
-    tail->packed_bytes = bytes;
-    tail->packed_count += tail->count;
+    ap_buf_reset(scratch);
+    ap_buf_add_varint(scratch, tail->count);
+    ap_buf_add_varint(scratch, (uint64_t)(ts_ms[0] - tail->base_ts_ms));
+    chunk_encode_times(ts_ms, tail->count, scratch);
+    chunk_encode_values(tail->values, tail->count, scratch);
+    size_t bytes = tail->packed_bytes + scratch->bytes;
+    AP_ASSERT(bytes <= UINT16_MAX);
+    tail->packed = ap_realloc(tail->packed, bytes);
+    memcpy(tail->packed + tail->packed_bytes, scratch->data, scratch->bytes);
+    tail->packed_bytes = (uint16_t)bytes;
+    tail->packed_count = (uint16_t)(tail->packed_count + tail->count);
     tail->packed_end = (uint32_t)(ts_ms[tail->count - 1] - tail->base_ts_ms);
     tail->count = 0;
     if (tail->capacity > TAIL_RAW_SAMPLES)
-        move(pool, tail_at, TAIL_RAW_SAMPLES);
+        move(tail_at, TAIL_RAW_SAMPLES);
 }
 
 static void read_packed(const struct tail *tail, int64_t *ret_ts_ms, double *ret_values)
@@ -179,13 +141,13 @@ void tail_read(const struct tail *tail, int64_t *ret_ts_ms, double *ret_values)
     memcpy(ret_values + tail->packed_count, tail->values, tail->count * sizeof(double));
 }
 
-void tail_unpack(struct tail_pool *pool, struct tail **tail_at)
+void tail_unpack(struct tail **tail_at)
 {
     struct tail *from = *tail_at;
     if (!from->packed_count)
         return;
     uint32_t count = tail_samples(from);
-    struct tail *to = tail_new(pool, count, from->base_ts_ms);
+    struct tail *to = tail_new(count, from->base_ts_ms);
     int64_t *ts_ms = ap_alloc0(count, sizeof(*ts_ms));
     tail_read(from, ts_ms, to->values);
     uint32_t *offsets = tail_offsets(to);
@@ -193,7 +155,7 @@ void tail_unpack(struct tail_pool *pool, struct tail **tail_at)
         offsets[i] = (uint32_t)(ts_ms[i] - from->base_ts_ms);
     free(ts_ms);
     to->count = count;
-    tail_free(pool, from);
+    tail_free(from);
     *tail_at = to;
 }
 

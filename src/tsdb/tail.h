@@ -6,8 +6,6 @@
  * Samples come to the raw part. When it is full it is packed, with the codecs of chunks, so that a series that waits
  * for a chunk's worth of samples takes a few hundred bytes and not some thousand. Whatever is not "newer than all" or
  * "all of them, in order" unpacks first.
- *
- * Whoever calls holds the lock of the pool's owner.
  */
 #pragma once
 
@@ -16,32 +14,24 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/rc.h"
 
 enum {
     TAIL_RAW_SAMPLES = 32,       /* are packed together */
-    TAIL_CLASS_COUNT = 7,        /* of sizes of the raw part */
     TAIL_SAMPLES_MAX = 64 << 10, /* in a tail, even when no disk takes them */
 };
 
 /* One allocation: the arrays follow. Packed samples are older than raw ones. */
 struct tail {
     int64_t base_ts_ms;
+    char *packed;        /* owned */
+    uint32_t packed_end; /* of the newest packed sample, in ms since base_ts_ms */
+    uint16_t packed_count;
+    uint16_t packed_bytes;
     uint32_t count; /* of raw samples */
     uint32_t capacity;
-    uint32_t packed_count;
-    uint32_t packed_end; /* of the newest packed sample, in ms since base_ts_ms */
-    char *packed;        /* owned */
-    uint32_t packed_bytes;
-    uint32_t packed_capacity;
     double values[]; /* capacity of them, then as many uint32_t of milliseconds since base_ts_ms */
 };
-
-/* Where tails come from and go to; {0} is empty. */
-struct tail_pool {
-    struct tail *free[TAIL_CLASS_COUNT]; /* owned, by size class */
-    struct ap_buf scratch;
-};
-void tail_pool_clear(struct tail_pool *pool);
 
 static inline uint32_t *tail_offsets(const struct tail *tail)
 {
@@ -52,17 +42,17 @@ static inline uint32_t tail_samples(const struct tail *tail)
     return tail->packed_count + tail->count;
 }
 
-/* An empty one with room for so many raw samples. */
-struct tail *tail_new(struct tail_pool *pool, uint32_t capacity, int64_t base_ts_ms);
-void tail_free(struct tail_pool *pool, struct tail *tail); /* NULL is allowed */
+/* An empty one with room for so many raw samples at least. */
+ap_nodiscard struct tail *tail_new(uint32_t capacity, int64_t base_ts_ms);
+void tail_free(struct tail *tail); /* NULL is allowed */
 
 /* Adds one sample in its place; false: there is one of this time (its value goes to *ret_value). *tail may move. */
-bool tail_insert(struct tail_pool *pool, struct tail **tail, int64_t ts_ms, double value, double *ret_value);
+bool tail_insert(struct tail **tail, int64_t ts_ms, double value, double *ret_value);
 
-/* Packs the raw part, when there is enough of it. *tail may move. */
-void tail_pack(struct tail_pool *pool, struct tail **tail);
+/* Packs the raw part, when there is enough of it and it goes into a chunk. *tail may move; `scratch` is reused. */
+void tail_pack(struct tail **tail, struct ap_buf *scratch);
 /* Makes all of it raw. */
-void tail_unpack(struct tail_pool *pool, struct tail **tail);
+void tail_unpack(struct tail **tail);
 
 /* Copies all tail_samples(), in order. */
 void tail_read(const struct tail *tail, int64_t *ret_ts_ms, double *ret_values);

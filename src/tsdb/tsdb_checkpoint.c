@@ -195,27 +195,66 @@ static void encode_deleted(struct tsdb *tsdb, struct ap_buf *out)
 
 /* ---- Files ---- */
 
-static enum ap_rc append_file(struct tsdb *tsdb, const char *suffix, struct ap_slice bytes, bool is_new,
-                              uint64_t *file_bytes, struct ap_err *err)
+/* A file that is appended to: what is on disk behind `bytes` does not count. */
+struct appended {
+    struct tsdb *tsdb;
+    char name[40];
+    int fd; /* owned */
+    uint64_t bytes;
+};
+
+static enum ap_rc appended_open(struct tsdb *tsdb, const char *suffix, bool is_new, uint64_t bytes,
+                                struct appended *file, struct ap_err *err)
 {
     const struct os_fs *fs = tsdb->options.fs;
-    char name[40];
-    head_range_name(tsdb->file_number, suffix, name);
-    int fd = fs->open(fs->context, tsdb->head_fd, name, O_RDWR | O_CREAT | (is_new ? O_TRUNC : 0), 0640);
-    if (fd < 0)
-        return ap_fail_errno(err, -fd, "open head/%s", name);
+    *file = (struct appended){.tsdb = tsdb, .bytes = is_new ? 0 : bytes};
+    head_range_name(tsdb->file_number, suffix, file->name);
+    file->fd = fs->open(fs->context, tsdb->head_fd, file->name, O_RDWR | O_CREAT | (is_new ? O_TRUNC : 0), 0640);
+    return file->fd < 0 ? ap_fail_errno(err, -file->fd, "open head/%s", file->name) : AP_OK;
+}
+
+static enum ap_rc appended_write(struct ap_slice bytes, void *context, struct ap_err *err)
+{
+    struct appended *file = context;
+    if (bytes.bytes == 0)
+        return AP_OK;
     struct iovec part = {.iov_base = (void *)(uintptr_t)bytes.data, .iov_len = bytes.bytes};
-    uint64_t offset = is_new ? 0 : *file_bytes;
-    enum ap_rc rc = bytes.bytes ? os_write_all(fs, fd, &part, 1, offset, name, err) : AP_OK;
-    if (rc == AP_OK) {
-        int result = fs->datasync(fs->context, fd);
-        if (result < 0)
-            rc = ap_fail_errno(err, -result, "sync head/%s", name);
-    }
-    fs->close(fs->context, fd);
-    if (rc == AP_OK)
-        *file_bytes = offset + bytes.bytes;
+    enum ap_rc rc = os_write_all(file->tsdb->options.fs, file->fd, &part, 1, file->bytes, file->name, err);
+    file->bytes += bytes.bytes;
     return rc;
+}
+
+/* Syncs and closes; after a failure (`rc`) closes only. */
+static enum ap_rc appended_close(struct appended *file, enum ap_rc rc, uint64_t *ret_bytes, struct ap_err *err)
+{
+    const struct os_fs *fs = file->tsdb->options.fs;
+    int result = rc == AP_OK ? fs->datasync(fs->context, file->fd) : 0;
+    fs->close(fs->context, file->fd);
+    if (result < 0)
+        rc = ap_fail_errno(err, -result, "sync head/%s", file->name);
+    if (rc == AP_OK)
+        *ret_bytes = file->bytes;
+    return rc;
+}
+
+static enum ap_rc append_series(struct tsdb *tsdb, bool is_new, struct ap_err *err)
+{
+    struct appended file;
+    enum ap_rc rc = appended_open(tsdb, ".series", is_new, tsdb->series_file_bytes, &file, err);
+    if (rc != AP_OK)
+        return rc;
+    rc = registry_encode(tsdb->registry, is_new, appended_write, &file, err);
+    return appended_close(&file, rc, &tsdb->series_file_bytes, err);
+}
+
+static enum ap_rc append_list(struct tsdb *tsdb, bool is_new, struct ap_slice batch, struct ap_err *err)
+{
+    struct appended file;
+    enum ap_rc rc = appended_open(tsdb, ".list", is_new, tsdb->list_file_bytes, &file, err);
+    if (rc != AP_OK)
+        return rc;
+    rc = appended_write(batch, &file, err);
+    return appended_close(&file, rc, &tsdb->list_file_bytes, err);
 }
 
 static void frame_batch(struct ap_slice payload, struct ap_buf *out)
@@ -311,17 +350,13 @@ enum ap_rc tsdb_checkpoint(struct tsdb *tsdb, struct ap_err *err)
         ap_buf_add_slice(&sealed_all, ap_buf_slice(&sealed));
     }
 
-    AP_AUTO_BUF struct ap_buf series = {0};
-    registry_read_lock(tsdb->registry);
-    registry_encode(tsdb->registry, is_new_files, &series);
-    registry_unlock(tsdb->registry);
     AP_AUTO_BUF struct ap_buf list = {0};
     frame_batch(ap_buf_slice(&tsdb->lists), &list);
 
     tsdb->file_number += is_new_files;
-    enum ap_rc rc = append_file(tsdb, ".series", ap_buf_slice(&series), is_new_files, &tsdb->series_file_bytes, err);
+    enum ap_rc rc = append_series(tsdb, is_new_files, err);
     if (rc == AP_OK)
-        rc = append_file(tsdb, ".list", ap_buf_slice(&list), is_new_files, &tsdb->list_file_bytes, err);
+        rc = append_list(tsdb, is_new_files, ap_buf_slice(&list), err);
 
     AP_AUTO_BUF struct ap_buf body = {0};
     AP_AUTO_BUF struct ap_buf ranges = {0};

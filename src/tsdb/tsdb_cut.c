@@ -442,7 +442,7 @@ void tsdb_collect_series(struct tsdb *tsdb)
         for (; iterator.has_value; roaring_advance_uint32_iterator(&iterator)) {
             struct head_shard *shard = head_shard_of(head, iterator.current_value);
             pthread_mutex_lock(&shard->mtx);
-            head_series_remove_locked(shard, head_series_locked(shard, head_local(head, iterator.current_value)));
+            head_series_remove_locked(head_series_locked(shard, head_local(head, iterator.current_value)));
             pthread_mutex_unlock(&shard->mtx);
         }
         extras_forget_series(&tsdb->extras, over);

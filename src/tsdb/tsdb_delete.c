@@ -80,7 +80,7 @@ static void delete_in_head(struct tsdb *tsdb, const struct matchers *matchers, i
         uint32_t ref = iterator.current_value;
         struct head_shard *shard = head_shard_of(head, ref);
         pthread_mutex_lock(&shard->mtx);
-        head_delete_locked(head, shard, ref, head_series_locked(shard, head_local(head, ref)), min_ts_ms, max_ts_ms);
+        head_delete_locked(head_series_locked(shard, head_local(head, ref)), min_ts_ms, max_ts_ms);
         pthread_mutex_unlock(&shard->mtx);
     }
     roaring_bitmap_free(refs);

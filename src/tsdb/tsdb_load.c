@@ -226,8 +226,7 @@ static void load_deleted(struct tsdb *tsdb, struct reading *reading)
         int64_t max_ts_ms = (int64_t)take(reading, 8);
         if (reading->is_sound && registry_has(tsdb->registry, ref)) {
             struct head_shard *shard = head_shard_of(head, ref);
-            head_delete_locked(head, shard, ref, head_series_locked(shard, head_local(head, ref)), min_ts_ms,
-                               max_ts_ms);
+            head_delete_locked(head_series_locked(shard, head_local(head, ref)), min_ts_ms, max_ts_ms);
         }
     }
 }

@@ -55,10 +55,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     uint8_t sum = 0;
     struct sample_sink sink = {&sum, define, state, samples, histogram, exemplar, metadata};
-    struct ap_buf scratch = {0};
+    struct sample_record_head head;
+    struct ap_buf body = {0};
     struct ap_err err;
-    if (sample_record_read(ap_slice(data, bytes), &sink, &scratch, &err) != AP_OK)
+    if (sample_record_open(ap_slice(data, bytes), &head, &body, &err) == AP_OK &&
+        sample_record_read(&head, ap_buf_slice(&body), &sink, &err) == AP_OK)
         sum++;
-    ap_buf_clear(&scratch);
+    ap_buf_clear(&body);
     return 0;
 }

@@ -12,6 +12,20 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static enum ap_rc keep_batch(struct ap_slice batch, void *context, struct ap_err *err)
+{
+    (void)err;
+    ap_buf_add_slice(context, batch);
+    return AP_OK;
+}
+
+static void save(struct registry *registry, bool is_all, struct ap_buf *file)
+{
+    struct ap_err err;
+    if (registry_encode(registry, is_all, keep_batch, file, &err) != AP_OK)
+        abort();
+}
+
 static bool count_one(struct ap_slice text, uint64_t series_count, void *context)
 {
     AP_ASSERT(text.bytes > 0 && series_count > 0);
@@ -63,7 +77,7 @@ static size_t read_file(const uint8_t *data, size_t size)
     walk(registry);
 
     AP_AUTO_BUF struct ap_buf file = {0};
-    registry_encode(registry, true, &file);
+    save(registry, true, &file);
     struct ap_slice written = ap_buf_slice(&file);
     registry_write_lock(again);
     AP_ASSERT(registry_decode_locked(again, &written, &err) == AP_OK && written.bytes == 0);

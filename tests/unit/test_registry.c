@@ -18,6 +18,20 @@
 
 enum { SEED = 3, LIVE_MAX = 500, SERIES_MAX = 900 };
 
+static enum ap_rc keep_batch(struct ap_slice batch, void *context, struct ap_err *err)
+{
+    (void)err;
+    ap_buf_add_slice(context, batch);
+    return AP_OK;
+}
+
+static void save(struct registry *registry, bool is_all, struct ap_buf *file)
+{
+    struct ap_err err;
+    if (registry_encode(registry, is_all, keep_batch, file, &err) != AP_OK)
+        abort();
+}
+
 static struct ap_slice encode(struct ap_buf *out, struct label *labels, size_t count)
 {
     struct ap_err err;
@@ -280,7 +294,7 @@ static void assert_reads_back(const struct ap_buf *file, const struct model *mod
     assert_same(registry, model);
     assert_int_equal(registry_unsaved_count(registry), 0);
     AP_AUTO_BUF struct ap_buf nothing = {0};
-    registry_encode(registry, false, &nothing);
+    save(registry, false, &nothing);
     assert_int_equal(nothing.bytes, 0);
     reuse(registry); /* pairs of removed series alone are swept */
     assert_same(registry, model);
@@ -321,7 +335,7 @@ static void test_against_a_model(void **state)
                 bool is_all = ap_random_below(&random, 4) == 0;
                 if (is_all)
                     ap_buf_reset(&file);
-                registry_encode(registry, is_all, &file);
+                save(registry, is_all, &file);
                 registry_write_lock(registry);
                 registry_encoded_locked(registry);
                 registry_unlock(registry);
@@ -388,7 +402,7 @@ static void test_gap_taken_by_the_log(void **state)
     }
     remove_refs(registry, 1, 3);
     AP_AUTO_BUF struct ap_buf file = {0};
-    registry_encode(registry, true, &file);
+    save(registry, true, &file);
     AP_AUTO(registry) struct registry *again = registry_new(SEED);
     struct ap_slice rest = ap_buf_slice(&file);
     struct ap_err err;
@@ -418,10 +432,39 @@ static void test_ref_twice_in_one_batch(void **state)
     }
     assert_true(model->is_live[0]);
     AP_AUTO_BUF struct ap_buf file = {0};
-    registry_encode(registry, false, &file);
+    save(registry, false, &file);
     assert_reads_back(&file, model);
     model_clear(model);
     free(model);
+}
+
+/* More series than a batch has room for. */
+static void test_many_batches(void **state)
+{
+    (void)state;
+    enum { COUNT = 70000 };
+    AP_AUTO(registry) struct registry *registry = registry_new(SEED);
+    for (int i = 0; i < COUNT; i++) {
+        char text[64];
+        snprintf(text, sizeof(text), "__name__=up,i=%d,j=%d", i, i % 300);
+        (void)add_text(registry, text, REGISTRY_NONE);
+    }
+    AP_AUTO_BUF struct ap_buf file = {0};
+    save(registry, true, &file);
+    AP_AUTO(registry) struct registry *again = registry_new(SEED);
+    struct ap_slice rest = ap_buf_slice(&file);
+    struct ap_err err;
+    unsigned batches = 0;
+    registry_write_lock(again);
+    for (; rest.bytes; batches++)
+        if (registry_decode_locked(again, &rest, &err) != AP_OK)
+            fail_msg("%s", err.text);
+    registry_encoded_locked(again);
+    registry_unlock(again);
+    assert_true(batches > 1);
+    assert_int_equal(registry_count(again), COUNT);
+    for (uint32_t ref = 0; ref < COUNT; ref++)
+        assert_true(labels_hash_equal(registry_hash(again, ref), registry_hash(registry, ref)));
 }
 
 /* Values that nobody has any more take no room: a store whose pods come and go for years does not grow. */
@@ -440,7 +483,7 @@ static void test_churn_does_not_grow(void **state)
         if (round == 4)
             registry_stats_get(registry, &early);
         AP_AUTO_BUF struct ap_buf file = {0};
-        registry_encode(registry, true, &file);
+        save(registry, true, &file);
         registry_write_lock(registry);
         registry_encoded_locked(registry);
         registry_unlock(registry);
@@ -573,7 +616,7 @@ static void make_file(struct ap_buf *file, size_t *ends)
         }
         if (batch == 1)
             remove_refs(registry, 1, 2);
-        registry_encode(registry, false, file);
+        save(registry, false, file);
         registry_write_lock(registry);
         registry_encoded_locked(registry);
         registry_unlock(registry);
@@ -664,10 +707,15 @@ static void test_senseless_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_against_a_model),         cmocka_unit_test(test_refs),
-        cmocka_unit_test(test_gap_taken_by_the_log),    cmocka_unit_test(test_ref_twice_in_one_batch),
-        cmocka_unit_test(test_churn_does_not_grow),     cmocka_unit_test(test_stats_and_tops),
-        cmocka_unit_test(test_readers_beside_a_writer), cmocka_unit_test(test_file_cut_and_flipped_everywhere),
+        cmocka_unit_test(test_against_a_model),
+        cmocka_unit_test(test_refs),
+        cmocka_unit_test(test_gap_taken_by_the_log),
+        cmocka_unit_test(test_ref_twice_in_one_batch),
+        cmocka_unit_test(test_many_batches),
+        cmocka_unit_test(test_churn_does_not_grow),
+        cmocka_unit_test(test_stats_and_tops),
+        cmocka_unit_test(test_readers_beside_a_writer),
+        cmocka_unit_test(test_file_cut_and_flipped_everywhere),
         cmocka_unit_test(test_senseless_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

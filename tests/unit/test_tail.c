@@ -69,7 +69,7 @@ static void test_agrees_with_model(void **state)
 {
     (void)state;
     static struct model model;
-    struct tail_pool pool = {0};
+    struct ap_buf scratch = {0};
     struct ap_random random;
     ap_random_init(&random, 7);
     for (unsigned round = 0; round < ROUNDS; round++) {
@@ -78,7 +78,7 @@ static void test_agrees_with_model(void **state)
         bool is_entropic = round % 4 == 0;
         int64_t ts_ms = start_ms;
         size_t wanted = 1 + ap_random_below(&random, MODEL_MAX - 1);
-        struct tail *tail = tail_new(&pool, 1, start_ms);
+        struct tail *tail = tail_new(1, start_ms);
         model.count = 0;
         for (size_t i = 0; i < wanted; i++) {
             uint64_t dice = ap_random_below(&random, 1000);
@@ -86,14 +86,14 @@ static void test_agrees_with_model(void **state)
             int64_t at_ms = is_orderly || dice < 950 ? ts_ms : start_ms + (int64_t)ap_random_below(&random, 3000000);
             double value = is_entropic ? ap_double_of_bits(ap_random_u64(&random)) : (double)(dice % 100) / 10;
             double there = 0, expected = 0;
-            bool is_added = tail_insert(&pool, &tail, at_ms, value, &there);
+            bool is_added = tail_insert(&tail, at_ms, value, &there);
             assert_int_equal(is_added, model_insert(&model, at_ms, value, &expected));
             assert_true(is_added || ap_double_same(there, expected));
             if (dice % 7 == 0)
-                tail_pack(&pool, &tail);
+                tail_pack(&tail, &scratch);
             if (dice == 5 || dice == 6) {
                 int64_t min_ts_ms = start_ms + (int64_t)ap_random_below(&random, 3000000);
-                tail_unpack(&pool, &tail);
+                tail_unpack(&tail);
                 tail_delete(tail, min_ts_ms, min_ts_ms + 100000);
                 model_delete(&model, min_ts_ms, min_ts_ms + 100000);
             }
@@ -101,34 +101,34 @@ static void test_agrees_with_model(void **state)
                 compare(&model, tail);
         }
         compare(&model, tail);
-        tail_unpack(&pool, &tail);
+        tail_unpack(&tail);
         compare(&model, tail);
         uint32_t dropped = (uint32_t)model.count / 3;
         tail_drop(tail, dropped);
         if (dropped < model.count)
             model_delete(&model, INT64_MIN, dropped ? model.ts_ms[dropped - 1] : INT64_MIN);
         compare(&model, tail);
-        tail_free(&pool, tail);
+        tail_free(tail);
     }
-    tail_pool_clear(&pool);
+    ap_buf_clear(&scratch);
 }
 
 /* What packing is for. */
 static void test_packed_is_small(void **state)
 {
     (void)state;
-    struct tail_pool pool = {0};
-    struct tail *tail = tail_new(&pool, 1, 1000);
+    struct ap_buf scratch = {0};
+    struct tail *tail = tail_new(1, 1000);
     double there;
     for (unsigned i = 0; i < 8 * TAIL_RAW_SAMPLES; i++) {
-        assert_true(tail_insert(&pool, &tail, 1000 + i * 15000, i % 10 / 10.0, &there));
-        tail_pack(&pool, &tail);
+        assert_true(tail_insert(&tail, 1000 + i * 15000, i % 10 / 10.0, &there));
+        tail_pack(&tail, &scratch);
     }
     assert_int_equal(tail->packed_count, 8 * TAIL_RAW_SAMPLES);
     assert_int_equal(tail->capacity, TAIL_RAW_SAMPLES);
     assert_true(tail->packed_bytes < 2 * tail->packed_count);
-    tail_free(&pool, tail);
-    tail_pool_clear(&pool);
+    tail_free(tail);
+    ap_buf_clear(&scratch);
 }
 
 int main(void)
