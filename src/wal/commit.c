@@ -226,8 +226,7 @@ static void fail_tickets(struct wal *wal, struct wal_ticket *first, struct wal_t
     finish(wal, first, end, failure_rc(err), 0);
 }
 
-/* Built on a record that is not in the log. */
-static bool is_broken(const struct wal *wal, const struct wal_ticket *ticket)
+bool wal_is_broken(const struct wal *wal, const struct wal_ticket *ticket)
 {
     return ticket->is_chained && ticket->break_count != atomic_load_explicit(&wal->break_count, memory_order_relaxed);
 }
@@ -236,7 +235,7 @@ static bool is_broken(const struct wal *wal, const struct wal_ticket *ticket)
 static struct wal_ticket *commit_group(struct wal *wal, struct wal_ticket *first)
 {
     struct ap_err err = {0};
-    if (is_broken(wal, first)) {
+    if (wal_is_broken(wal, first)) {
         struct wal_ticket *next = first->next;
         pthread_mutex_lock(&wal->state_mtx);
         wal->stats.failed_records++;
@@ -250,7 +249,7 @@ static struct wal_ticket *commit_group(struct wal *wal, struct wal_ticket *first
         return NULL;
     }
     struct group group = {.first = first, .end = first};
-    for (; group.end && group_has_room(wal, &group, group.end) && !is_broken(wal, group.end);
+    for (; group.end && group_has_room(wal, &group, group.end) && !wal_is_broken(wal, group.end);
          group.end = group.end->next)
         group_add(wal, &group, group.end);
     AP_ASSERT(group.count > 0);

@@ -123,6 +123,8 @@ static enum ap_rc enqueue_locked(struct wal *wal, struct wal_ticket *ticket, boo
         wal->refused_busy++;
         return ap_fail(err, AP_E_BUSY, "the log is stopping");
     }
+    if (wal_is_broken(wal, ticket))
+        return ap_fail(err, AP_E_CONFLICT, "a record that this one builds on is not in the log");
     if (wal->queued_bytes > 0 && wal->queued_bytes + bytes > wal->options.queue_bytes_max) {
         wal->refused_busy++;
         return ap_fail(err, AP_E_BUSY, "more than %" PRIu64 " bytes wait to be written to the log",

@@ -89,6 +89,9 @@ struct wal {
 ap_nodiscard enum ap_rc wal_recover(struct wal *wal, uint64_t *ret_cut_bytes, struct ap_err *err);
 
 /* commit.c: the commit thread. */
+/* Whether the ticket builds on a record that is not in the log. */
+bool wal_is_broken(const struct wal *wal, const struct wal_ticket *ticket);
+
 void *wal_commit_main(void *wal);
 
 /* wal.c: appends to the list, or takes the place of an empty last segment with the same first LSN. */

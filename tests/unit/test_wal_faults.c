@@ -7,6 +7,7 @@
  */
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -312,6 +313,201 @@ static void test_failed_sync_begins_a_new_file(void **state)
     disk_free(disk);
 }
 
+/* ---- Chained records: each says how it differs from the one before ---- */
+
+enum { CHAINS = 3, LINKS = 400 };
+
+struct link {
+    struct wal_ticket ticket;
+    struct link_payload {
+        uint32_t chain;
+        uint32_t number;
+        uint32_t epoch;
+        uint32_t is_first; /* `value` is the value itself; otherwise what is added to that of the record before */
+        int64_t value;
+    } payload;
+    int64_t whole;
+    enum ap_rc rc;
+    struct chains *chains;
+};
+
+struct chains {
+    struct wal *wal;
+    struct disk *disk;
+    struct ap_random random; /* of the commit thread */
+    _Atomic unsigned pending;
+    _Atomic unsigned conflicts;
+    struct link links[CHAINS][LINKS];
+};
+
+struct chain {
+    pthread_t thread;
+    struct chains *chains;
+    uint32_t number;
+};
+
+/* On the commit thread, which is the one that uses the disk: now and then an operation to come will fail. */
+static void link_done(struct wal_ticket *ticket, enum ap_rc rc, uint64_t lsn)
+{
+    (void)lsn;
+    struct link *link = AP_CONTAINER_OF(ticket, struct link, ticket);
+    struct chains *chains = link->chains;
+    link->rc = rc;
+    if (ap_random_below(&chains->random, 10) == 0)
+        disk_arm(chains->disk, DISK_FAULT_EIO, ap_random_below(&chains->random, 6), false);
+    atomic_fetch_sub(&chains->pending, 1);
+}
+
+static void *append_chain(void *context)
+{
+    const struct chain *chain = context;
+    struct chains *chains = chain->chains;
+    struct ap_random random;
+    ap_random_init(&random, chain->number);
+    uint64_t break_count = UINT64_MAX;
+    uint32_t epoch = 0;
+    bool is_first = true;
+    int64_t last = 0;
+    for (uint32_t i = 0; i < LINKS; i++) {
+        struct link *link = &chains->links[chain->number][i];
+        int64_t whole = (int64_t)ap_random_below(&random, 1000000);
+        enum ap_rc rc;
+        do {
+            uint64_t breaks = wal_break_count(chains->wal);
+            if (breaks != break_count) {
+                break_count = breaks;
+                is_first = true;
+                epoch++;
+            }
+            *link = (struct link){
+                .payload = {chain->number, i, epoch, is_first, is_first ? whole : whole - last},
+                .whole = whole,
+                .chains = chains,
+                .rc = AP_E_INTERNAL,
+            };
+            link->ticket = (struct wal_ticket){
+                .slices = {ap_slice((const char *)&link->payload, sizeof(link->payload))},
+                .slice_count = 1,
+                .type = 1,
+                .is_chained = true,
+                .break_count = breaks,
+                .done = link_done,
+            };
+            if (ap_random_below(&random, 8) == 0)
+                usleep(100); /* while others break the chain */
+            struct ap_err err;
+            atomic_fetch_add(&chains->pending, 1);
+            rc = wal_submit(chains->wal, &link->ticket, &err);
+            if (rc != AP_OK)
+                atomic_fetch_sub(&chains->pending, 1);
+            if (rc == AP_E_CONFLICT)
+                atomic_fetch_add(&chains->conflicts, 1);
+        } while (rc != AP_OK);
+        is_first = false;
+        last = whole;
+    }
+    return NULL;
+}
+
+/* Whatever failed on the way: what is in the log adds up to what was meant, and all that was acknowledged is in it. */
+static void test_chained_records_add_up(void **state)
+{
+    (void)state;
+    unsigned refused = 0;
+    unsigned conflicts = 0;
+    for (unsigned long seed = 1; seed <= 10; seed++) {
+        struct disk *disk = disk_new(seed);
+        struct wal_options options = fixture_options(&disk->fs);
+        options.segment_bytes = 8192;
+        struct wal *wal = fixture_open(FIXTURE_DIR_FD, &options);
+        struct chains *chains = ap_new0(struct chains);
+        chains->wal = wal;
+        chains->disk = disk;
+        ap_random_init(&chains->random, seed);
+        struct chain threads[CHAINS];
+        for (uint32_t i = 0; i < CHAINS; i++) {
+            threads[i] = (struct chain){.chains = chains, .number = i};
+            assert_int_equal(pthread_create(&threads[i].thread, NULL, append_chain, &threads[i]), 0);
+        }
+        for (uint32_t i = 0; i < CHAINS; i++)
+            pthread_join(threads[i].thread, NULL);
+        while (atomic_load(&chains->pending) > 0)
+            sched_yield();
+        conflicts += atomic_load(&chains->conflicts);
+        disk->fault = DISK_FAULT_NONE;
+
+        static bool is_there[CHAINS][LINKS];
+        memset(is_there, 0, sizeof(is_there));
+        int64_t values[CHAINS] = {0};
+        uint32_t epochs[CHAINS] = {0};
+        struct wal_cursor *cursor = fixture_cursor(wal, "check", 0);
+        struct wal_record record;
+        struct ap_err err;
+        while (wal_cursor_next(cursor, 0, &record, &err) == AP_OK) {
+            struct link_payload payload;
+            assert_int_equal(record.payload.bytes, sizeof(payload));
+            memcpy(&payload, record.payload.data, sizeof(payload));
+            uint32_t chain = payload.chain;
+            if (!payload.is_first && epochs[chain] != payload.epoch)
+                fail_msg("record %u of chain %u builds on one that is not there", payload.number, chain);
+            values[chain] = payload.is_first ? payload.value : values[chain] + payload.value;
+            epochs[chain] = payload.epoch;
+            assert_int_equal(values[chain], chains->links[chain][payload.number].whole);
+            is_there[chain][payload.number] = true;
+        }
+        assert_int_equal(wal_durable_lsn(wal), record.next_lsn);
+        wal_cursor_close(cursor);
+        for (uint32_t i = 0; i < CHAINS; i++)
+            for (uint32_t j = 0; j < LINKS; j++) {
+                assert_int_equal(is_there[i][j], chains->links[i][j].rc == AP_OK);
+                refused += chains->links[i][j].rc != AP_OK;
+            }
+        assert_int_equal(wal_break_count(wal), fixture_stats(wal).failed_io);
+        wal_close(wal);
+        disk_free(disk);
+        free(chains);
+    }
+    print_message("%u links were refused when they were written, %u when they were submitted\n", refused, conflicts);
+    assert_true(refused > 0 && conflicts > 0); /* the test tries what it is there for */
+}
+
+/* A store that did not read the records, because it made them, lets go of them up to any place that is durable. */
+static void test_released_without_reading(void **state)
+{
+    (void)state;
+    struct disk *disk = disk_new(1);
+    struct wal_options options = fixture_options(&disk->fs);
+    struct wal *wal = fixture_open(FIXTURE_DIR_FD, &options);
+    struct wal_cursor *cursor = fixture_cursor(wal, "store", 0);
+    uint64_t middle_lsn = 0;
+    for (uint32_t i = 0; i < 60; i++) {
+        uint64_t lsn;
+        uint64_t before_lsn = wal_durable_lsn(wal);
+        assert_int_equal(fixture_append(wal, i, &lsn), AP_OK);
+        assert_int_equal(lsn, before_lsn);
+        assert_true(wal_durable_lsn(wal) > lsn);
+        if (i == 30)
+            middle_lsn = lsn;
+    }
+    uint64_t segments = fixture_stats(wal).segment_count;
+    wal_cursor_release(cursor, middle_lsn);
+    struct wal_stats stats = fixture_stats(wal);
+    assert_true(stats.segment_count < segments && stats.segment_count > 1);
+    assert_true(stats.oldest_lsn <= middle_lsn);
+    struct wal_cursor *again = fixture_cursor(wal, "reader", middle_lsn);
+    struct wal_record record;
+    struct ap_err err;
+    assert_int_equal(wal_cursor_next(again, 0, &record, &err), AP_OK);
+    assert_int_equal(fixture_number(&record), 30);
+    wal_cursor_release(again, wal_durable_lsn(wal));
+    wal_cursor_release(cursor, wal_durable_lsn(wal));
+    assert_int_equal(fixture_stats(wal).segment_count, 1);
+    wal_cursor_close(again);
+    wal_cursor_close(cursor);
+    wal_close(wal);
+    disk_free(disk);
+}
+
 /* A directory on the real file system. */
 static char *make_real_dir(int *ret_dir_fd)
 {
@@ -548,6 +744,8 @@ int main(void)
         cmocka_unit_test(test_random_power_cuts),
         cmocka_unit_test(test_full_disk_and_back),
         cmocka_unit_test(test_failed_sync_begins_a_new_file),
+        cmocka_unit_test(test_chained_records_add_up),
+        cmocka_unit_test(test_released_without_reading),
         cmocka_unit_test(test_kill_9),
         cmocka_unit_test(test_real_full_disk),
     };
