@@ -1,6 +1,10 @@
 /* wal/: what goes in comes out, and damage is found; on a disk in memory. Failing disks: test_wal_faults.c. */
 #include <semaphore.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "test_wal_fixture.h"
 #include "wal/crc32c.h"
@@ -438,6 +442,175 @@ static void test_released_segments_are_removed(void **state)
     wal_close(wal);
 }
 
+/* The first LSN of the segment that `lsn` is in; of the last one for the end of the log. */
+static uint64_t segment_of(const struct disk *disk, uint64_t lsn)
+{
+    uint64_t found_lsn = 0;
+    for (int i = 0; i < disk->entry_count; i++) {
+        const struct disk_entry *entry = &disk->entries[i];
+        uint64_t first_lsn = strtoull(entry->name, NULL, 16);
+        if (entry->seen_file >= 0 && first_lsn <= lsn)
+            found_lsn = AP_MAX(found_lsn, first_lsn);
+    }
+    return found_lsn;
+}
+
+enum { RELEASE_RECORDS = 24 };
+
+/* Makes a log; lsns[RELEASE_RECORDS] is its end. */
+static struct wal *make_log_to_release(const struct wal_options *options, uint64_t lsns[RELEASE_RECORDS + 1])
+{
+    struct wal *wal = fixture_open(FIXTURE_DIR_FD, options);
+    for (uint32_t i = 0; i < RELEASE_RECORDS; i++)
+        assert_int_equal(fixture_append(wal, i, &lsns[i]), AP_OK);
+    lsns[RELEASE_RECORDS] = wal_durable_lsn(wal);
+    return wal;
+}
+
+/* Step by step: a segment goes when all of it is released, and not before. Nothing has been read. */
+static void test_release_at_every_lsn(void **state)
+{
+    struct disk *disk = *state;
+    struct wal_options options = fixture_options(&disk->fs);
+    uint64_t lsns[RELEASE_RECORDS + 1];
+    struct wal *wal = make_log_to_release(&options, lsns);
+    struct wal_cursor *cursor = fixture_cursor(wal, "store", 0);
+    uint64_t segments = fixture_stats(wal).segment_count;
+    assert_true(segments > 2);
+    for (uint64_t lsn = 0; lsn <= lsns[RELEASE_RECORDS]; lsn += 8) {
+        uint64_t first_lsn = segment_of(disk, lsn);
+        wal_cursor_release(cursor, lsn);
+        struct wal_stats stats = fixture_stats(wal);
+        assert_int_equal(stats.oldest_lsn, first_lsn);
+        assert_int_equal(stats.released_lsn, lsn);
+        assert_int_equal(stats.retained_bytes, lsns[RELEASE_RECORDS] - lsn);
+        assert_int_equal(stats.segment_count + stats.removed_segments, segments);
+    }
+    assert_int_equal(fixture_stats(wal).segment_count, 1);
+    wal_cursor_close(cursor);
+    wal_close(wal);
+}
+
+/*
+ * At once, to there: what is below is gone and stays so over a restart, what is above can be read then. Where in its
+ * segment a store was, the log does not know any more; the store does.
+ */
+static void release_once(uint64_t lsn, uint32_t next_number)
+{
+    struct disk *disk = disk_new(lsn);
+    struct wal_options options = fixture_options(&disk->fs);
+    uint64_t lsns[RELEASE_RECORDS + 1];
+    struct wal *wal = make_log_to_release(&options, lsns);
+    struct wal_cursor *cursor = fixture_cursor(wal, "store", 0);
+    struct wal_cursor *other = fixture_cursor(wal, "other", 0);
+    uint64_t first_lsn = segment_of(disk, lsn);
+    wal_cursor_release(cursor, lsn);
+    assert_int_equal(fixture_stats(wal).oldest_lsn, 0); /* the other one may still want it */
+    wal_cursor_release(other, lsns[RELEASE_RECORDS]);
+    assert_int_equal(fixture_stats(wal).oldest_lsn, first_lsn);
+    wal_cursor_release(cursor, lsn / 2); /* cannot be taken back */
+    assert_int_equal(fixture_stats(wal).released_lsn, lsn);
+    wal_cursor_close(other);
+    wal_cursor_close(cursor);
+    wal_close(wal);
+    disk->is_dead = true; /* the power goes */
+    disk_heal(disk);
+
+    wal = fixture_open(FIXTURE_DIR_FD, &options);
+    struct wal_stats stats = fixture_stats(wal);
+    assert_int_equal(stats.oldest_lsn, first_lsn);
+    assert_int_equal(stats.released_lsn, first_lsn);
+    assert_int_equal(wal_durable_lsn(wal), lsns[RELEASE_RECORDS]);
+    struct ap_err err;
+    if (first_lsn > 0)
+        assert_int_equal(wal_cursor_open(wal, "store", first_lsn - 8, &cursor, &err), AP_E_NOT_FOUND);
+    assert_int_equal(read_all(wal, lsns[next_number], next_number), RELEASE_RECORDS - next_number);
+    wal_close(wal);
+    disk_free(disk);
+}
+
+static void test_release_over_a_restart(void **state)
+{
+    struct disk *disk = *state;
+    struct wal_options options = fixture_options(&disk->fs);
+    uint64_t lsns[RELEASE_RECORDS + 1];
+    wal_close(make_log_to_release(&options, lsns));
+    for (uint32_t i = 0; i <= RELEASE_RECORDS; i++) {
+        release_once(lsns[i], i);
+        if (i < RELEASE_RECORDS)
+            release_once(lsns[i] + 8, i + 1); /* inside a record: the next one is the first that can be read */
+    }
+}
+
+/* Would be a store that lost its place: better none than one that goes on. */
+static void test_release_beyond_the_end_is_a_bug(void **state)
+{
+    struct disk *disk = *state;
+    struct wal_options options = fixture_options(&disk->fs);
+    uint64_t lsns[RELEASE_RECORDS + 1];
+    struct wal *wal = make_log_to_release(&options, lsns);
+    struct wal_cursor *cursor = fixture_cursor(wal, "store", 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        const struct rlimit no_core = {0, 0};
+        (void)setrlimit(RLIMIT_CORE, &no_core);
+        close(STDERR_FILENO); /* the "BUG:" line is meant to be there */
+        wal_cursor_release(cursor, lsns[RELEASE_RECORDS] + 1);
+        _exit(0);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    wal_cursor_release(cursor, lsns[RELEASE_RECORDS]);
+    wal_cursor_close(cursor);
+    wal_close(wal);
+}
+
+/* Nothing has failed, so nothing is broken: chained tickets are as others. A count that never was is refused. */
+static void test_chained_on_a_healthy_disk(void **state)
+{
+    struct disk *disk = *state;
+    struct wal_options options = fixture_options(&disk->fs);
+    struct wal *wal = fixture_open(FIXTURE_DIR_FD, &options);
+    enum { TICKETS = 40 };
+    struct wal_ticket tickets[TICKETS];
+    enum ap_rc results[TICKETS];
+    char payloads[TICKETS][FIXTURE_PAYLOAD_BYTES_MAX];
+    struct ap_err err;
+    for (uint32_t i = 0; i < TICKETS; i++) {
+        results[i] = AP_E_INTERNAL;
+        tickets[i] = (struct wal_ticket){
+            .slices = {fixture_payload(i, payloads[i])},
+            .slice_count = 1,
+            .type = (uint8_t)(1 + i),
+            .is_chained = i % 2 == 0,
+            .break_count = wal_break_count(wal),
+            .done = ignore_done,
+            .context = &results[i],
+        };
+        assert_int_equal(wal_submit(wal, &tickets[i], &err), AP_OK);
+    }
+    enum ap_rc never = AP_E_INTERNAL;
+    struct wal_ticket wrong = {.type = 1, .is_chained = true, .break_count = 1, .done = ignore_done, .context = &never};
+    assert_int_equal(wal_submit(wal, &wrong, &err), AP_E_CONFLICT);
+    assert_non_null(strstr(err.text, "builds on"));
+    wal_stop(wal);
+    for (uint32_t i = 0; i < TICKETS; i++)
+        assert_int_equal(results[i], AP_OK);
+    assert_int_equal(never, AP_E_INTERNAL);
+    assert_int_equal(wal_break_count(wal), 0);
+    struct wal_stats stats = fixture_stats(wal);
+    assert_int_equal(stats.failed_records, 0);
+    uint64_t durable_lsn = wal_durable_lsn(wal); /* stopping does not move it, neither does opening again */
+    assert_int_equal(durable_lsn, stats.appended_bytes);
+    wal_close(wal);
+    wal = fixture_open(FIXTURE_DIR_FD, &options);
+    assert_int_equal(wal_durable_lsn(wal), durable_lsn);
+    assert_int_equal(read_all(wal, 0, 0), TICKETS);
+    wal_close(wal);
+}
+
 /* A small log of two segments, as bytes. Its first segment is sealed, its last is cut to what is used. */
 struct small_log {
     char name[2][DISK_NAME_BYTES];
@@ -727,6 +900,10 @@ int main(void)
         TEST(test_size_limit_until_a_cursor_moves),
         TEST(test_cursor_waits),
         TEST(test_released_segments_are_removed),
+        TEST(test_release_at_every_lsn),
+        TEST(test_release_over_a_restart),
+        TEST(test_release_beyond_the_end_is_a_bug),
+        TEST(test_chained_on_a_healthy_disk),
         TEST(test_cut_at_every_byte),
         TEST(test_flip_every_byte),
         TEST(test_hole_in_the_last_group_is_torn_not_damaged),
