@@ -95,11 +95,14 @@ void tail_pack(struct tail **tail_at, struct ap_buf *scratch)
     int64_t ts_ms[CHUNK_SAMPLES_MAX];
     for (uint32_t i = 0; i < tail->count; i++)
         ts_ms[i] = tail->base_ts_ms + offsets[i];
-    if (!tail->packed_count)
-        tail->base_ts_ms = ts_ms[0];
+    uint32_t first = offsets[0];
+    if (!tail->packed_count) {
+        tail->base_ts_ms += first;
+        first = 0;
+    }
     ap_buf_reset(scratch);
     ap_buf_add_varint(scratch, tail->count);
-    ap_buf_add_varint(scratch, (uint64_t)(ts_ms[0] - tail->base_ts_ms));
+    ap_buf_add_varint(scratch, first);
     chunk_encode_times(ts_ms, tail->count, scratch);
     chunk_encode_values(tail->values, tail->count, scratch);
     size_t bytes = tail->packed_bytes + scratch->bytes;

@@ -53,13 +53,18 @@ struct replay {
 
 /*
  * Also of a series that is gone: it was removed after the checkpoint's log began. Its values are decoded and dropped,
- * and drop_guests() forgets it.
+ * and drop_guests() forgets it. Records mostly have a sample of each series of the shard, so the next one is fetched
+ * early.
  */
 static struct head_series *series_of(struct worker *worker, uint32_t ref)
 {
     struct head *head = worker->replay->tsdb->head;
+    uint32_t local = head_local(head, ref);
+    struct head_series *series = head_series_locked(head_shard_of(head, ref), local);
+    if (local % HEAD_SERIES_PER_PAGE + 2 < HEAD_SERIES_PER_PAGE && series[2].tail)
+        __builtin_prefetch(series[2].tail);
     worker->ref_floor = AP_MAX(worker->ref_floor, ref + 1);
-    return head_series_locked(head_shard_of(head, ref), head_local(head, ref));
+    return series;
 }
 
 static struct sample_state *replay_state(void *context, uint32_t ref)
