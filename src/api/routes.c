@@ -9,6 +9,7 @@
 #include "api/live.h"
 #include "api/metadata.h"
 #include "api/pages.h"
+#include "api/query_text.h"
 #include "api/series.h"
 #include "api/sql.h"
 #include "api/status.h"
@@ -55,6 +56,7 @@ static const struct route routes[] = {
     {"/api/v1/admin/tsdb/delete_series", false, CHANGE, RIGHT_SECRET, tsdb_admin_handle_delete_series},
     {"/api/v1/admin/tsdb/snapshot", false, CHANGE, RIGHT_SECRET, tsdb_admin_handle_snapshot},
     {"/api/v1/export", false, ASK, RIGHT_VIEWER, export_handle},
+    {"/api/v1/format_query", false, ASK, RIGHT_VIEWER, query_text_handle_format},
     {"/api/v1/label", true, READ, RIGHT_VIEWER, series_handle_label_values},
     {"/api/v1/labels", false, ASK, RIGHT_VIEWER, series_handle_labels},
     {"/api/v1/metadata", false, READ, RIGHT_VIEWER, metadata_handle},

@@ -78,9 +78,12 @@ struct wal_ticket {
     unsigned slice_count;
     uint8_t type; /* 1-255, what the payload is; the log does not look into it */
     /*
-     * The record can be read only after all that came before it. Then `break_count` is wal_break_count() as it was when
-     * the payload was made: once a group has failed since, wal_submit() is AP_E_CONFLICT, and if it was queued already,
-     * it fails as that group did.
+     * Chained: the payload says how it differs from records submitted before, so it is of no use without them.
+     * `break_count` is wal_break_count() as it was read before the payload was made. Once any group has failed since,
+     * wal_submit() is AP_E_CONFLICT, and a ticket that waits already fails as the newest such group did: so none gets
+     * into the log behind one that is missing. The next payload says all anew, with the new count. That is also due
+     * after a wal_submit() that refused for another reason, which the log does not count. Tickets that are not chained
+     * go on.
      */
     bool is_chained;
     uint64_t break_count;
@@ -104,7 +107,10 @@ struct wal_ticket {
  */
 ap_nodiscard enum ap_rc wal_submit(struct wal *wal, struct wal_ticket *ticket, struct ap_err *err);
 
-/* How many groups of records have failed so far. Any thread. */
+/*
+ * How many groups of records have failed since wal_open(); has grown before the done() that tells of it. Refused
+ * tickets and chained ones that fail because of a group do not count. Any thread.
+ */
 uint64_t wal_break_count(const struct wal *wal);
 
 /* All records below are durable, and the next one to be submitted will be at this LSN or above. Any thread. */
@@ -147,9 +153,11 @@ ap_nodiscard enum ap_rc wal_cursor_next(struct wal_cursor *cursor, int64_t timeo
                                         struct ap_err *err);
 
 /*
- * This reader needs nothing below `lsn` any more (a next_lsn that its store has made durable). Segments that no cursor
- * needs are unlinked, on the calling thread. A failing unlink is kept in the statistics and tried again next time.
- * Before the first cursor is opened nothing is removed.
+ * This reader needs nothing below `lsn` any more: a next_lsn that its store has made durable, or, for a store that made
+ * the records itself and did not read them, any up to wal_durable_lsn() (more is asserted); it must not read on below
+ * that. Less than was released before changes nothing. Segments that no cursor needs are unlinked, on the calling
+ * thread. A failing unlink is kept in the statistics and tried again next time. Before the first cursor is opened
+ * nothing is removed. At the next wal_open() only the segments that are gone are remembered: the store keeps its LSN.
  */
 void wal_cursor_release(struct wal_cursor *cursor, uint64_t lsn);
 

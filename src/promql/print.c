@@ -1,0 +1,348 @@
+/* A tree as text. What matters: parsing it gives the same tree. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "promql/lexer.h"
+#include "promql/parser.h"
+#include "tsdb/labels.h"
+
+typedef struct promql_expr expr_t;
+
+enum { LINE_BYTES_MAX = 100, INDENT = 2 };
+
+void promql_print_duration(int64_t ms, struct ap_buf *out)
+{
+    static const struct {
+        const char *name;
+        int64_t ms;
+        bool is_exact; /* only when nothing is left over: a year is no number of days that people mean */
+    } units[] = {
+        {"y", INT64_C(365) * 86400 * 1000, true},
+        {"w", INT64_C(7) * 86400 * 1000, true},
+        {"d", INT64_C(86400) * 1000, false},
+        {"h", INT64_C(3600) * 1000, false},
+        {"m", INT64_C(60) * 1000, false},
+        {"s", 1000, false},
+        {"ms", 1, false},
+    };
+    uint64_t left = ms < 0 ? -(uint64_t)ms : (uint64_t)ms;
+    if (ms < 0)
+        ap_buf_add_cstr(out, "-");
+    if (ms == 0)
+        ap_buf_add_cstr(out, "0s");
+    for (size_t i = 0; i < AP_ARRAY_COUNT(units); i++) {
+        uint64_t unit = (uint64_t)units[i].ms;
+        if (left < unit || (units[i].is_exact && left % unit != 0))
+            continue;
+        ap_buf_printf(out, "%" PRIu64 "%s", left / unit, units[i].name);
+        left %= unit;
+    }
+}
+
+/* The shortest that is read back as the same, with an exponent below 1e-4 and from 1e21 on. */
+static void add_number(double value, struct ap_buf *out)
+{
+    if (isnan(value) || isinf(value)) {
+        ap_buf_add_cstr(out, isnan(value) ? "NaN" : value > 0 ? "+Inf" : "-Inf");
+        return;
+    }
+    char text[400];
+    int decimals = 0; /* behind the point of d.ddde±x */
+    do
+        snprintf(text, sizeof(text), "%.*e", decimals, value);
+    while (strtod(text, NULL) != value && ++decimals < 17);
+    long exponent = strtol(strchr(text, 'e') + 1, NULL, 10);
+    if (exponent >= -4 && exponent < 21)
+        snprintf(text, sizeof(text), "%.*f", (int)AP_MAX(0, decimals - exponent), value);
+    ap_buf_add_cstr(out, text);
+}
+
+static void add_quoted(struct ap_slice text, struct ap_buf *out)
+{
+    ap_buf_add_cstr(out, "\"");
+    for (size_t i = 0; i < text.bytes; i++) {
+        unsigned char c = (unsigned char)text.data[i];
+        static const char from[] = "\"\\\n\t\r\a\b\f\v";
+        static const char to[] = "\"\\ntrabfv";
+        const char *found = c ? strchr(from, c) : NULL;
+        if (found)
+            ap_buf_printf(out, "\\%c", to[found - from]);
+        else if (c < 0x20 || c == 0x7f)
+            ap_buf_printf(out, "\\x%02x", c);
+        else
+            ap_buf_add(out, &text.data[i], 1);
+    }
+    ap_buf_add_cstr(out, "\"");
+}
+
+static bool is_plain_name(struct ap_slice name, bool has_colons)
+{
+    for (size_t i = 0; i < name.bytes; i++) {
+        char c = name.data[i];
+        bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (has_colons && c == ':');
+        if (!is_letter && (i == 0 || c < '0' || c > '9'))
+            return false;
+    }
+    return name.bytes > 0;
+}
+
+static void add_name(struct ap_slice name, struct ap_buf *out)
+{
+    if (is_plain_name(name, false))
+        ap_buf_add_slice(out, name);
+    else
+        add_quoted(name, out);
+}
+
+static void add_labels(const struct promql_labels *labels, struct ap_buf *out)
+{
+    ap_buf_add_cstr(out, "(");
+    for (size_t i = 0; i < labels->count; i++) {
+        if (i)
+            ap_buf_add_cstr(out, ", ");
+        add_name(labels->items[i], out);
+    }
+    ap_buf_add_cstr(out, ")");
+}
+
+static void add_duration(const struct promql_duration *duration, struct ap_buf *out)
+{
+    if (duration->expr)
+        promql_print(duration->expr, out);
+    else
+        promql_print_duration(duration->ms, out);
+}
+
+static void add_when(const struct promql_when *when, struct ap_buf *out)
+{
+    if (when->at == AT_TIME)
+        ap_buf_printf(out, " @ %" PRId64 ".%03d", when->at_ms / 1000, (int)(llabs(when->at_ms) % 1000));
+    else if (when->at != AT_NONE)
+        ap_buf_add_cstr(out, when->at == AT_START ? " @ start()" : " @ end()");
+    if (!when->has_offset)
+        return;
+    ap_buf_add_cstr(out, " offset ");
+    add_duration(&when->offset, out);
+}
+
+static void add_selector(const struct promql_selector *selector, bool has_when, struct ap_buf *out)
+{
+    static const char *const signs[] = {"=", "!=", "=~", "!~"};
+    bool is_outside = selector->name.data && is_plain_name(selector->name, true);
+    if (is_outside)
+        ap_buf_add_slice(out, selector->name);
+    bool is_inside = selector->name.data && !is_outside;
+    if (!is_outside || selector->item_count) {
+        ap_buf_add_cstr(out, "{");
+        if (is_inside)
+            add_quoted(selector->name, out);
+        for (size_t i = 0; i < selector->item_count; i++) {
+            if (i || is_inside)
+                ap_buf_add_cstr(out, ",");
+            add_name(selector->items[i].name, out);
+            ap_buf_add_cstr(out, signs[selector->items[i].kind]);
+            add_quoted(selector->items[i].value, out);
+        }
+        ap_buf_add_cstr(out, "}");
+    }
+    if (has_when)
+        add_when(&selector->when, out);
+}
+
+/* "sum by (job) " */
+static void add_aggregate_head(const expr_t *expr, struct ap_buf *out)
+{
+    ap_buf_add_cstr(out, promql_aggregation_name(expr->aggregate.aggregation));
+    if (!expr->aggregate.is_without && expr->aggregate.labels.count == 0)
+        return;
+    ap_buf_add_cstr(out, expr->aggregate.is_without ? " without " : " by ");
+    add_labels(&expr->aggregate.labels, out);
+    ap_buf_add_cstr(out, " ");
+}
+
+/* "+ on (job) group_left ()" */
+static void add_operator(const expr_t *expr, struct ap_buf *out)
+{
+    const struct promql_matching *matching = &expr->binary.matching;
+    ap_buf_add_cstr(out, promql_operator_name(expr->binary.operator));
+    if (expr->binary.returns_bool)
+        ap_buf_add_cstr(out, " bool");
+    bool has_group = matching->cardinality == MANY_TO_ONE || matching->cardinality == ONE_TO_MANY;
+    if (matching->labels.count || matching->is_on || has_group) {
+        ap_buf_add_cstr(out, matching->is_on ? " on " : " ignoring ");
+        add_labels(&matching->labels, out);
+    }
+    if (has_group) {
+        ap_buf_add_cstr(out, matching->cardinality == MANY_TO_ONE ? " group_left " : " group_right ");
+        add_labels(&matching->include, out);
+    }
+    bool is_same = matching->has_fill[0] && matching->has_fill[1] && matching->fill[0] == matching->fill[1];
+    for (unsigned side = 0; side < (is_same ? 1 : 2); side++) {
+        if (!matching->has_fill[side])
+            continue;
+        ap_buf_add_cstr(out, is_same ? " fill (" : side == 0 ? " fill_left (" : " fill_right (");
+        add_number(matching->fill[side], out);
+        ap_buf_add_cstr(out, ")");
+    }
+}
+
+/* ---- On one line ---- */
+
+static void add_arguments(expr_t *const *arguments, size_t count, struct ap_buf *out)
+{
+    ap_buf_add_cstr(out, "(");
+    for (size_t i = 0; i < count; i++) {
+        if (i)
+            ap_buf_add_cstr(out, ", ");
+        promql_print(arguments[i], out);
+    }
+    ap_buf_add_cstr(out, ")");
+}
+
+static size_t aggregate_arguments(const expr_t *expr, expr_t *ret_arguments[2])
+{
+    size_t count = 0;
+    if (expr->aggregate.parameter)
+        ret_arguments[count++] = expr->aggregate.parameter;
+    ret_arguments[count++] = expr->aggregate.of;
+    return count;
+}
+
+/* "[1h:1m] offset 5m", behind what it is of. */
+static void add_subquery_tail(const expr_t *expr, struct ap_buf *out)
+{
+    ap_buf_add_cstr(out, "[");
+    add_duration(&expr->subquery.range, out);
+    ap_buf_add_cstr(out, ":");
+    if (expr->subquery.has_step)
+        add_duration(&expr->subquery.step, out);
+    ap_buf_add_cstr(out, "]");
+    add_when(&expr->subquery.when, out);
+}
+
+void promql_print(const expr_t *expr, struct ap_buf *out)
+{
+    expr_t *arguments[2];
+    size_t count;
+    switch (expr->kind) {
+    case EXPR_NUMBER:
+        if (expr->number.is_duration && expr->number.value == floor(expr->number.value * 1000) / 1000)
+            promql_print_duration((int64_t)round(expr->number.value * 1000), out);
+        else
+            add_number(expr->number.value, out);
+        break;
+    case EXPR_TEXT:
+        add_quoted(expr->text, out);
+        break;
+    case EXPR_SELECTOR:
+        add_selector(&expr->selector, true, out);
+        break;
+    case EXPR_RANGE:
+        add_selector(&expr->range.selector->selector, false, out);
+        ap_buf_add_cstr(out, "[");
+        add_duration(&expr->range.range, out);
+        ap_buf_add_cstr(out, "]");
+        add_when(&expr->range.selector->selector.when, out);
+        break;
+    case EXPR_SUBQUERY:
+        promql_print(expr->subquery.of, out);
+        add_subquery_tail(expr, out);
+        break;
+    case EXPR_CALL:
+        ap_buf_add_cstr(out, expr->call.function->name);
+        add_arguments(expr->call.arguments, expr->call.count, out);
+        break;
+    case EXPR_AGGREGATE:
+        add_aggregate_head(expr, out);
+        count = aggregate_arguments(expr, arguments);
+        add_arguments(arguments, count, out);
+        break;
+    case EXPR_BINARY:
+        promql_print(expr->binary.left, out);
+        ap_buf_add_cstr(out, " ");
+        add_operator(expr, out);
+        ap_buf_add_cstr(out, " ");
+        promql_print(expr->binary.right, out);
+        break;
+    case EXPR_UNARY:
+        ap_buf_add_cstr(out, expr->unary.is_minus ? "-" : "+");
+        promql_print(expr->unary.of, out);
+        break;
+    case EXPR_PAREN:
+        ap_buf_add_cstr(out, "(");
+        promql_print(expr->paren, out);
+        ap_buf_add_cstr(out, ")");
+        break;
+    }
+}
+
+/* ---- On several ---- */
+
+static void add_indent(unsigned level, struct ap_buf *out)
+{
+    for (unsigned i = 0; i < level * INDENT; i++)
+        ap_buf_add_cstr(out, " ");
+}
+
+static void add_pretty(const expr_t *expr, unsigned level, struct ap_buf *out);
+
+static void add_pretty_arguments(expr_t *const *arguments, size_t count, unsigned level, struct ap_buf *out)
+{
+    ap_buf_add_cstr(out, "(\n");
+    for (size_t i = 0; i < count; i++) {
+        add_pretty(arguments[i], level + 1, out);
+        ap_buf_add_cstr(out, i + 1 < count ? ",\n" : "\n");
+    }
+    add_indent(level, out);
+    ap_buf_add_cstr(out, ")");
+}
+
+/* Begins with the indentation; what fits into a line stays on one. */
+static void add_pretty(const expr_t *expr, unsigned level, struct ap_buf *out)
+{
+    AP_AUTO_BUF struct ap_buf line = {0};
+    promql_print(expr, &line);
+    bool fits = line.bytes + (size_t)level * INDENT <= LINE_BYTES_MAX;
+    expr_t *arguments[2];
+    size_t count;
+    if (expr->kind != EXPR_BINARY)
+        add_indent(level, out);
+    if (fits && expr->kind == EXPR_BINARY)
+        add_indent(level, out);
+    if (fits) {
+        ap_buf_add_slice(out, ap_buf_slice(&line));
+        return;
+    }
+    switch (expr->kind) {
+    case EXPR_CALL:
+        ap_buf_add_cstr(out, expr->call.function->name);
+        add_pretty_arguments(expr->call.arguments, expr->call.count, level, out);
+        break;
+    case EXPR_AGGREGATE:
+        add_aggregate_head(expr, out);
+        count = aggregate_arguments(expr, arguments);
+        add_pretty_arguments(arguments, count, level, out);
+        break;
+    case EXPR_PAREN:
+        add_pretty_arguments(&expr->paren, 1, level, out);
+        break;
+    case EXPR_BINARY:
+        add_pretty(expr->binary.left, level + 1, out);
+        ap_buf_add_cstr(out, "\n");
+        add_indent(level, out);
+        add_operator(expr, out);
+        ap_buf_add_cstr(out, "\n");
+        add_pretty(expr->binary.right, level + 1, out);
+        break;
+    default:
+        ap_buf_add_slice(out, ap_buf_slice(&line));
+    }
+}
+
+void promql_print_pretty(const expr_t *expr, struct ap_buf *out)
+{
+    add_pretty(expr, 0, out);
+}
