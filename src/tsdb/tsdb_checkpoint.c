@@ -39,8 +39,11 @@ void tsdb_epoch_begin(struct tsdb *tsdb)
     for (uint32_t i = 0; i < head->options.shard_count; i++) {
         struct head_shard *shard = &head->shards[i];
         pthread_mutex_lock(&shard->mtx);
-        shard->break_count = wal_break_count(tsdb->options.wal);
-        shard->epoch = AP_MAX(shard->epoch, epoch); /* it may have had to begin a newer one by itself */
+        /* It may have had to begin a newer one by itself; a break since then is for the next record to find. */
+        if (shard->epoch < epoch) {
+            shard->break_count = wal_break_count(tsdb->options.wal);
+            shard->epoch = epoch;
+        }
         pthread_mutex_unlock(&shard->mtx);
     }
     if (tsdb->epoch_count == tsdb->epoch_capacity) {
