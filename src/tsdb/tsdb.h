@@ -136,8 +136,8 @@ struct ap_slice tsdb_set_labels(const struct tsdb_set *set, size_t index); /* le
 
 /*
  * All samples of one series within the span, in order of time, each time once. `columns` is the caller's and reused
- * from series to series; a set is read by one thread at a time. Damaged chunks are left out, counted and told to
- * options.trouble. A series may have both floats and histograms (each array in order of its own).
+ * from series to series; several threads may read a set, each into columns of its own. Damaged chunks are left out,
+ * counted and told to options.trouble. A series may have both floats and histograms (each array in order of its own).
  */
 struct tsdb_columns {
     int64_t *ts_ms; /* owned; 64 bytes behind the end are readable */
@@ -148,7 +148,8 @@ struct tsdb_columns {
     struct ap_slice *histograms; /* histogram_encode()'s bytes, lent until the next read */
     size_t histogram_count;
     size_t histogram_capacity;
-    struct ap_arena *arena; /* owned: what `histograms` points to */
+    struct ap_arena *arena;       /* owned: what `histograms` points to */
+    struct tsdb_scratch *scratch; /* owned: the store's, for reading the next one */
 };
 void tsdb_columns_clear(struct tsdb_columns *columns); /* {0} is empty */
 ap_nodiscard enum ap_rc tsdb_set_read(struct tsdb_set *set, size_t index, struct tsdb_columns *columns,

@@ -27,6 +27,20 @@ struct set_series {
     uint32_t last_place;
 };
 
+/* What reading one series after the other needs, kept from one to the next. */
+struct tsdb_scratch {
+    struct head_copy copy;
+    struct chunk_entry *entries;
+    size_t entry_capacity;
+    struct time_span *deleted;
+    size_t deleted_capacity;
+    struct chunk_floats *floats;
+    uint8_t *ranks; /* which source a sample is from: the first one wins */
+    size_t rank_capacity;
+    uint8_t *histogram_ranks;
+    size_t histogram_rank_capacity;
+};
+
 struct tsdb_set {
     struct tsdb *tsdb;
     uint64_t generation;
@@ -47,17 +61,8 @@ struct tsdb_set {
     size_t table_mask;
     struct ap_arena arena;
     struct ap_buf scratch;
-    /* Of the series that is being read. */
-    struct head_copy copy;
-    struct chunk_entry *entries;
+    struct chunk_entry *entries; /* while the set is being made, as the table */
     size_t entry_capacity;
-    struct time_span *deleted;
-    size_t deleted_capacity;
-    struct chunk_floats *floats;
-    uint8_t *ranks; /* which source a sample is from: the first one wins */
-    size_t rank_capacity;
-    uint8_t *histogram_ranks;
-    size_t histogram_rank_capacity;
 };
 
 /* ---- Making a set ---- */
@@ -108,11 +113,6 @@ void tsdb_set_free(struct tsdb_set *set)
     free(set->places);
     free(set->table);
     free(set->entries);
-    free(set->deleted);
-    free(set->floats);
-    free(set->ranks);
-    free(set->histogram_ranks);
-    head_copy_clear(&set->copy);
     ap_buf_clear(&set->scratch);
     ap_arena_clear(&set->arena);
     pthread_mutex_lock(&tsdb->view_mtx);
@@ -304,6 +304,15 @@ void tsdb_columns_clear(struct tsdb_columns *columns)
     if (columns->arena)
         ap_arena_clear(columns->arena);
     free(columns->arena);
+    if (columns->scratch) {
+        head_copy_clear(&columns->scratch->copy);
+        free(columns->scratch->entries);
+        free(columns->scratch->deleted);
+        free(columns->scratch->floats);
+        free(columns->scratch->ranks);
+        free(columns->scratch->histogram_ranks);
+    }
+    free(columns->scratch);
     *columns = (struct tsdb_columns){0};
 }
 
@@ -323,16 +332,16 @@ enum { PADDING = 8 };
 static void reserve(struct gathering *gathering, size_t count)
 {
     struct tsdb_columns *columns = gathering->columns;
-    struct tsdb_set *set = gathering->set;
+    struct tsdb_scratch *scratch = columns->scratch;
     size_t needed = columns->count + count;
     if (needed > columns->capacity || !columns->ts_ms) {
         columns->capacity = AP_MAX(needed, columns->capacity * 2);
         columns->ts_ms = ap_realloc(columns->ts_ms, (columns->capacity + PADDING) * sizeof(*columns->ts_ms));
         columns->values = ap_realloc(columns->values, (columns->capacity + PADDING) * sizeof(*columns->values));
     }
-    if (needed > set->rank_capacity) {
-        set->rank_capacity = AP_MAX(needed, set->rank_capacity * 2);
-        set->ranks = ap_realloc(set->ranks, set->rank_capacity);
+    if (needed > scratch->rank_capacity) {
+        scratch->rank_capacity = AP_MAX(needed, scratch->rank_capacity * 2);
+        scratch->ranks = ap_realloc(scratch->ranks, scratch->rank_capacity);
     }
 }
 
@@ -382,14 +391,15 @@ static void add_floats(struct gathering *gathering, const int64_t *ts_ms, const 
             columns->values[at++] = values[i];
         }
     }
-    memset(gathering->set->ranks + columns->count, gathering->rank, at - columns->count);
+    memset(gathering->columns->scratch->ranks + columns->count, gathering->rank, at - columns->count);
     columns->count = at;
 }
 
 static enum ap_rc add_histogram(struct gathering *gathering, int64_t ts_ms, struct ap_slice blob, struct ap_err *err)
 {
-    struct tsdb_set *set = gathering->set;
+    const struct tsdb_set *set = gathering->set;
     struct tsdb_columns *columns = gathering->columns;
+    struct tsdb_scratch *scratch = columns->scratch;
     if (ts_ms < set->min_ts_ms || ts_ms > set->max_ts_ms || is_deleted(gathering, ts_ms))
         return AP_OK;
     if (columns->histogram_count == columns->histogram_capacity) {
@@ -399,9 +409,9 @@ static enum ap_rc add_histogram(struct gathering *gathering, int64_t ts_ms, stru
         columns->histograms =
             ap_realloc(columns->histograms, columns->histogram_capacity * sizeof(*columns->histograms));
     }
-    if (columns->histogram_count >= set->histogram_rank_capacity) {
-        set->histogram_rank_capacity = columns->histogram_capacity;
-        set->histogram_ranks = ap_realloc(set->histogram_ranks, set->histogram_rank_capacity);
+    if (columns->histogram_count >= scratch->histogram_rank_capacity) {
+        scratch->histogram_rank_capacity = columns->histogram_capacity;
+        scratch->histogram_ranks = ap_realloc(scratch->histogram_ranks, scratch->histogram_rank_capacity);
     }
     char *copy = ap_arena_try_alloc(columns->arena, blob.bytes + 1);
     if (!copy)
@@ -412,7 +422,7 @@ static enum ap_rc add_histogram(struct gathering *gathering, int64_t ts_ms, stru
         gathering->are_histograms_unordered = true;
     columns->histogram_ts_ms[at] = ts_ms;
     columns->histograms[at] = ap_slice(copy, blob.bytes);
-    set->histogram_ranks[at] = gathering->rank;
+    scratch->histogram_ranks[at] = gathering->rank;
     return AP_OK;
 }
 
@@ -431,13 +441,13 @@ static enum ap_rc note_damage(struct gathering *gathering, struct ap_err *err)
 static enum ap_rc add_chunk(struct gathering *gathering, struct ap_slice chunk, enum chunk_kind kind,
                             int64_t first_ts_ms, struct ap_err *err)
 {
-    struct tsdb_set *set = gathering->set;
+    struct tsdb_scratch *scratch = gathering->columns->scratch;
     if (kind == CHUNK_FLOATS) {
-        if (!set->floats)
-            set->floats = ap_new0(struct chunk_floats);
-        if (chunk_decode_floats(chunk, first_ts_ms, set->floats, err) != AP_OK)
+        if (!scratch->floats)
+            scratch->floats = ap_new0(struct chunk_floats);
+        if (chunk_decode_floats(chunk, first_ts_ms, scratch->floats, err) != AP_OK)
             return note_damage(gathering, err);
-        add_floats(gathering, set->floats->ts_ms, set->floats->values, set->floats->count);
+        add_floats(gathering, scratch->floats->ts_ms, scratch->floats->values, scratch->floats->count);
         return AP_OK;
     }
     size_t count;
@@ -453,27 +463,28 @@ static enum ap_rc add_chunk(struct gathering *gathering, struct ap_slice chunk, 
 
 static enum ap_rc add_place(struct gathering *gathering, const struct place *place, struct ap_err *err)
 {
-    struct tsdb_set *set = gathering->set;
+    const struct tsdb_set *set = gathering->set;
+    struct tsdb_scratch *scratch = gathering->columns->scratch;
     const struct block *block = set->blocks[place->block];
     gathering->deleted_count = 0;
     if (block_has_tombstones(block)) {
-        size_t count = block_tombstones(block, place->series, set->deleted, set->deleted_capacity);
-        if (count > set->deleted_capacity) {
-            set->deleted_capacity = count + 8; /* others may be deleting at this moment */
-            set->deleted = ap_realloc(set->deleted, set->deleted_capacity * sizeof(*set->deleted));
-            count = AP_MIN(block_tombstones(block, place->series, set->deleted, set->deleted_capacity),
-                           set->deleted_capacity);
+        size_t count = block_tombstones(block, place->series, scratch->deleted, scratch->deleted_capacity);
+        if (count > scratch->deleted_capacity) {
+            scratch->deleted_capacity = count + 8; /* others may be deleting at this moment */
+            scratch->deleted = ap_realloc(scratch->deleted, scratch->deleted_capacity * sizeof(*scratch->deleted));
+            count = AP_MIN(block_tombstones(block, place->series, scratch->deleted, scratch->deleted_capacity),
+                           scratch->deleted_capacity);
         }
-        gathering->deleted = set->deleted;
+        gathering->deleted = scratch->deleted;
         gathering->deleted_count = count;
     }
     size_t count = 0;
-    enum ap_rc rc = block_series_chunks(block, place->series, set->min_ts_ms, set->max_ts_ms, &set->entries, &count,
-                                        &set->entry_capacity, err);
+    enum ap_rc rc = block_series_chunks(block, place->series, set->min_ts_ms, set->max_ts_ms, &scratch->entries, &count,
+                                        &scratch->entry_capacity, err);
     for (size_t i = 0; i < count && rc == AP_OK; i++) {
         struct ap_slice chunk;
-        rc = block_chunk(block, &set->entries[i], &chunk, err);
-        rc = rc == AP_OK ? add_chunk(gathering, chunk, set->entries[i].kind, set->entries[i].min_ts_ms, err)
+        rc = block_chunk(block, &scratch->entries[i], &chunk, err);
+        rc = rc == AP_OK ? add_chunk(gathering, chunk, scratch->entries[i].kind, scratch->entries[i].min_ts_ms, err)
                          : note_damage(gathering, err);
     }
     return rc;
@@ -482,8 +493,9 @@ static enum ap_rc add_place(struct gathering *gathering, const struct place *pla
 static enum ap_rc add_head(struct gathering *gathering, uint32_t ref, struct ap_err *err)
 {
     _Static_assert(sizeof(struct deleted_span) == sizeof(struct time_span), "the same thing on two floors");
-    struct tsdb_set *set = gathering->set;
-    struct head_copy *copy = &set->copy;
+    const struct tsdb_set *set = gathering->set;
+    struct tsdb_scratch *scratch = gathering->columns->scratch;
+    struct head_copy *copy = &scratch->copy;
     head_copy_series(set->tsdb->head, ref, set->generation, set->min_ts_ms, set->max_ts_ms, copy);
     gathering->deleted = (const struct time_span *)(const void *)copy->deleted;
     gathering->deleted_count = copy->deleted_count;
@@ -542,10 +554,10 @@ static struct ranked *order_of(const int64_t *ts_ms, const uint8_t *ranks, size_
     return order;
 }
 
-static void put_floats_in_order(struct tsdb_set *set, struct tsdb_columns *columns)
+static void put_floats_in_order(struct tsdb_columns *columns)
 {
     size_t count;
-    AP_AUTO_FREE struct ranked *order = order_of(columns->ts_ms, set->ranks, columns->count, &count);
+    AP_AUTO_FREE struct ranked *order = order_of(columns->ts_ms, columns->scratch->ranks, columns->count, &count);
     double *values = ap_realloc(NULL, (columns->capacity + PADDING) * sizeof(*values));
     for (size_t i = 0; i < count; i++) {
         columns->ts_ms[i] = order[i].ts_ms;
@@ -556,11 +568,11 @@ static void put_floats_in_order(struct tsdb_set *set, struct tsdb_columns *colum
     columns->count = count;
 }
 
-static void put_histograms_in_order(struct tsdb_set *set, struct tsdb_columns *columns)
+static void put_histograms_in_order(struct tsdb_columns *columns)
 {
     size_t count;
     AP_AUTO_FREE struct ranked *order =
-        order_of(columns->histogram_ts_ms, set->histogram_ranks, columns->histogram_count, &count);
+        order_of(columns->histogram_ts_ms, columns->scratch->histogram_ranks, columns->histogram_count, &count);
     struct ap_slice *blobs = ap_realloc(NULL, columns->histogram_capacity * sizeof(*blobs));
     for (size_t i = 0; i < count; i++) {
         columns->histogram_ts_ms[i] = order[i].ts_ms;
@@ -578,6 +590,7 @@ enum ap_rc tsdb_set_read(struct tsdb_set *set, size_t index, struct tsdb_columns
     if (!columns->arena) {
         columns->arena = ap_new0(struct ap_arena);
         ap_arena_init(columns->arena, 0);
+        columns->scratch = ap_new0(struct tsdb_scratch);
     }
     ap_arena_reset(columns->arena);
     columns->count = columns->histogram_count = 0;
@@ -593,8 +606,8 @@ enum ap_rc tsdb_set_read(struct tsdb_set *set, size_t index, struct tsdb_columns
     if (rc != AP_OK)
         return rc;
     if (gathering.is_unordered)
-        put_floats_in_order(set, columns);
+        put_floats_in_order(columns);
     if (gathering.are_histograms_unordered)
-        put_histograms_in_order(set, columns);
+        put_histograms_in_order(columns);
     return AP_OK;
 }
