@@ -19,6 +19,7 @@ struct keyring;
 struct live;
 struct pack;
 struct pool;
+struct promql_engine;
 struct tsdb;
 struct wal;
 struct warehouse;
@@ -35,6 +36,7 @@ struct api {
     struct wal *wal;
     struct warehouse *warehouse;
     struct tsdb *tsdb;
+    struct promql_engine *engine;
     struct pool *questions; /* to the tsdb, from whoever reads */
     struct pool *chores;    /* its administration, one after the other */
     struct keyring *keyring;
@@ -49,6 +51,7 @@ struct api {
     uint32_t query_timeout_ms;
     uint32_t query_rows_max;
     size_t export_bytes_max; /* of one answer of /api/v1/export */
+    size_t answer_bytes_max; /* of one answer of /api/v1/query and query_range */
     bool is_open;            /* no keys are asked for */
     /* Set once the server listens; atomic. */
     const struct http_server *server;

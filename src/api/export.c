@@ -16,57 +16,11 @@ struct export_options {
     uint64_t line_rows_max;
 };
 
-/* Whole numbers are most of what there is to write, and printf is slow. */
-static void add_integer(struct ap_buf *out, int64_t value)
-{
-    char text[24];
-    char *at = text + sizeof(text);
-    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-    do {
-        *--at = (char)('0' + rest % 10);
-        rest /= 10;
-    } while (rest);
-    if (value < 0)
-        *--at = '-';
-    ap_buf_add(out, at, (size_t)(text + sizeof(text) - at));
-}
-
-/*
- * What people measure has few decimals. An integer below 2^53 divided by such a power of ten is rounded once, as
- * reading the text back is: when it gives the value, so does the text.
- */
-static bool add_decimal(struct ap_buf *out, double value)
-{
-    static const struct {
-        double scale;
-        int64_t divisor;
-    } powers[] = {{1e1, 10}, {1e2, 100}, {1e3, 1000}, {1e4, 10000}};
-    for (size_t i = 0; i < AP_ARRAY_COUNT(powers); i++) {
-        double scaled = nearbyint(fabs(value) * powers[i].scale);
-        if (!(scaled < 1e15) || scaled / powers[i].scale != fabs(value))
-            continue;
-        int64_t whole = (int64_t)scaled / powers[i].divisor, rest = (int64_t)scaled % powers[i].divisor;
-        if (value < 0)
-            ap_buf_add_char(out, '-');
-        add_integer(out, whole);
-        ap_buf_add_char(out, '.');
-        for (int64_t digit = powers[i].divisor / 10; digit > 0; digit /= 10)
-            ap_buf_add_char(out, (char)('0' + rest / digit % 10));
-        return true;
-    }
-    return false;
-}
-
 static void add_value(struct ap_buf *out, double value)
 {
-    bool is_negative_zero = value == 0 && signbit(value);
-    if (fabs(value) < 1e15 && value == (double)(int64_t)value && !is_negative_zero)
-        add_integer(out, (int64_t)value);
-    else if (isinf(value))
+    if (isinf(value))
         ap_buf_add_cstr(out, value > 0 ? "\"Infinity\"" : "\"-Infinity\"");
-    else if (value == 0)
-        ap_buf_add_cstr(out, "-0");
-    else if (!add_decimal(out, value))
+    else
         ap_buf_add_json_double(out, value); /* null for NaN */
 }
 
@@ -100,7 +54,7 @@ static void add_floats(struct ap_buf *out, struct ap_slice labels, const struct 
         for (size_t i = first; i < end; i++) {
             if (i > first)
                 ap_buf_add_char(out, ',');
-            add_integer(out, columns->ts_ms[i]);
+            ap_buf_add_integer(out, columns->ts_ms[i]);
         }
         ap_buf_add_cstr(out, "]}\n");
     }
@@ -117,7 +71,7 @@ static enum ap_rc add_histograms(struct ap_buf *out, struct ap_slice labels, con
         for (size_t i = first; i < end; i++) {
             if (i > first)
                 ap_buf_add_char(out, ',');
-            enum ap_rc rc = histogram_json_add(out, columns->histograms[i], err);
+            enum ap_rc rc = histogram_json_add_stored(out, columns->histograms[i], err);
             if (rc != AP_OK)
                 return rc;
         }
@@ -125,7 +79,7 @@ static enum ap_rc add_histograms(struct ap_buf *out, struct ap_slice labels, con
         for (size_t i = first; i < end; i++) {
             if (i > first)
                 ap_buf_add_char(out, ',');
-            add_integer(out, columns->histogram_ts_ms[i]);
+            ap_buf_add_integer(out, columns->histogram_ts_ms[i]);
         }
         ap_buf_add_cstr(out, "]}\n");
     }

@@ -11,6 +11,8 @@
 #include "base/buf.h"
 #include "base/rc.h"
 #include "base/slice.h"
+#include "promql/float_histogram.h"
 
-/* `blob` is what histogram_encode() made. */
-ap_nodiscard enum ap_rc histogram_json_add(struct ap_buf *out, struct ap_slice blob, struct ap_err *err);
+void histogram_json_add(struct ap_buf *out, const struct float_histogram *histogram);
+/* Of a sample's bytes, histogram_encode()'s. A staleness marker has a sum of NaN. */
+ap_nodiscard enum ap_rc histogram_json_add_stored(struct ap_buf *out, struct ap_slice blob, struct ap_err *err);

@@ -31,17 +31,15 @@ static const char *type_of(unsigned status)
     case 429:
     case 503:
         return "unavailable";
-    case 504:
-        return "timeout";
     default:
         return "bad_data";
     }
 }
 
-void prometheus_reply_error(struct http_request *request, unsigned status, const char *text)
+static void reply(struct http_request *request, unsigned status, const char *type, const char *text)
 {
     struct ap_buf body = {0};
-    ap_buf_printf(&body, "{\"status\":\"error\",\"errorType\":\"%s\",\"error\":", type_of(status));
+    ap_buf_printf(&body, "{\"status\":\"error\",\"errorType\":\"%s\",\"error\":", type);
     ap_buf_add_json_string(&body, ap_slice_cstr(text));
     ap_buf_add_cstr(&body, "}\n");
     struct http_field field = {"Retry-After", RETRY_AFTER_TEXT};
@@ -55,10 +53,19 @@ void prometheus_reply_error(struct http_request *request, unsigned status, const
                         });
 }
 
+void prometheus_reply_error(struct http_request *request, unsigned status, const char *text)
+{
+    reply(request, status, type_of(status), text);
+}
+
 void prometheus_reply_err(struct http_request *request, const struct ap_err *err)
 {
-    unsigned status = err->rc == AP_E_LIMIT ? 422 : err->rc == AP_E_TIMEOUT ? 503 : api_status_of(err->rc);
-    prometheus_reply_error(request, status, err->text);
+    if (err->rc == AP_E_TIMEOUT) {
+        reply(request, 503, "timeout", err->text);
+        return;
+    }
+    bool is_question_wrong = err->rc == AP_E_LIMIT || err->rc == AP_E_CONFLICT;
+    prometheus_reply_error(request, is_question_wrong ? 422 : api_status_of(err->rc), err->text);
 }
 
 void prometheus_add_labels(struct ap_buf *out, struct ap_slice labels)
@@ -75,73 +82,60 @@ void prometheus_add_labels(struct ap_buf *out, struct ap_slice labels)
     ap_buf_add_cstr(out, *separator == '{' ? "{}" : "}");
 }
 
-/* Writes "d.ddde±x" without its point as digits, with zeros to where the point belongs. */
-static void add_positional(struct ap_buf *out, const char *scientific)
+static bool add_special(struct ap_buf *out, double value)
 {
-    char digits[24] = "";
-    size_t count = 0;
-    const char *at = scientific;
-    if (*at == '-')
-        ap_buf_add_char(out, *at++);
-    for (; *at && *at != 'e'; at++)
-        if (*at != '.')
-            digits[count++] = *at;
-    while (count > 1 && digits[count - 1] == '0')
-        count--;
-    long point = strtol(at + 1, NULL, 10) + 1; /* so many digits stand before it */
-    if (point <= 0) {
-        ap_buf_add_cstr(out, "0.");
-        for (; point < 0; point++)
-            ap_buf_add_char(out, '0');
-        ap_buf_add(out, digits, count);
+    if (isnan(value))
+        ap_buf_add_cstr(out, "NaN");
+    else if (isinf(value))
+        ap_buf_add_cstr(out, value > 0 ? "+Inf" : "-Inf");
+    else if (value == 0)
+        ap_buf_add_cstr(out, signbit(value) ? "-0" : "0");
+    else
+        return false;
+    return true;
+}
+
+void prometheus_add_scalar(struct ap_buf *out, double value)
+{
+    if (add_special(out, value))
         return;
-    }
-    for (size_t i = 0; i < count || i < (size_t)point; i++) {
-        if (i == (size_t)point)
-            ap_buf_add_char(out, '.');
-        ap_buf_add_char(out, i < count ? digits[i] : '0');
-    }
+    struct ap_shortest shortest;
+    ap_shortest(value, &shortest);
+    ap_buf_add_cstr(out, value < 0 ? "-" : "");
+    ap_buf_add_positional(out, &shortest);
 }
 
 void prometheus_add_value(struct ap_buf *out, double value)
 {
-    if (isnan(value)) {
-        ap_buf_add_cstr(out, "NaN");
+    if (fabs(value) < 1e15 && value == (double)(int64_t)value && value != 0) {
+        ap_buf_add_integer(out, (int64_t)value);
         return;
     }
-    if (isinf(value)) {
-        ap_buf_add_cstr(out, value > 0 ? "+Inf" : "-Inf");
+    if (add_special(out, value))
+        return;
+    struct ap_shortest shortest;
+    ap_shortest(value, &shortest);
+    ap_buf_add_cstr(out, value < 0 ? "-" : "");
+    if (fabs(value) >= 1e-6 && fabs(value) < 1e21) {
+        ap_buf_add_positional(out, &shortest);
         return;
     }
-    if (value == 0) {
-        ap_buf_add_cstr(out, signbit(value) ? "-0" : "0");
-        return;
-    }
-    /* 17 digits read back exactly, always (IEEE 754). */
-    char text[40];
-    for (int digits = 14; digits <= 16; digits++) {
-        snprintf(text, sizeof(text), "%.*e", digits, value);
-        if (strtod(text, NULL) == value)
-            break;
-    }
-    add_positional(out, text);
+    ap_buf_add(out, shortest.digits, 1);
+    ap_buf_add_cstr(out, shortest.count > 1 ? "." : "");
+    ap_buf_add(out, shortest.digits + 1, (size_t)shortest.count - 1);
+    ap_buf_printf(out, "e%+03d", shortest.point - 1);
 }
 
 void prometheus_add_time(struct ap_buf *out, int64_t ts_ms)
 {
-    int64_t seconds = ts_ms / 1000;
-    int rest = (int)(ts_ms % 1000);
+    int64_t seconds = ts_ms / 1000, rest = ts_ms < 0 ? -(ts_ms % 1000) : ts_ms % 1000;
     if (ts_ms < 0 && seconds == 0)
         ap_buf_add_char(out, '-');
-    ap_buf_printf(out, "%" PRId64, seconds);
+    ap_buf_add_integer(out, seconds);
     if (rest == 0)
         return;
-    char text[8];
-    snprintf(text, sizeof(text), ".%03d", abs(rest));
-    size_t bytes = strlen(text);
-    while (text[bytes - 1] == '0')
-        bytes--;
-    ap_buf_add(out, text, bytes);
+    const char text[] = {'.', (char)('0' + rest / 100), (char)('0' + rest / 10 % 10), (char)('0' + rest % 10)};
+    ap_buf_add(out, text, sizeof(text));
 }
 
 /* ---- Names in paths ---- */

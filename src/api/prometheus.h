@@ -19,11 +19,13 @@ void prometheus_reply_err(struct http_request *request, const struct ap_err *err
 /* {"__name__":"up","job":"node"} of canonical labels. */
 void prometheus_add_labels(struct ap_buf *out, struct ap_slice labels);
 
-/* A sample's value as text without quotes: the fewest digits that read back as the same double, never an exponent; NaN,
- * +Inf, -Inf. */
+/* A sample's value as text without quotes: the fewest digits that read back as the same double, with an exponent below
+ * 1e-06 and from 1e+21 on; NaN, +Inf, -Inf. */
 void prometheus_add_value(struct ap_buf *out, double value);
+/* Never with an exponent: how Prometheus writes the result of a scalar query. */
+void prometheus_add_scalar(struct ap_buf *out, double value);
 
-/* Seconds with up to three decimals, as a JSON number: 1795435200, 1795435200.25. */
+/* Seconds, with three decimals where they are not whole, as a JSON number: 1795435200, 1795435200.250. */
 void prometheus_add_time(struct ap_buf *out, int64_t ts_ms);
 
 /*

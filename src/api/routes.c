@@ -9,6 +9,7 @@
 #include "api/live.h"
 #include "api/metadata.h"
 #include "api/pages.h"
+#include "api/query.h"
 #include "api/query_text.h"
 #include "api/series.h"
 #include "api/sql.h"
@@ -60,6 +61,8 @@ static const struct route routes[] = {
     {"/api/v1/label", true, READ, RIGHT_VIEWER, series_handle_label_values},
     {"/api/v1/labels", false, ASK, RIGHT_VIEWER, series_handle_labels},
     {"/api/v1/metadata", false, READ, RIGHT_VIEWER, metadata_handle},
+    {"/api/v1/query", false, ASK, RIGHT_VIEWER, query_handle},
+    {"/api/v1/query_range", false, ASK, RIGHT_VIEWER, query_handle_range},
     {"/api/v1/query_exemplars", false, ASK, RIGHT_VIEWER, metadata_handle_exemplars},
     {"/api/v1/series", false, ASK, RIGHT_VIEWER, series_handle},
     {"/api/v1/status/tsdb", false, READ, RIGHT_VIEWER, cardinality_handle},

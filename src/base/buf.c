@@ -170,20 +170,67 @@ void ap_buf_add_json_string(struct ap_buf *buf, struct ap_slice text)
     ap_buf_add_char(buf, '"');
 }
 
+void ap_buf_add_integer(struct ap_buf *buf, int64_t value)
+{
+    char text[24];
+    char *at = text + sizeof(text);
+    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    do {
+        *--at = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest);
+    if (value < 0)
+        *--at = '-';
+    ap_buf_add(buf, at, (size_t)(text + sizeof(text) - at));
+}
+
 void ap_buf_add_json_double(struct ap_buf *buf, double value)
 {
     if (!isfinite(value)) {
         ap_buf_add_cstr(buf, "null");
         return;
     }
-    /* 15 digits read back exactly for most values that people write; 17 always do (IEEE 754). */
-    char text[40];
-    for (int digits = 15; digits <= 17; digits++) {
-        snprintf(text, sizeof(text), "%.*g", digits, value);
-        if (strtod(text, NULL) == value)
-            break;
+    if (value == 0) {
+        ap_buf_add_cstr(buf, signbit(value) ? "-0" : "0");
+        return;
     }
-    ap_buf_add_cstr(buf, text);
+    if (fabs(value) < 1e15 && value == (double)(int64_t)value) { /* most of what there is to write */
+        ap_buf_add_integer(buf, (int64_t)value);
+        return;
+    }
+    struct ap_shortest shortest;
+    ap_shortest(value, &shortest);
+    if (value < 0)
+        ap_buf_add_char(buf, '-');
+    int exponent = shortest.point - 1;
+    if (exponent >= -5 && exponent < 17) {
+        ap_buf_add_positional(buf, &shortest);
+        return;
+    }
+    ap_buf_add(buf, shortest.digits, 1);
+    if (shortest.count > 1) {
+        ap_buf_add_char(buf, '.');
+        ap_buf_add(buf, shortest.digits + 1, (size_t)shortest.count - 1);
+    }
+    ap_buf_printf(buf, "e%+03d", exponent);
+}
+
+void ap_buf_add_positional(struct ap_buf *buf, const struct ap_shortest *shortest)
+{
+    static const char zeros[] = "0000000000000000000000000000000000000000";
+    int point = shortest->point, count = shortest->count;
+    if (point <= 0)
+        ap_buf_add_cstr(buf, "0.");
+    for (int left = -point; left > 0; left -= (int)sizeof(zeros) - 1)
+        ap_buf_add(buf, zeros, AP_MIN((size_t)left, sizeof(zeros) - 1));
+    int whole = point <= 0 ? count : AP_MIN(point, count);
+    ap_buf_add(buf, shortest->digits, (size_t)whole);
+    for (int left = point - count; left > 0; left -= (int)sizeof(zeros) - 1)
+        ap_buf_add(buf, zeros, AP_MIN((size_t)left, sizeof(zeros) - 1));
+    if (whole < count) {
+        ap_buf_add_char(buf, '.');
+        ap_buf_add(buf, shortest->digits + whole, (size_t)(count - whole));
+    }
 }
 
 char *ap_buf_detach(struct ap_buf *buf)

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/rc.h"
+#include "base/shortest.h"
 #include "base/slice.h"
 
 struct ap_buf {
@@ -60,8 +61,14 @@ void ap_buf_add_varint(struct ap_buf *buf, uint64_t value);
 /* `text` as a JSON string with quotes (RFC 8259). Bytes that are not UTF-8 become U+FFFD. */
 void ap_buf_add_json_string(struct ap_buf *buf, struct ap_slice text);
 
+/* In decimal. Many times quicker than ap_buf_printf(). */
+void ap_buf_add_integer(struct ap_buf *buf, int64_t value);
+
 /* `value` as a JSON number with the fewest digits that read back as the same double; null for NaN and infinities. */
 void ap_buf_add_json_double(struct ap_buf *buf, double value);
+
+/* A number's digits without an exponent: "0.00012", "3000", "1.5". */
+void ap_buf_add_positional(struct ap_buf *buf, const struct ap_shortest *shortest);
 
 /* The bytes with a final NUL; the caller's from here on (free()). The buf is empty afterwards. */
 char *ap_buf_detach(struct ap_buf *buf);

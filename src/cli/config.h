@@ -57,6 +57,15 @@ struct config {
         int64_t export_size;
     } tsdb;
     struct {
+        int64_t max_samples;
+        int64_t lookback_delta;
+        int64_t timeout;
+        int64_t subquery_step;
+        int64_t threads;
+        int64_t answer_size;
+        bool experimental;
+    } promql;
+    struct {
         int64_t header;
         int64_t body;
         int64_t decompressed_body;

@@ -29,6 +29,7 @@
 #include "os/fs.h"
 #include "os/thread.h"
 #include "pack/pack.h"
+#include "promql/engine.h"
 #include "tsdb/tsdb.h"
 #include "wal/wal.h"
 #include "warehouse/warehouse.h"
@@ -50,6 +51,7 @@ struct apiary {
     int wal_fd;                  /* data/wal */
     struct wal *wal;
     struct tsdb *tsdb;
+    struct promql_engine *engine;
     struct pool *questions; /* to the tsdb */
     struct pool *chores;    /* its administration */
     struct warehouse *warehouse;
@@ -113,6 +115,20 @@ static void tsdb_trouble(const struct ap_err *err, void *context)
     ap_log_limited(&limit, AP_LOG_WARN, "tsdb", "%s", err->text);
 }
 
+static enum ap_rc open_engine(struct apiary *apiary, struct ap_err *err)
+{
+    const struct config *config = apiary->config;
+    struct promql_engine_options options;
+    promql_engine_options_init(&options);
+    options.threads_max = (uint32_t)config->promql.threads;
+    options.samples_max = (uint64_t)config->promql.max_samples;
+    options.lookback_ms = config->promql.lookback_delta;
+    options.timeout_ms = config->promql.timeout;
+    options.subquery_step_ms = config->promql.subquery_step;
+    options.is_experimental = config->promql.experimental;
+    return promql_engine_open(&options, &apiary->engine, err);
+}
+
 static enum ap_rc open_tsdb(struct apiary *apiary, struct ap_err *err)
 {
     const struct config *config = apiary->config;
@@ -142,7 +158,9 @@ static enum ap_rc open_tsdb(struct apiary *apiary, struct ap_err *err)
            "%" PRIu64 " series in memory, %" PRIu64 " blocks; %" PRIu64 " samples read back from the log in %" PRId64
            " ms",
            stats.head_series, stats.block_count, stats.replayed_samples, stats.replay_ms);
-    rc = pool_open("tsdb-question", QUESTION_THREADS, QUESTIONS_WAITING_MAX, &apiary->questions, err);
+    rc = open_engine(apiary, err);
+    if (rc == AP_OK)
+        rc = pool_open("tsdb-question", QUESTION_THREADS, QUESTIONS_WAITING_MAX, &apiary->questions, err);
     if (rc == AP_OK)
         rc = pool_open("tsdb-chore", 1, CHORES_WAITING_MAX, &apiary->chores, err);
     return rc;
@@ -333,6 +351,7 @@ static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
         .wal = apiary->wal,
         .warehouse = apiary->warehouse,
         .tsdb = apiary->tsdb,
+        .engine = apiary->engine,
         .questions = apiary->questions,
         .chores = apiary->chores,
         .keyring = apiary->keyring,
@@ -347,6 +366,7 @@ static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
         .query_timeout_ms = (uint32_t)config->warehouse.query_timeout,
         .query_rows_max = (uint32_t)config->warehouse.query_rows_max,
         .export_bytes_max = (size_t)config->tsdb.export_size,
+        .answer_bytes_max = (size_t)config->promql.answer_size,
         .is_open = config->open,
     };
     struct http_server_options options = {
@@ -415,6 +435,7 @@ static void apiary_close(struct apiary *apiary)
     http_server_close(apiary->server);
     pool_close(apiary->questions);
     pool_close(apiary->chores);
+    promql_engine_close(apiary->engine);
     tsdb_close(apiary->tsdb);
     wal_close(apiary->wal);
     live_free(apiary->live);

@@ -58,6 +58,8 @@ enum promql_operator {
     OPERATOR_LESS_EQUAL,
     OPERATOR_GREATER,
     OPERATOR_GREATER_EQUAL,
+    OPERATOR_TRIM_UPPER, /* </, of a histogram: what is above goes */
+    OPERATOR_TRIM_LOWER,
     OPERATOR_AND,
     OPERATOR_UNLESS,
     OPERATOR_OR,

@@ -28,6 +28,7 @@ const char *promql_token_name(enum promql_token_kind kind)
         [TOKEN_EQUAL_EQUAL] = "\"==\"",  [TOKEN_NOT_EQUAL] = "\"!=\"",
         [TOKEN_LESS] = "\"<\"",          [TOKEN_LESS_EQUAL] = "\"<=\"",
         [TOKEN_GREATER] = "\">\"",       [TOKEN_GREATER_EQUAL] = "\">=\"",
+        [TOKEN_TRIM_UPPER] = "\"</\"",   [TOKEN_TRIM_LOWER] = "\">/\"",
         [TOKEN_EQUAL] = "\"=\"",         [TOKEN_MATCH] = "\"=~\"",
         [TOKEN_NOT_MATCH] = "\"!~\"",    [TOKEN_ERROR] = "nothing",
     };
@@ -284,14 +285,13 @@ struct promql_token promql_lexer_next(struct promql_lexer *lexer, bool is_in_bra
         enum promql_token_kind kind;
     } signs[] = {
         /* The longer ones first. */
-        {"==", TOKEN_EQUAL_EQUAL}, {"=~", TOKEN_MATCH},       {"!=", TOKEN_NOT_EQUAL},
-        {"!~", TOKEN_NOT_MATCH},   {"<=", TOKEN_LESS_EQUAL},  {">=", TOKEN_GREATER_EQUAL},
-        {"(", TOKEN_LEFT_PAREN},   {")", TOKEN_RIGHT_PAREN},  {"{", TOKEN_LEFT_BRACE},
-        {"}", TOKEN_RIGHT_BRACE},  {"[", TOKEN_LEFT_BRACKET}, {"]", TOKEN_RIGHT_BRACKET},
-        {",", TOKEN_COMMA},        {"@", TOKEN_AT},           {"+", TOKEN_ADD},
-        {"-", TOKEN_SUB},          {"*", TOKEN_MUL},          {"/", TOKEN_DIV},
-        {"%", TOKEN_MOD},          {"^", TOKEN_POW},          {"<", TOKEN_LESS},
-        {">", TOKEN_GREATER},      {"=", TOKEN_EQUAL},
+        {"==", TOKEN_EQUAL_EQUAL}, {"=~", TOKEN_MATCH},        {"!=", TOKEN_NOT_EQUAL},  {"!~", TOKEN_NOT_MATCH},
+        {"</", TOKEN_TRIM_UPPER},  {">/", TOKEN_TRIM_LOWER},   {"<=", TOKEN_LESS_EQUAL}, {">=", TOKEN_GREATER_EQUAL},
+        {"(", TOKEN_LEFT_PAREN},   {")", TOKEN_RIGHT_PAREN},   {"{", TOKEN_LEFT_BRACE},  {"}", TOKEN_RIGHT_BRACE},
+        {"[", TOKEN_LEFT_BRACKET}, {"]", TOKEN_RIGHT_BRACKET}, {",", TOKEN_COMMA},       {"@", TOKEN_AT},
+        {"+", TOKEN_ADD},          {"-", TOKEN_SUB},           {"*", TOKEN_MUL},         {"/", TOKEN_DIV},
+        {"%", TOKEN_MOD},          {"^", TOKEN_POW},           {"<", TOKEN_LESS},        {">", TOKEN_GREATER},
+        {"=", TOKEN_EQUAL},
     };
     skip_blanks(lexer);
     uint32_t start = lexer->at;

@@ -42,6 +42,8 @@ enum promql_token_kind {
     TOKEN_LESS_EQUAL,
     TOKEN_GREATER,
     TOKEN_GREATER_EQUAL,
+    TOKEN_TRIM_UPPER,
+    TOKEN_TRIM_LOWER,
     TOKEN_EQUAL,     /* = */
     TOKEN_MATCH,     /* =~ */
     TOKEN_NOT_MATCH, /* !~ */

@@ -169,6 +169,8 @@ static const struct operator_row {
     [OPERATOR_LESS_EQUAL] = {"<=", TOKEN_LESS_EQUAL, PRECEDENCE_COMPARISON},
     [OPERATOR_GREATER] = {">", TOKEN_GREATER, PRECEDENCE_COMPARISON},
     [OPERATOR_GREATER_EQUAL] = {">=", TOKEN_GREATER_EQUAL, PRECEDENCE_COMPARISON},
+    [OPERATOR_TRIM_UPPER] = {"</", TOKEN_TRIM_UPPER, PRECEDENCE_COMPARISON},
+    [OPERATOR_TRIM_LOWER] = {">/", TOKEN_TRIM_LOWER, PRECEDENCE_COMPARISON},
     [OPERATOR_AND] = {"and", TOKEN_WORD, PRECEDENCE_AND},
     [OPERATOR_UNLESS] = {"unless", TOKEN_WORD, PRECEDENCE_AND},
     [OPERATOR_OR] = {"or", TOKEN_WORD, PRECEDENCE_OR},
@@ -974,6 +976,10 @@ static bool check_binary(struct parser *parser, expr_t *expr)
     expr->type = is_scalar ? TYPE_SCALAR : TYPE_VECTOR;
     if (is_comparison(operator) && is_scalar && !expr->binary.returns_bool)
         fail_at(parser, expr->start, "comparisons between scalars must use BOOL modifier");
+    bool is_trim = operator== OPERATOR_TRIM_UPPER || operator== OPERATOR_TRIM_LOWER;
+    if (is_trim && is_scalar)
+        fail_at(parser, expr->start, "operator \"%s\" not allowed for scalar operations",
+                promql_operator_name(operator));
     if (is_set_operator(operator) && has_scalar)
         fail_at(parser, expr->start, "set operator \"%s\" not allowed in binary scalar expression",
                 promql_operator_name(operator));

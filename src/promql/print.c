@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "promql/float_text.h"
 #include "promql/lexer.h"
 #include "promql/parser.h"
 #include "tsdb/labels.h"
@@ -40,24 +41,6 @@ void promql_print_duration(int64_t ms, struct ap_buf *out)
         ap_buf_printf(out, "%" PRIu64 "%s", left / unit, units[i].name);
         left %= unit;
     }
-}
-
-/* The shortest that is read back as the same, with an exponent below 1e-4 and from 1e21 on. */
-static void add_number(double value, struct ap_buf *out)
-{
-    if (isnan(value) || isinf(value)) {
-        ap_buf_add_cstr(out, isnan(value) ? "NaN" : value > 0 ? "+Inf" : "-Inf");
-        return;
-    }
-    char text[400];
-    int decimals = 0; /* behind the point of d.ddde±x */
-    do
-        snprintf(text, sizeof(text), "%.*e", decimals, value);
-    while (strtod(text, NULL) != value && ++decimals < 17);
-    long exponent = strtol(strchr(text, 'e') + 1, NULL, 10);
-    if (exponent >= -4 && exponent < 21)
-        snprintf(text, sizeof(text), "%.*f", (int)AP_MAX(0, decimals - exponent), value);
-    ap_buf_add_cstr(out, text);
 }
 
 static void add_quoted(struct ap_slice text, struct ap_buf *out)
@@ -184,7 +167,7 @@ static void add_operator(const expr_t *expr, struct ap_buf *out)
         if (!matching->has_fill[side])
             continue;
         ap_buf_add_cstr(out, is_same ? " fill (" : side == 0 ? " fill_left (" : " fill_right (");
-        add_number(matching->fill[side], out);
+        ap_buf_add_cstr(out, go_float(matching->fill[side]).text);
         ap_buf_add_cstr(out, ")");
     }
 }
@@ -223,6 +206,16 @@ static void add_subquery_tail(const expr_t *expr, struct ap_buf *out)
     add_when(&expr->subquery.when, out);
 }
 
+/* Infinity to the left of ^ goes without its sign, which would be read as one before the whole power. */
+static void add_left_operand(const expr_t *expr, struct ap_buf *out)
+{
+    const expr_t *left = expr->binary.left;
+    if (expr->binary.operator== OPERATOR_POW && left->kind == EXPR_NUMBER && left->number.value == INFINITY)
+        ap_buf_add_cstr(out, "Inf");
+    else
+        promql_print(left, out);
+}
+
 void promql_print(const expr_t *expr, struct ap_buf *out)
 {
     expr_t *arguments[2];
@@ -232,7 +225,7 @@ void promql_print(const expr_t *expr, struct ap_buf *out)
         if (expr->number.is_duration && expr->number.value == floor(expr->number.value * 1000) / 1000)
             promql_print_duration((int64_t)round(expr->number.value * 1000), out);
         else
-            add_number(expr->number.value, out);
+            ap_buf_add_cstr(out, go_float(expr->number.value).text);
         break;
     case EXPR_TEXT:
         add_quoted(expr->text, out);
@@ -261,7 +254,7 @@ void promql_print(const expr_t *expr, struct ap_buf *out)
         add_arguments(arguments, count, out);
         break;
     case EXPR_BINARY:
-        promql_print(expr->binary.left, out);
+        add_left_operand(expr, out);
         ap_buf_add_cstr(out, " ");
         add_operator(expr, out);
         ap_buf_add_cstr(out, " ");

@@ -195,7 +195,7 @@ static inline char *put_text(char *to, uint8_t tag, struct ap_slice text)
     return to + text.bytes;
 }
 
-static void add_label(struct ap_buf *out, const struct label *label)
+void labels_add(struct ap_buf *out, const struct label *label)
 {
     size_t inner_bytes =
         2 + varint_bytes(label->name.bytes) + label->name.bytes + varint_bytes(label->value.bytes) + label->value.bytes;
@@ -237,7 +237,7 @@ static enum ap_rc encode(struct label *labels, size_t count, struct ap_buf *out,
         before = labels[i].name;
         if (labels[i].value.bytes == 0)
             continue;
-        add_label(out, &labels[i]);
+        labels_add(out, &labels[i]);
         kept++;
     }
     if (out->bytes - start > LABELS_BYTES_MAX)

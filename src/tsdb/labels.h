@@ -55,6 +55,9 @@ struct labels_hash labels_hash_of(uint64_t seed, struct ap_slice labels);
  */
 ap_nodiscard enum ap_rc labels_encode(struct label *labels, size_t count, struct ap_buf *out, struct ap_err *err);
 
+/* Appends one label without looking at it; the caller sees to the order, and that the value is not empty. */
+void labels_add(struct ap_buf *out, const struct label *label);
+
 /*
  * Whether the bytes are canonical, all of them, with every check that labels_encode() makes. For bytes from outside
  * (wire, file); what follows trusts them.

@@ -434,6 +434,59 @@ static bool regex_matches(const struct matcher *matcher, struct ap_slice value)
     return result >= 0;
 }
 
+static bool is_word(char c)
+{
+    return c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* The group that "1" or "name" means, or -1. */
+static int group_of(const struct matcher *matcher, struct ap_slice text)
+{
+    char name[64] = "";
+    if (text.bytes >= sizeof(name))
+        return -1;
+    memcpy(name, text.data, text.bytes);
+    if (strspn(name, "0123456789") == text.bytes)
+        return text.bytes < 6 ? (int)strtol(name, NULL, 10) : -1;
+    return pcre2_substring_number_from_name(matcher->code, (PCRE2_SPTR)name);
+}
+
+/* At a '$' of the replacement: appends what it stands for, and returns where to go on; NULL: it is a mere '$'. */
+static const char *expand_group(const struct matcher *matcher, pcre2_match_data *match, const char *subject,
+                                const char *at, const char *end, struct ap_buf *out)
+{
+    bool is_braced = at + 1 < end && at[1] == '{';
+    const char *start = at + 1 + is_braced, *stop = start;
+    while (stop < end && is_word(*stop))
+        stop++;
+    if (stop == start || (is_braced && (stop == end || *stop != '}')))
+        return NULL;
+    int group = group_of(matcher, ap_slice(start, (size_t)(stop - start)));
+    const PCRE2_SIZE *bounds = pcre2_get_ovector_pointer(match);
+    if (group >= 0 && (uint32_t)group < pcre2_get_ovector_count(match) && bounds[2 * group] != PCRE2_UNSET)
+        ap_buf_add(out, subject + bounds[2 * group], bounds[2 * group + 1] - bounds[2 * group]);
+    return stop + is_braced;
+}
+
+bool matcher_expand(const struct matcher *matcher, struct ap_slice value, struct ap_slice replacement,
+                    struct ap_buf *out)
+{
+    pcre2_match_data *match = pcre2_match_data_create_from_pattern(matcher->code, NULL);
+    const char *subject = value.data ? value.data : "", *at = replacement.data, *end = at + replacement.bytes;
+    int result = pcre2_match(matcher->code, (PCRE2_SPTR)subject, value.bytes, 0, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
+                             match, matcher->context);
+    while (result >= 0 && at < end) {
+        const char *next = *at == '$' ? expand_group(matcher, match, subject, at, end, out) : NULL;
+        if (!next) {
+            ap_buf_add_char(out, *at);
+            next = at + 1 + (*at == '$' && at + 1 < end && at[1] == '$'); /* "$$" is a '$' */
+        }
+        at = next;
+    }
+    pcre2_match_data_free(match);
+    return result >= 0;
+}
+
 bool matcher_matches(const struct matcher *matcher, struct ap_slice value)
 {
     switch (matcher->kind) {

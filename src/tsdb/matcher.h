@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/buf.h"
 #include "base/mem.h"
 #include "base/rc.h"
 #include "base/slice.h"
@@ -29,6 +30,10 @@ enum matcher_kind matcher_kind_of(const struct matcher *matcher);
 struct ap_slice matcher_name(const struct matcher *matcher);
 struct ap_slice matcher_value(const struct matcher *matcher); /* the text as given */
 bool matcher_matches(const struct matcher *matcher, struct ap_slice value);
+/* Of a regular expression that matches: appends `replacement` with its $1, ${1}, ${name} filled in. False: it does not.
+ */
+bool matcher_expand(const struct matcher *matcher, struct ap_slice value, struct ap_slice replacement,
+                    struct ap_buf *out);
 bool matcher_matches_empty(const struct matcher *matcher); /* computed once */
 
 /*

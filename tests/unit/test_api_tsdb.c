@@ -369,7 +369,7 @@ static void test_histograms_and_exemplars(void **state)
         "[[0,\"0.5\",\"1\",\"3\"]]}],\"timestamps\":[1795435200000]}\n");
     GET("/api/v1/query_exemplars?query=latency",
         DATA("[{\"seriesLabels\":{\"__name__\":\"latency\"},\"exemplars\":[{\"labels\":{\"trace_id\":\"abc\"},"
-             "\"value\":\"0.25\",\"timestamp\":1795435199.5}]}]"));
+             "\"value\":\"0.25\",\"timestamp\":1795435199.500}]}]"));
     GET("/api/v1/query_exemplars?query=latency&start=1795435200", DATA("[]"));
     ask(fx, "GET", "/api/v1/query_exemplars", NULL);
     assert_int_equal(fx->status, 400);

@@ -104,6 +104,12 @@ static void test_json_output(void **state)
     assert_json_double(0.1, "0.1");
     assert_json_double(1.0 / 3, "0.3333333333333333");
     assert_json_double(412, "412");
+    assert_json_double(-0.0, "-0");
+    assert_json_double(-12345.25, "-12345.25");
+    assert_json_double(1e16, "10000000000000000");
+    assert_json_double(0.00001, "0.00001");
+    assert_json_double(1.5e-7, "1.5e-07");
+    assert_json_double(-1e300, "-1e+300");
     assert_json_double(NAN, "null");
     assert_json_double(INFINITY, "null");
 }

@@ -25,6 +25,7 @@ static const struct {
     {"1h30m", NULL},
     {"-1 ^ 2", NULL},
     {"2 ^ 3 ^ 2", NULL},
+    {"x / Inf ^ -2 / +Inf", "x / Inf ^ -2 / +Inf"},
     {"1 + 2 * 3 - 4 / 5 % 6", NULL},
     {"\"a\\\"b\\n\\x41\\u00e9\"", "\"a\\\"b\\nA\xc3\xa9\""},
     {"`raw \\n`", "\"raw \\\\n\""},

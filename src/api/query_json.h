@@ -1,0 +1,19 @@
+/*
+ * api/query_json.h - what a query gave, as Prometheus' API writes it
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "promql/engine.h"
+
+struct query_json_options {
+    int64_t ts_ms;       /* of a string: the time that stands beside it */
+    uint64_t series_max; /* further ones are left out */
+    bool has_stats;
+};
+
+/* {"resultType":"vector","result":[…]}. Reads the execution. *ret_is_cut: there were more series than series_max. */
+ap_nodiscard enum ap_rc query_json_add(struct promql_execution *execution, const struct query_json_options *options,
+                                       struct ap_buf *out, bool *ret_is_cut, struct ap_err *err);
+/* ,"warnings":[…],"infos":[…] as far as there are some; `warning`, if not NULL, is one more. */
+void query_json_add_annotations(const struct promql_execution *execution, const char *warning, struct ap_buf *out);

@@ -1,0 +1,575 @@
+/*
+ * Aggregations that need one pass: sum, avg, count, min, max, group, stddev, stdvar.
+ *
+ * Which series belong to which group is known from their labels alone. A group is computed when it is asked for, its
+ * series one after the other, so nothing is held but the sums of one group. Where there are too few groups to keep all
+ * threads busy, everything is computed while opening instead: each thread takes a part of the series, and the parts'
+ * tallies are put together in the order of the series.
+ */
+#include "promql/aggregate.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "promql/sums.h"
+
+/* What there is to remember of the samples of one group at one step. */
+struct tally {
+    struct mean mean; /* sum: its `kahan`; min, max: kahan.sum; stddev: the sum of squares, and in `rest` the mean */
+    bool has_float;
+    bool has_histogram;
+    bool is_incompatible; /* exponential and custom buckets met: there is no result */
+};
+
+struct tallies {
+    struct tally *rows;                   /* groups * steps */
+    struct float_histogram ***histograms; /* for each group NULL, or one for each step */
+};
+
+struct aggregation {
+    void (*add)(struct tally *tallies, const double *values, size_t steps); /* one series more */
+    void (*merge)(struct tally *tally, const struct tally *other);          /* both have floats */
+    double (*result)(const struct tally *tally);
+    enum { HISTOGRAMS_IGNORED, HISTOGRAMS_COUNTED, HISTOGRAMS_SUMMED, HISTOGRAMS_AVERAGED } histograms;
+};
+
+struct aggregate {
+    struct operator op;
+    const struct aggregation *aggregation;
+    struct aggregate_groups groups;
+    bool is_computed; /* while opening */
+    struct tallies tallies;
+    struct ap_arena arenas[WORKERS_MAX]; /* of the histograms in `tallies`, one for each part */
+};
+
+/* ---- One float more ---- */
+
+static void add_sum(struct tally *tally, double value)
+{
+    if (tally->mean.count++ == 0)
+        tally->mean.kahan.sum = value;
+    else
+        kahan_add(&tally->mean.kahan, value);
+}
+
+static void add_mean(struct tally *tally, double value)
+{
+    mean_add(&tally->mean, value);
+}
+
+static void add_count(struct tally *tally, double value)
+{
+    (void)value;
+    tally->mean.count++;
+}
+
+static void add_min(struct tally *tally, double value)
+{
+    double *least = &tally->mean.kahan.sum;
+    if (tally->mean.count++ == 0 || *least > value || isnan(*least))
+        *least = value;
+}
+
+static void add_max(struct tally *tally, double value)
+{
+    double *most = &tally->mean.kahan.sum;
+    if (tally->mean.count++ == 0 || *most < value || isnan(*most))
+        *most = value;
+}
+
+/* B. P. Welford 1962, "Note on a Method for Calculating Corrected Sums of Squares and Products". */
+static void add_square(struct tally *tally, double value)
+{
+    double *squares = &tally->mean.kahan.sum, *mean = &tally->mean.kahan.rest;
+    if (tally->mean.count++ == 0) {
+        *mean = value;
+        *squares = isfinite(value) ? 0 : NAN;
+        return;
+    }
+    double delta = value - *mean;
+    *mean += delta / tally->mean.count;
+    *squares += delta * (value - *mean);
+}
+
+/* ---- Two parts ---- */
+
+static void merge_sum(struct tally *tally, const struct tally *other)
+{
+    kahan_add(&tally->mean.kahan, other->mean.kahan.sum);
+    tally->mean.kahan.rest += other->mean.kahan.rest;
+    tally->mean.count += other->mean.count;
+}
+
+static void merge_mean(struct tally *tally, const struct tally *other)
+{
+    struct tally both = *tally;
+    merge_sum(&both, other);
+    if (!tally->mean.is_running && !other->mean.is_running && !isinf(both.mean.kahan.sum)) {
+        *tally = both;
+        return;
+    }
+    double count = both.mean.count;
+    double mean =
+        mean_total(&tally->mean) * (tally->mean.count / count) + mean_total(&other->mean) * (other->mean.count / count);
+    tally->mean = (struct mean){.kahan = {.sum = mean}, .count = count, .is_running = true};
+}
+
+static void merge_count(struct tally *tally, const struct tally *other)
+{
+    tally->mean.count += other->mean.count;
+}
+
+static void merge_min(struct tally *tally, const struct tally *other)
+{
+    add_min(tally, other->mean.kahan.sum);
+}
+
+static void merge_max(struct tally *tally, const struct tally *other)
+{
+    add_max(tally, other->mean.kahan.sum);
+}
+
+/* T. F. Chan, G. H. Golub, R. J. LeVeque 1979, "Updating Formulae and a Pairwise Algorithm for Computing Sample
+ * Variances". */
+static void merge_square(struct tally *tally, const struct tally *other)
+{
+    double count = tally->mean.count + other->mean.count;
+    double delta = other->mean.kahan.rest - tally->mean.kahan.rest;
+    tally->mean.kahan.sum += other->mean.kahan.sum + delta * delta * tally->mean.count * other->mean.count / count;
+    tally->mean.kahan.rest += delta * other->mean.count / count;
+    tally->mean.count = count;
+}
+
+/* ---- The result ---- */
+
+static double result_sum(const struct tally *tally)
+{
+    return kahan_total(&tally->mean.kahan);
+}
+
+static double result_mean(const struct tally *tally)
+{
+    return mean_total(&tally->mean);
+}
+
+static double result_count(const struct tally *tally)
+{
+    return tally->mean.count;
+}
+
+static double result_group(const struct tally *tally)
+{
+    (void)tally;
+    return 1;
+}
+
+static double result_plain(const struct tally *tally)
+{
+    return tally->mean.kahan.sum;
+}
+
+static double result_variance(const struct tally *tally)
+{
+    return tally->mean.kahan.sum / tally->mean.count;
+}
+
+static double result_deviation(const struct tally *tally)
+{
+    return sqrt(result_variance(tally));
+}
+
+static inline __attribute__((always_inline)) void add_all(struct tally *tallies, const double *values, size_t steps,
+                                                          void (*add)(struct tally *, double))
+{
+    for (size_t i = 0; i < steps; i++) {
+        if (is_absent(values[i]))
+            continue;
+        tallies[i].has_float = true;
+        add(&tallies[i], values[i]);
+    }
+}
+
+/* A loop for each kind, with the addition inlined. */
+#define DEFINE_SERIES_ADDER(name, add)                                                                                 \
+    static void name(struct tally *tallies, const double *values, size_t steps)                                        \
+    {                                                                                                                  \
+        add_all(tallies, values, steps, add);                                                                          \
+    }
+DEFINE_SERIES_ADDER(sum_series, add_sum)
+DEFINE_SERIES_ADDER(mean_series, add_mean)
+DEFINE_SERIES_ADDER(count_series, add_count)
+DEFINE_SERIES_ADDER(min_series, add_min)
+DEFINE_SERIES_ADDER(max_series, add_max)
+DEFINE_SERIES_ADDER(square_series, add_square)
+
+static const struct aggregation aggregations[] = {
+    [AGGREGATE_SUM] = {sum_series, merge_sum, result_sum, HISTOGRAMS_SUMMED},
+    [AGGREGATE_AVG] = {mean_series, merge_mean, result_mean, HISTOGRAMS_AVERAGED},
+    [AGGREGATE_COUNT] = {count_series, merge_count, result_count, HISTOGRAMS_COUNTED},
+    [AGGREGATE_MIN] = {min_series, merge_min, result_plain, HISTOGRAMS_IGNORED},
+    [AGGREGATE_MAX] = {max_series, merge_max, result_plain, HISTOGRAMS_IGNORED},
+    [AGGREGATE_GROUP] = {count_series, merge_count, result_group, HISTOGRAMS_COUNTED},
+    [AGGREGATE_STDDEV] = {square_series, merge_square, result_deviation, HISTOGRAMS_IGNORED},
+    [AGGREGATE_STDVAR] = {square_series, merge_square, result_variance, HISTOGRAMS_IGNORED},
+};
+
+/* ---- Groups ---- */
+
+void aggregate_ignore(struct operator* op)
+{
+    annotate(&op->run->annotations, PROMQL_INFO, op->expr->aggregate.of, "ignored histogram in %s aggregation",
+             promql_aggregation_name(op->expr->aggregate.aggregation));
+}
+
+struct promql_labels aggregate_names(struct run *run, const struct promql_expr *expr)
+{
+    const struct promql_labels *written = &expr->aggregate.labels;
+    struct promql_labels names = {ap_arena_alloc0(&run->arena, (written->count + 1) * sizeof(*names.items)),
+                                  written->count};
+    for (size_t i = 0; i < names.count; i++)
+        names.items[i] = written->items[i];
+    labels_sort_names(&names);
+    return names;
+}
+
+void aggregate_group_labels(const struct promql_expr *expr, const struct promql_labels *names, struct ap_slice labels,
+                            struct ap_buf *out)
+{
+    if (expr->aggregate.is_without)
+        labels_drop(labels, names, true, out);
+    else
+        labels_keep(labels, names, out);
+}
+
+void aggregate_group(struct aggregate_groups *groups, struct operator* op)
+{
+    const struct operator* input = op->inputs[0];
+    struct ap_arena *arena = &op->run->arena;
+    struct label_table table = {0};
+    struct promql_labels names = aggregate_names(op->run, op->expr);
+    AP_AUTO_BUF struct ap_buf labels = {0};
+    groups->of = ap_arena_alloc0(arena, (input->count + 1) * sizeof(*groups->of));
+    for (size_t i = 0; i < input->count; i++) {
+        ap_buf_reset(&labels);
+        aggregate_group_labels(op->expr, &names, input->labels[i], &labels);
+        bool is_new;
+        groups->of[i] = (uint32_t)label_table_add(&table, op->run, ap_buf_slice(&labels), &is_new);
+    }
+    groups->count = table.count;
+    groups->labels = ap_arena_alloc0(arena, (table.count + 1) * sizeof(*groups->labels));
+    for (size_t i = 0; i < table.count; i++)
+        groups->labels[i] = table.entries[i].labels;
+    label_table_clear(&table);
+    /* Counting sort of the series by their group. */
+    groups->starts = ap_arena_alloc0(arena, (groups->count + 2) * sizeof(*groups->starts));
+    groups->members = ap_arena_alloc0(arena, (input->count + 1) * sizeof(*groups->members));
+    for (size_t i = 0; i < input->count; i++)
+        groups->starts[groups->of[i] + 2]++;
+    for (size_t i = 2; i < groups->count + 2; i++)
+        groups->starts[i] += groups->starts[i - 1];
+    for (size_t i = 0; i < input->count; i++)
+        groups->members[groups->starts[groups->of[i] + 1]++] = (uint32_t)i;
+}
+
+/* ---- Histograms ---- */
+
+static struct promql_expr *of(const struct operator* op)
+{
+    return op->expr->aggregate.of;
+}
+
+static void note_sums(const struct operator* op, const struct float_histogram_notes *notes)
+{
+    if (notes->is_reset_colliding)
+        annotate(&op->run->annotations, PROMQL_WARNING, of(op),
+                 "conflicting counter resets during histogram aggregation");
+    if (notes->are_bounds_reconciled)
+        annotate(&op->run->annotations, PROMQL_INFO, of(op),
+                 "mismatched custom buckets were reconciled during histogram aggregation");
+}
+
+static void warn_schemas(const struct operator* op)
+{
+    annotate(&op->run->annotations, PROMQL_WARNING, of(op),
+             "vector contains a mix of histograms with exponential and custom buckets schemas for metric name \"\"");
+}
+
+/* The mean of `count` histograms, after the one that stands for the last `histogram_count` of them. */
+static bool add_share(struct float_histogram *sum, const struct float_histogram *histogram, double count,
+                      double histogram_count, struct ap_arena *arena, struct float_histogram_notes *notes)
+{
+    /* sum + (histogram / count - sum / count), times histogram_count. */
+    struct float_histogram *difference = float_histogram_copy(histogram, arena);
+    struct float_histogram *less = float_histogram_copy(sum, arena);
+    float_histogram_divide(difference, count / histogram_count);
+    float_histogram_divide(less, count / histogram_count);
+    return float_histogram_subtract(difference, less, arena, notes) &&
+           float_histogram_add(sum, difference, arena, notes);
+}
+
+/* Puts in `histogram`, which stands for `count` of them; the tally's count has them already. */
+static void add_histogram(const struct operator* op, const struct aggregation *aggregation, struct tally *tally,
+                          struct float_histogram **sum, const struct float_histogram *histogram, double count,
+                          struct ap_arena *arena)
+{
+    tally->has_histogram = true;
+    if (aggregation->histograms == HISTOGRAMS_COUNTED || tally->is_incompatible)
+        return;
+    if (!*sum) {
+        *sum = float_histogram_copy(histogram, arena);
+        return;
+    }
+    struct float_histogram_notes notes = {0};
+    bool is_added = aggregation->histograms == HISTOGRAMS_SUMMED
+                        ? float_histogram_add(*sum, histogram, arena, &notes)
+                        : add_share(*sum, histogram, tally->mean.count, count, arena, &notes);
+    note_sums(op, &notes);
+    if (!is_added) {
+        warn_schemas(op);
+        tally->is_incompatible = true;
+    }
+}
+
+static struct float_histogram **sums_of(const struct operator* op, struct float_histogram ***sums,
+                                        struct ap_arena *arena)
+{
+    if (!*sums)
+        *sums = ap_arena_alloc0(arena, op->steps.count * sizeof(struct float_histogram *));
+    return *sums;
+}
+
+static void add_histograms(struct aggregate *aggregate, struct tally *tallies, struct float_histogram ***sums,
+                           struct float_histogram *const *histograms, struct ap_arena *arena)
+{
+    struct operator* op = & aggregate->op;
+    for (size_t i = 0; i < op->steps.count; i++) {
+        if (!histograms[i])
+            continue;
+        if (aggregate->aggregation->histograms == HISTOGRAMS_IGNORED) {
+            aggregate_ignore(op);
+            continue;
+        }
+        tallies[i].mean.count++;
+        add_histogram(op, aggregate->aggregation, &tallies[i], &sums_of(op, sums, arena)[i], histograms[i], 1, arena);
+    }
+}
+
+/* ---- Reading ---- */
+
+/* One series into its group's tallies. */
+static enum ap_rc add_series(struct aggregate *aggregate, struct worker *worker, size_t series, struct tally *tallies,
+                             struct float_histogram ***sums, struct ap_arena *arena, struct ap_err *err)
+{
+    struct operator* op = & aggregate->op;
+    struct column column = {.values = worker_take(worker, op->steps.count)};
+    enum ap_rc rc = run_check(op->run, err);
+    if (rc == AP_OK)
+        rc = operator_read(op->inputs[0], worker, series, &column, err);
+    if (rc == AP_OK)
+        aggregate->aggregation->add(tallies, column.values, op->steps.count);
+    if (rc == AP_OK && column.histograms)
+        add_histograms(aggregate, tallies, sums, column.histograms, arena);
+    worker_give(worker);
+    return rc;
+}
+
+static void warn_mixed(const struct operator* op)
+{
+    annotate(&op->run->annotations, PROMQL_WARNING, of(op),
+             "encountered a mix of histograms and floats for aggregation");
+}
+
+static void give_results(struct aggregate *aggregate, const struct tally *tallies, struct float_histogram **sums,
+                         struct worker *worker, struct column *ret_column)
+{
+    const struct operator* op = & aggregate->op;
+    const struct aggregation *aggregation = aggregate->aggregation;
+    bool is_counting = aggregation->histograms == HISTOGRAMS_COUNTED;
+    for (size_t i = 0; i < op->steps.count; i++) {
+        const struct tally *tally = &tallies[i];
+        ret_column->values[i] = absent();
+        if (tally->mean.count == 0)
+            continue;
+        if (is_counting || !tally->has_histogram) {
+            ret_column->values[i] = aggregation->result(tally);
+        } else if (tally->has_float) {
+            warn_mixed(op);
+        } else if (!tally->is_incompatible) {
+            if (!ret_column->histograms)
+                ret_column->histograms = worker_histograms(worker, op->steps.count);
+            float_histogram_compact(sums[i]);
+            ret_column->histograms[i] = sums[i];
+        }
+    }
+}
+
+static enum ap_rc aggregate_read(struct operator* op, struct worker *worker, size_t index, struct column *ret_column,
+                                 struct ap_err *err)
+{
+    struct aggregate *aggregate = (struct aggregate *)op;
+    const struct aggregate_groups *groups = &aggregate->groups;
+    size_t steps = op->steps.count;
+    if (aggregate->is_computed) {
+        give_results(aggregate, aggregate->tallies.rows + index * steps, aggregate->tallies.histograms[index], worker,
+                     ret_column);
+        return AP_OK;
+    }
+    struct tally *tallies = worker_alloc(worker, steps * sizeof(*tallies));
+    memset(tallies, 0, steps * sizeof(*tallies));
+    struct float_histogram **sums = NULL;
+    /* What reading a member makes is gone when the next one is read. */
+    struct ap_arena kept = worker->arena;
+    ap_arena_init(&worker->arena, 0);
+    enum ap_rc rc = AP_OK;
+    for (uint32_t i = groups->starts[index]; i < groups->starts[index + 1] && rc == AP_OK; i++) {
+        rc = add_series(aggregate, worker, groups->members[i], tallies, &sums, &kept, err);
+        ap_arena_reset(&worker->arena);
+    }
+    worker->arena = kept;
+    if (rc == AP_OK)
+        give_results(aggregate, tallies, sums, worker, ret_column);
+    return rc;
+}
+
+/* ---- All at once ---- */
+
+struct computing {
+    struct aggregate *aggregate;
+    struct tallies *parts;
+};
+
+static enum ap_rc compute_part(struct worker *worker, size_t part, size_t from, size_t to, void *context,
+                               struct ap_err *err)
+{
+    struct computing *computing = context;
+    struct aggregate *aggregate = computing->aggregate;
+    struct tallies *tallies = &computing->parts[part];
+    size_t steps = aggregate->op.steps.count;
+    enum ap_rc rc = AP_OK;
+    for (size_t i = from; i < to && rc == AP_OK; i++) {
+        size_t group = aggregate->groups.of[i];
+        rc = add_series(aggregate, worker, i, tallies->rows + group * steps, &tallies->histograms[group],
+                        &aggregate->arenas[part], err);
+        ap_arena_reset(&worker->arena);
+    }
+    return rc;
+}
+
+static void tallies_make(struct tallies *tallies, size_t groups, size_t steps)
+{
+    tallies->rows = ap_new0_array(struct tally, groups * steps);
+    tallies->histograms = ap_new0_array(struct float_histogram **, groups);
+}
+
+static void tallies_clear(struct tallies *tallies)
+{
+    free(tallies->rows);
+    free(tallies->histograms);
+    *tallies = (struct tallies){0};
+}
+
+static void merge_part(struct aggregate *aggregate, const struct tallies *part)
+{
+    struct operator* op = & aggregate->op;
+    size_t steps = op->steps.count;
+    for (size_t i = 0; i < op->count * steps; i++) {
+        struct tally *tally = &aggregate->tallies.rows[i];
+        const struct tally *other = &part->rows[i];
+        if (other->mean.count == 0)
+            continue;
+        bool is_first = tally->mean.count == 0;
+        if (other->has_histogram && part->histograms[i / steps][i % steps] && !is_first) {
+            struct float_histogram **sum =
+                &sums_of(op, &aggregate->tallies.histograms[i / steps], &aggregate->arenas[0])[i % steps];
+            tally->mean.count += other->mean.count;
+            tally->is_incompatible |= other->is_incompatible;
+            add_histogram(op, aggregate->aggregation, tally, sum, part->histograms[i / steps][i % steps],
+                          other->mean.count, &aggregate->arenas[0]);
+            tally->has_float |= other->has_float;
+            continue;
+        }
+        if (is_first) {
+            *tally = *other;
+            if (other->has_histogram && part->histograms[i / steps])
+                sums_of(op, &aggregate->tallies.histograms[i / steps], &aggregate->arenas[0])[i % steps] =
+                    part->histograms[i / steps][i % steps];
+            continue;
+        }
+        aggregate->aggregation->merge(tally, other);
+        tally->has_float |= other->has_float;
+        tally->has_histogram |= other->has_histogram;
+        tally->is_incompatible |= other->is_incompatible;
+    }
+}
+
+static enum ap_rc compute(struct aggregate *aggregate, size_t parts, struct ap_err *err)
+{
+    struct operator* op = & aggregate->op, *input = op->inputs[0];
+    struct tallies made[WORKERS_MAX] = {0};
+    for (size_t i = 0; i < parts; i++)
+        tallies_make(&made[i], op->count, op->steps.count);
+    struct computing computing = {aggregate, made};
+    enum ap_rc rc = run_parallel(op->run, input->count, input->cost, compute_part, &computing, err);
+    aggregate->tallies = made[0];
+    for (size_t i = 1; i < parts; i++) {
+        if (rc == AP_OK)
+            merge_part(aggregate, &made[i]);
+        tallies_clear(&made[i]);
+    }
+    aggregate->is_computed = true;
+    return rc;
+}
+
+static enum ap_rc aggregate_open(struct operator* op, struct ap_err *err)
+{
+    struct aggregate *aggregate = (struct aggregate *)op;
+    enum ap_rc rc = operator_open_inputs(op, err);
+    if (rc != AP_OK)
+        return rc;
+    const struct operator* input = op->inputs[0];
+    aggregate_group(&aggregate->groups, op);
+    op->count = aggregate->groups.count;
+    op->labels = aggregate->groups.labels;
+    op->is_unique_without_name = !aggregate_keeps_name(op->expr);
+    op->cost = op->count ? input->count * (input->cost + op->steps.count) / op->count : 0;
+    size_t parts = run_parts(op->run, input->count, input->cost);
+    if (parts == 1 || op->count >= 4 * parts)
+        return AP_OK;
+    op->cost = 0;
+    return compute(aggregate, parts, err);
+}
+
+static void aggregate_close(struct operator* op)
+{
+    struct aggregate *aggregate = (struct aggregate *)op;
+    tallies_clear(&aggregate->tallies);
+    for (size_t i = 0; i < WORKERS_MAX; i++)
+        ap_arena_clear(&aggregate->arenas[i]);
+}
+
+bool aggregate_keeps_name(const struct promql_expr *expr)
+{
+    static const char *const metadata[] = {LABEL_METRIC_NAME, "__type__", "__unit__"};
+    for (size_t i = 0; i < expr->aggregate.labels.count && !expr->aggregate.is_without; i++)
+        for (size_t j = 0; j < AP_ARRAY_COUNT(metadata); j++)
+            if (ap_slice_equal_cstr(expr->aggregate.labels.items[i], metadata[j]))
+                return true;
+    return false;
+}
+
+struct operator*
+    plan_aggregate(struct run *run, const struct promql_expr *expr, const struct steps *steps, struct ap_err *err)
+{
+    static const struct operator_class aggregate_class = {aggregate_open, aggregate_read, NULL, aggregate_close};
+    struct operator* input = plan(run, expr->aggregate.of, steps, err);
+    if (!input)
+        return NULL;
+    if ((size_t)expr->aggregate.aggregation >= AP_ARRAY_COUNT(aggregations))
+        return plan_choice(run, expr, steps, input, err);
+    struct aggregate *aggregate = operator_new(run, sizeof(*aggregate), &aggregate_class, expr, steps);
+    aggregate->aggregation = &aggregations[expr->aggregate.aggregation];
+    for (size_t i = 0; i < WORKERS_MAX; i++)
+        ap_arena_init(&aggregate->arenas[i], 0);
+    operator_set_inputs(&aggregate->op, &input, 1);
+    return &aggregate->op;
+}

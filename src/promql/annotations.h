@@ -1,0 +1,27 @@
+/*
+ * promql/annotations.h - what a query wants to say beside its answer
+ *
+ * Each text once, in order of first appearance, with the place in the query: "PromQL info: … (1:8)". Any thread.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stddef.h>
+
+#include "base/rc.h"
+#include "promql/ast.h"
+#include "promql/engine.h"
+
+enum { ANNOTATIONS_MAX = 1000 }; /* more different ones are not kept */
+
+struct annotations {
+    pthread_mutex_t mtx;
+    struct ap_slice query; /* lent: for lines and columns */
+    char **texts[2];       /* owned; by enum promql_annotation_kind */
+    size_t counts[2];
+};
+
+void annotations_init(struct annotations *annotations, struct ap_slice query);
+void annotations_clear(struct annotations *annotations);
+void annotate(struct annotations *annotations, enum promql_annotation_kind kind, const struct promql_expr *where,
+              const char *format, ...) ap_printf(4, 5);

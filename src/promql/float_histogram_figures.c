@@ -1,0 +1,283 @@
+/*
+ * What native histograms are asked for: quantiles, shares, variance, and a histogram cut at a bound.
+ *
+ * Inside a bucket the observations are taken to be spread evenly on a logarithmic scale, which is what exponential
+ * buckets are for; in custom buckets and the zero bucket evenly. As Prometheus' native-histogram specification has it.
+ */
+#include <math.h>
+
+#include "base/mem.h"
+#include "promql/float_histogram.h"
+#include "promql/sums.h"
+
+/* ---- Inside a bucket ---- */
+
+static bool spans_zero(const struct float_bucket *bucket)
+{
+    return bucket->lower <= 0 && bucket->upper >= 0;
+}
+
+/* A zero bucket ends at 0 where there is nothing on that side; so does the first custom one, which has no lower bound.
+ */
+static void cut_at_zero(const struct float_histogram *histogram, struct float_bucket *bucket)
+{
+    if (!spans_zero(bucket))
+        return;
+    if (histogram->negative.count == 0 && histogram->positive.count > 0)
+        bucket->lower = 0;
+    else if (histogram->positive.count == 0 && histogram->negative.count > 0)
+        bucket->upper = 0;
+}
+
+/* The share of a bucket that is up to the value, which is inside. */
+static double share_up_to(const struct float_bucket *bucket, double value, bool is_linear)
+{
+    if (is_linear && isinf(bucket->lower))
+        return 1;
+    if (is_linear)
+        return (value - bucket->lower) / (bucket->upper - bucket->lower);
+    double lower = log2(fabs(bucket->lower)), upper = log2(fabs(bucket->upper)), at = log2(fabs(value));
+    if (bucket->lower > 0 || bucket->upper > 0)
+        return (at - lower) / (upper - lower);
+    return 1 - (at - upper) / (lower - upper);
+}
+
+/* ---- Quantile ---- */
+
+/* Fills the bucket where the rank falls, counted from the front or from the back. Returns the count up to its end. */
+static double find_bucket(const struct float_histogram *histogram, double rank, bool is_backwards,
+                          struct float_bucket *ret_bucket)
+{
+    struct float_bucket_cursor cursor = {.histogram = histogram};
+    struct float_bucket bucket;
+    double count = 0;
+    *ret_bucket = (struct float_bucket){0};
+    if (!is_backwards) {
+        while (float_bucket_next(&cursor, &bucket)) {
+            if (bucket.count == 0)
+                continue;
+            *ret_bucket = bucket;
+            count += bucket.count;
+            if (count >= rank)
+                break;
+        }
+        return count;
+    }
+    /* The cursor goes one way only: the last buckets are at the places from its end. */
+    size_t total = (size_t)histogram->negative.count + histogram->positive.count + (histogram->zero_count != 0);
+    for (size_t left = total; left > 0; left--) {
+        size_t at = left - 1;
+        bool is_in_negative = at < histogram->negative.count;
+        size_t behind = at - histogram->negative.count;
+        bool is_zero = !is_in_negative && histogram->zero_count != 0 && behind == 0;
+        cursor.part = is_in_negative ? 0 : is_zero ? 1 : 2;
+        cursor.position = (uint32_t)(is_in_negative ? at : is_zero ? 0 : behind - (histogram->zero_count != 0));
+        (void)float_bucket_next(&cursor, &bucket);
+        if (bucket.count == 0)
+            continue;
+        *ret_bucket = bucket;
+        count += bucket.count;
+        if (count >= rank)
+            break;
+    }
+    return count;
+}
+
+double float_histogram_quantile(double q, const struct float_histogram *histogram,
+                                struct float_histogram_figure_notes *notes)
+{
+    if (q < 0 || q > 1)
+        return q < 0 ? -INFINITY : INFINITY;
+    if (histogram->count == 0 || isnan(q))
+        return NAN;
+    /* Observations of NaN are in no bucket, as if they were behind the last one. */
+    bool has_nan = isnan(histogram->sum);
+    bool is_backwards = !has_nan && q >= 0.5;
+    bool is_custom = float_histogram_is_custom(histogram);
+    double rank = (is_backwards ? 1 - q : q) * histogram->count;
+    struct float_bucket bucket;
+    double count = find_bucket(histogram, rank, is_backwards, &bucket);
+    if (is_custom && isinf(bucket.lower)) {
+        if (bucket.upper <= 0)
+            return bucket.upper;
+        bucket.lower = 0;
+    } else if (is_custom && isinf(bucket.upper)) {
+        return bucket.lower;
+    } else if (!is_custom && bucket.lower < 0 && bucket.upper > 0) {
+        cut_at_zero(histogram, &bucket);
+    }
+    count = fmin(count, histogram->count);
+    if (count < rank) {
+        notes->is_nan_counted = has_nan;
+        return has_nan ? NAN : is_backwards ? bucket.lower : bucket.upper;
+    }
+    notes->is_nan_skewing = has_nan;
+    rank = is_backwards ? count - rank : rank - (count - bucket.count);
+    double fraction = rank / bucket.count;
+    if (is_custom || spans_zero(&bucket))
+        return bucket.lower + (bucket.upper - bucket.lower) * fraction;
+    double lower = log2(fabs(bucket.lower)), upper = log2(fabs(bucket.upper));
+    return bucket.lower > 0 ? exp2(lower + (upper - lower) * fraction)
+                            : -exp2(upper + (lower - upper) * (1 - fraction));
+}
+
+/* ---- Fraction ---- */
+
+struct rank {
+    double value;
+    double rank;
+    bool is_found;
+};
+
+static void find_rank(struct rank *rank, const struct float_bucket *bucket, double before, bool is_linear)
+{
+    if (rank->is_found || bucket->upper <= rank->value)
+        return;
+    rank->is_found = true;
+    rank->rank = before;
+    if (bucket->lower < rank->value)
+        rank->rank += bucket->count * share_up_to(bucket, rank->value, is_linear);
+}
+
+double float_histogram_fraction(double lower, double upper, const struct float_histogram *histogram,
+                                struct float_histogram_figure_notes *notes)
+{
+    if (histogram->count == 0 || isnan(lower) || isnan(upper))
+        return NAN;
+    if (lower >= upper)
+        return 0;
+    struct rank ranks[] = {{.value = lower}, {.value = upper}};
+    struct float_bucket_cursor cursor = {.histogram = histogram};
+    struct float_bucket bucket;
+    double before = 0;
+    while (float_bucket_next(&cursor, &bucket)) {
+        bool is_linear = float_histogram_is_custom(histogram) || spans_zero(&bucket);
+        cut_at_zero(histogram, &bucket);
+        for (size_t i = 0; i < 2; i++)
+            find_rank(&ranks[i], &bucket, before, is_linear);
+        before += bucket.count;
+    }
+    bool has_nan = isnan(histogram->sum);
+    notes->is_nan_skewing = has_nan;
+    double count = has_nan ? fmin(before, histogram->count) : histogram->count;
+    for (size_t i = 0; i < 2; i++)
+        if (!ranks[i].is_found || ranks[i].rank > count)
+            ranks[i].rank = count;
+    return (ranks[1].rank - ranks[0].rank) / histogram->count;
+}
+
+/* ---- Variance ---- */
+
+double float_histogram_variance(const struct float_histogram *histogram)
+{
+    double mean = histogram->sum / histogram->count;
+    struct kahan squares = {0};
+    struct float_bucket_cursor cursor = {.histogram = histogram};
+    struct float_bucket bucket;
+    while (float_bucket_next(&cursor, &bucket)) {
+        if (bucket.count == 0)
+            continue;
+        double value = sqrt(bucket.upper * bucket.lower);
+        if (float_histogram_is_custom(histogram))
+            value = (bucket.upper + bucket.lower) / 2;
+        else if (spans_zero(&bucket))
+            value = 0;
+        else if (bucket.upper < 0)
+            value = -value;
+        kahan_add(&squares, bucket.count * (value - mean) * (value - mean));
+    }
+    return (squares.sum + squares.rest) / histogram->count;
+}
+
+/* ---- Trimming ---- */
+
+struct trimming {
+    double bound;
+    bool is_upper; /* what is above goes */
+    bool is_custom;
+    double count;   /* kept */
+    double removed; /* of the sum */
+    bool has_positive, has_negative;
+};
+
+/* What stays of a bucket that ends nowhere, and the value that stands for what goes. */
+static double trim_infinite(const struct trimming *trimming, const struct float_bucket *bucket, double *ret_value)
+{
+    double bound = trimming->bound;
+    bool is_cutting = bound >= 0 && bucket->upper > bound && !isinf(bucket->upper); /* as if it began at 0 */
+    *ret_value = isinf(bucket->lower) ? bucket->upper : bucket->lower;
+    if (isinf(bucket->lower) && is_cutting) {
+        *ret_value = trimming->is_upper ? (bound + bucket->upper) / 2 : bound / 2;
+        double share = bound / bucket->upper;
+        return bucket->count * (trimming->is_upper ? share : 1 - share);
+    }
+    bool is_whole = isinf(bucket->lower) ? trimming->is_upper && bound >= bucket->upper
+                                         : !trimming->is_upper && bound <= bucket->lower;
+    return is_whole ? bucket->count : 0;
+}
+
+static double middle_of(const struct trimming *trimming, const struct float_bucket *bucket, double from, double to)
+{
+    if (trimming->is_custom)
+        return (bucket->lower + bucket->upper) / 2;
+    return copysign(sqrt(fabs(from) * fabs(to)), bucket->lower < 0 ? -1 : 1);
+}
+
+/* Returns what stays of the bucket. */
+static double trim_bucket(struct trimming *trimming, const struct float_bucket *bucket)
+{
+    double bound = trimming->bound;
+    bool is_kept = trimming->is_upper ? bucket->upper <= bound : bucket->lower >= bound;
+    bool is_gone = trimming->is_upper ? bucket->lower >= bound : bucket->upper <= bound;
+    double kept = is_kept ? bucket->count : 0, value = 0;
+    if (isinf(bucket->lower) || isinf(bucket->upper)) {
+        double partly = trim_infinite(trimming, bucket, &value);
+        kept = is_kept || is_gone ? kept : partly;
+    } else if (is_gone) {
+        value = trimming->is_custom ? (bucket->lower + bucket->upper) / 2 : sqrt(bucket->lower * bucket->upper);
+    } else if (!is_kept) {
+        double below = bucket->count * share_up_to(bucket, bound, trimming->is_custom);
+        kept = trimming->is_upper ? below : bucket->count - below;
+        value = trimming->is_upper ? middle_of(trimming, bucket, bucket->lower, bound)
+                                   : middle_of(trimming, bucket, bound, bucket->upper);
+    }
+    if (!is_kept)
+        trimming->removed += (bucket->count - kept) * value;
+    trimming->count += kept;
+    return kept;
+}
+
+static void trim_sign(struct trimming *trimming, struct float_histogram *histogram, bool is_negative)
+{
+    struct float_buckets *buckets = is_negative ? &histogram->negative : &histogram->positive;
+    struct float_bucket_cursor cursor = {.histogram = histogram, .part = is_negative ? 0 : 2};
+    struct float_bucket bucket;
+    for (uint32_t i = 0; i < buckets->count; i++) {
+        (void)float_bucket_next(&cursor, &bucket);
+        if (bucket.count == 0)
+            continue;
+        trimming->has_negative |= trimming->is_custom ? bucket.lower < 0 : is_negative;
+        trimming->has_positive |= trimming->is_custom ? bucket.upper > 0 : !is_negative;
+        buckets->values[is_negative ? buckets->count - 1 - i : i] = trim_bucket(trimming, &bucket);
+    }
+}
+
+void float_histogram_trim(struct float_histogram *histogram, double bound, bool is_upper)
+{
+    struct trimming trimming = {
+        .bound = bound, .is_upper = is_upper, .is_custom = float_histogram_is_custom(histogram)};
+    trim_sign(&trimming, histogram, false);
+    trim_sign(&trimming, histogram, true);
+    if (histogram->zero_count > 0) {
+        double width = histogram->zero_threshold;
+        double share = bound <= -width ? 0 : bound >= width ? 1 : (bound + width) / (2 * width);
+        histogram->zero_count *= is_upper ? share : 1 - share;
+        trimming.count += histogram->zero_count;
+    }
+    double sum = trimming.count != 0 ? histogram->sum - trimming.removed : 0;
+    if ((!trimming.has_negative && sum < 0) || (!trimming.has_positive && sum > 0))
+        sum = 0;
+    histogram->count = trimming.count;
+    histogram->sum = sum;
+    float_histogram_compact(histogram);
+}

@@ -1,0 +1,151 @@
+"""Random queries that type-check, about the series of samples.py.
+
+Prometheus 3 sums with compensation and 2.42 does not, and powers differ in the last bit. So nothing here makes much out of little:
+remainders, comparisons and differences are of what was measured, and not of what was calculated."""
+import random
+
+COUNTERS = ('cpu_seconds_total', 'http_requests_total', 'request_seconds_bucket')
+GAUGES = ('temperature_celsius', 'memory_bytes', 'memory_limit_bytes', 'entropy', 'odd', 'up')
+RANGES = ('30s', '1m', '5m', '10m', '1h', '90s')
+LABELS = ('instance', 'job', 'mode', 'code', 'handler', 'sensor', 'le')
+RATES = ('rate', 'increase')  # of counters only, see samples.counter()
+CHANGES = ('irate', 'resets', 'changes', 'delta', 'idelta', 'deriv')
+OVER_TIME = ('sum_over_time', 'avg_over_time', 'min_over_time', 'max_over_time', 'count_over_time', 'last_over_time',
+             'present_over_time', 'stddev_over_time', 'stdvar_over_time', 'absent_over_time')
+ELEMENTS = ('abs', 'ceil', 'floor', 'exp', 'sqrt', 'ln', 'log2', 'log10', 'sgn', 'sin', 'cos', 'tan', 'atan', 'sinh', 'cosh', 'tanh',
+            'deg', 'rad', 'acos', 'asin', 'acosh', 'asinh', 'atanh', 'round', 'hour', 'minute', 'month', 'year',
+            'day_of_month', 'day_of_week', 'day_of_year', 'days_in_month')
+AGGREGATIONS = ('sum', 'avg', 'min', 'max', 'count', 'group', 'stddev', 'stdvar')
+MATCHERS = ('job="api"', 'job!="api"', 'job=~"a.*"', 'job!~"w.*"', 'instance=~"host-[0-2].*"', 'instance="host-1:9100"', 'code=~"4..|5.."',
+            'mode!=""', 'sensor=""', 'nothing=""', 'instance=~".+"', 'le=~"0.*"')
+
+
+class Generator:
+    def __init__(self, seed):
+        self.rng = random.Random(seed)
+        self.is_in_subquery = False
+
+    def pick(self, *choices):
+        return self.rng.choice(choices)
+
+    def number(self):
+        return self.pick('0', '1', '2', '-1', '0.5', '100', '1e3', '3.7', 'Inf', 'NaN', '-0.25')
+
+    def selector(self, names=None):
+        name = self.rng.choice(names or COUNTERS + GAUGES)
+        matchers = self.rng.sample(MATCHERS, self.pick(0, 0, 1, 1, 2))
+        return name + ('{' + ','.join(matchers) + '}' if matchers else '')
+
+    def when(self):
+        return self.pick(*[''] * 8, ' offset 5m', ' offset -2m', ' offset 33s', ' @ 1790003600.5', ' @ end()', ' @ start()')
+
+    def range_vector(self, names=None):
+        if self.rng.random() < 0.12 and not self.is_in_subquery:
+            self.is_in_subquery = True  # one in another would have samples on the edges of its windows
+            inner = self.vector(2)
+            self.is_in_subquery = False
+            return f'({inner})[{self.pick("5m", "10m", "30m")}:{self.pick("30s", "1m", "")}]{self.when()}'
+        return f'{self.selector(names)}[{self.rng.choice(RANGES)}]{self.when()}'
+
+    def labels(self):
+        return ', '.join(self.rng.sample(LABELS, self.pick(0, 1, 1, 2)))
+
+    def scalar(self, depth):
+        kind = self.rng.random()
+        if depth <= 0 or kind < 0.6:
+            return self.number()
+        if kind < 0.7:
+            return f'scalar({self.vector(depth - 1)})'
+        if kind < 0.8:
+            return 'time()'
+        return f'({self.scalar(depth - 1)} {self.pick("+", "-", "*", "/")} {self.scalar(depth - 1)})'
+
+    def aggregation(self, depth):
+        by = self.pick('', f' by ({self.labels()})', f' without ({self.labels()})')
+        kind = self.rng.random()
+        if kind < 0.8:
+            return f'{self.rng.choice(AGGREGATIONS)}{by} ({self.vector(depth - 1)})'
+        if kind < 0.9:
+            return f'quantile{by} ({self.pick("0", "0.5", "0.9", "1", "0.33")}, {self.vector(depth - 1)})'
+        if kind < 0.95:
+            return f'count_values{by} ("v", {self.pick("round", "floor", "sgn")}({self.selector()}))'
+        # Values of these differ, so that it is clear who is chosen.
+        return f'{self.pick("topk", "bottomk")}{by} ({self.pick("1", "3", "5")}, {self.pick("entropy", "rate(cpu_seconds_total[5m])")})'
+
+    def binary(self, depth):
+        operator = self.pick('+', '-', '*', '/', '%', '^', 'atan2', '==', '!=', '<', '>', '<=', '>=')
+        is_comparison = operator in ('==', '!=', '<', '>', '<=', '>=')
+        is_bool = is_comparison and self.rng.random() < 0.5
+        if is_comparison or operator == '%':
+            depth = 1
+        text = operator + (' bool' if is_bool else '')
+        kind = self.rng.random()
+        if kind < 0.35:
+            return f'{self.vector(depth - 1)} {text} {self.number() if depth == 1 else self.scalar(depth - 1)}'
+        if kind < 0.5:
+            return f'{self.number()} {text} {self.vector(depth - 1)}'
+        if kind < 0.65:
+            both = f'instance, job'
+            return f'{self.pick("memory_bytes", "temperature_celsius")} {text} on ({both}) {self.pick("memory_limit_bytes", "entropy", "up")}'
+        if kind < 0.8:
+            side = self.selector(COUNTERS[:2])
+            inner = side if is_comparison or operator == '%' else f'rate({side}[5m])'
+            return f'{inner} {text} on (instance, job) group_left ({self.pick("", "version", "version, arch")}) build_info'
+        if kind < 0.9:
+            return f'{self.vector(depth - 1)} {self.pick("and", "or", "unless")} {self.pick("", "on (instance) ", "ignoring (mode, code) ")}{self.vector(depth - 1)}'
+        same = self.vector(depth - 1)
+        return f'{same} {text} {self.pick("", "ignoring (nothing) ")}{same}'
+
+    def call(self, depth):
+        kind = self.rng.random()
+        if kind < 0.12:
+            return f'{self.rng.choice(RATES)}({self.selector(COUNTERS)}[{self.rng.choice(RANGES)}]{self.when()})'
+        if kind < 0.25:
+            return f'{self.rng.choice(CHANGES)}({self.selector()}[{self.rng.choice(RANGES)}]{self.when()})'
+        if kind < 0.45:
+            return f'{self.rng.choice(OVER_TIME)}({self.range_vector()})'
+        if kind < 0.5:
+            return f'quantile_over_time({self.pick("0", "0.5", "0.9", "1", "-1", "2")}, {self.range_vector()})'
+        if kind < 0.55:
+            return f'predict_linear({self.selector(GAUGES)}[{self.rng.choice(RANGES)}], {self.scalar(1)})'
+        if kind < 0.7:
+            return f'{self.rng.choice(ELEMENTS)}({self.vector(0)})'
+        if kind < 0.75:
+            return f'clamp({self.vector(depth - 1)}, {self.number()}, {self.number()})'
+        if kind < 0.79:
+            return f'{self.pick("clamp_min", "clamp_max", "round")}({self.vector(depth - 1)}, {self.pick("0.5", "1", "-3", "10")})'
+        if kind < 0.83:
+            return f'label_replace({self.vector(depth - 1)}, "new", "$1-x", "instance", "(.*):.*")'
+        if kind < 0.86:
+            return f'label_join({self.vector(depth - 1)}, "new", "-", "job", "instance")'
+        if kind < 0.93:
+            q = self.pick('0', '0.5', '0.9', '0.99', '1', '-1', '2')
+            inner = self.pick('request_seconds_bucket', 'rate(request_seconds_bucket[5m])',
+                              'sum by (le, job) (rate(request_seconds_bucket[10m]))', 'sum by (le) (increase(request_seconds_bucket[1m]))')
+            return f'histogram_quantile({q}, {inner})'
+        if kind < 0.94:
+            return f'timestamp({self.selector()}{self.when()}) - time()'
+        if kind < 0.95:
+            return f'absent({self.selector()})'
+        if kind < 0.97:
+            return f'vector({self.scalar(depth - 1)})'
+        return f'{self.pick("sort", "sort_desc")}({self.vector(depth - 1)})'
+
+    def vector(self, depth):
+        if depth <= 0:
+            return self.selector() + self.when()
+        kind = self.rng.random()
+        if kind < 0.12:
+            return self.selector() + self.when()
+        if kind < 0.45:
+            return self.call(depth)
+        if kind < 0.7:
+            return self.aggregation(depth)
+        if kind < 0.95:
+            return '(' + self.binary(depth) + ')'
+        return '-' + self.selector()
+
+    def query(self):
+        if self.rng.random() < 0.04:
+            return self.scalar(3)
+        return self.vector(self.pick(1, 2, 2, 3))
