@@ -14,8 +14,11 @@ static void reply_data(const struct question *question, struct ap_buf *take_data
         ap_buf_add_char(take_data, '}');
         ap_buf_add_char(take_data, '\n');
     }
+    struct http_field encoding = {"Content-Encoding", question->content_encoding};
     http_reply(question->request,
                &(struct http_reply){
+                   .fields = &encoding,
+                   .field_count = question->content_encoding != NULL,
                    .status = question->status,
                    .content_type = question->content_type ? question->content_type : "application/json",
                    .body = ap_buf_slice(take_data),

@@ -22,6 +22,7 @@ struct question {
     /* For answer() to set. */
     unsigned status;          /* 200; 204 has no body */
     const char *content_type; /* question_set_bare()'s; NULL: the envelope goes around `out` */
+    const char *content_encoding; /* of a bare body that is compressed; NULL: it is not */
     const char *warning;      /* NULL, or text that lives on; goes into the envelope */
     /* question.c's. */
     struct pool_task task;

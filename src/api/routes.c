@@ -6,18 +6,21 @@
 #include "api/cardinality.h"
 #include "api/dashboards.h"
 #include "api/export.h"
+#include "api/federate.h"
 #include "api/live.h"
 #include "api/metadata.h"
 #include "api/pages.h"
 #include "api/query.h"
 #include "api/query_text.h"
+#include "api/remote_read.h"
 #include "api/series.h"
+#include "api/server_status.h"
 #include "api/sql.h"
 #include "api/status.h"
 #include "api/tsdb_admin.h"
 #include "ingest/ingest.h"
 
-enum { READ_BODY_BYTES_MAX = 128 << 10 };
+enum { READ_BODY_BYTES_MAX = 4 << 20 }; /* the longest query, with every byte escaped */
 
 enum right { RIGHT_NONE, RIGHT_VIEWER, RIGHT_SECRET };
 
@@ -64,6 +67,20 @@ static const struct route routes[] = {
     {"/api/v1/query", false, ASK, RIGHT_VIEWER, query_handle},
     {"/api/v1/query_range", false, ASK, RIGHT_VIEWER, query_handle_range},
     {"/api/v1/query_exemplars", false, ASK, RIGHT_VIEWER, metadata_handle_exemplars},
+    {"/api/v1/read", false, METHOD(POST), RIGHT_VIEWER, remote_read_handle},
+    {"/api/v1/alertmanagers", false, READ, RIGHT_VIEWER, server_status_handle_alertmanagers},
+    {"/api/v1/alerts", false, READ, RIGHT_VIEWER, server_status_handle_alerts},
+    {"/api/v1/features", false, READ, RIGHT_VIEWER, server_status_handle_features},
+    {"/api/v1/rules", false, READ, RIGHT_VIEWER, server_status_handle_rules},
+    {"/api/v1/scrape_pools", false, READ, RIGHT_VIEWER, server_status_handle_scrape_pools},
+    {"/api/v1/targets", false, READ, RIGHT_VIEWER, server_status_handle_targets},
+    {"/api/v1/targets/metadata", false, READ, RIGHT_VIEWER, server_status_handle_list},
+    {"/api/v1/status/buildinfo", false, READ, RIGHT_VIEWER, server_status_handle_buildinfo},
+    {"/api/v1/status/config", false, READ, RIGHT_SECRET, server_status_handle_config},
+    {"/api/v1/status/flags", false, READ, RIGHT_VIEWER, server_status_handle_flags},
+    {"/api/v1/status/runtimeinfo", false, READ, RIGHT_VIEWER, server_status_handle_runtimeinfo},
+    {"/api/v1/status/walreplay", false, READ, RIGHT_VIEWER, server_status_handle_walreplay},
+    {"/federate", false, READ, RIGHT_VIEWER, federate_handle},
     {"/api/v1/series", false, ASK, RIGHT_VIEWER, series_handle},
     {"/api/v1/status/tsdb", false, READ, RIGHT_VIEWER, cardinality_handle},
     {"/metrics", false, READ, RIGHT_VIEWER, status_handle_metrics},

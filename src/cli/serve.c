@@ -63,6 +63,7 @@ struct apiary {
     struct pack **packs;
     size_t pack_count;
     struct api_host *hosts;
+    char *config_text; /* owned */
     struct http_server *server;
     struct http_listener listeners[LISTENERS_MAX];
     char addresses[LISTENERS_MAX][64]; /* what the listeners point to */
@@ -347,6 +348,9 @@ static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
         listener->key_file = config->tls.key;
     }
     set_hosts(apiary);
+    AP_AUTO_BUF struct ap_buf text = {0};
+    config_print(config, &text);
+    apiary->config_text = ap_buf_detach(&text);
     apiary->api = (struct api){
         .wal = apiary->wal,
         .warehouse = apiary->warehouse,
@@ -365,6 +369,8 @@ static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
         .started_ms = ap_clock_wall_us(&ap_clock_system) / AP_US_PER_MS,
         .query_timeout_ms = (uint32_t)config->warehouse.query_timeout,
         .query_rows_max = (uint32_t)config->warehouse.query_rows_max,
+        .retention_ms = config->tsdb.retention,
+        .config_text = apiary->config_text,
         .export_bytes_max = (size_t)config->tsdb.export_size,
         .answer_bytes_max = (size_t)config->promql.answer_size,
         .is_open = config->open,
@@ -447,6 +453,7 @@ static void apiary_close(struct apiary *apiary)
         pack_free(apiary->packs[i]);
     free(apiary->packs);
     free(apiary->hosts);
+    free(apiary->config_text);
     if (apiary->wal_fd >= 0)
         close(apiary->wal_fd);
     if (apiary->lock_fd >= 0)

@@ -33,7 +33,7 @@ static double exponential_bound(int32_t schema, int64_t index)
         exponent = index * ((int64_t)1 << -schema);
     } else {
         exponent = index >> schema;
-        int64_t part = index - (exponent << schema);
+        int64_t part = index - exponent * ((int64_t)1 << schema);
         fraction = fractions[part << (HISTOGRAM_SCHEMA_MAX - schema)];
     }
     if (exponent >= 1024)

@@ -125,6 +125,11 @@ const struct promql_function *promql_function_find(struct ap_slice name)
     return bsearch(&name, functions, AP_ARRAY_COUNT(functions), sizeof(functions[0]), compare);
 }
 
+const struct promql_function *promql_function_at(size_t index)
+{
+    return index < AP_ARRAY_COUNT(functions) ? &functions[index] : NULL;
+}
+
 size_t promql_function_arguments(const struct promql_function *function)
 {
     size_t count = 0;

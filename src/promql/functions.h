@@ -26,4 +26,6 @@ struct promql_function {
 
 /* NULL: there is none of that name. */
 const struct promql_function *promql_function_find(struct ap_slice name);
+/* In order of their names; NULL behind the last. */
+const struct promql_function *promql_function_at(size_t index);
 size_t promql_function_arguments(const struct promql_function *function);

@@ -1,0 +1,149 @@
+#include "api/server_status.h"
+
+#include <inttypes.h>
+#include <unistd.h>
+
+#include "api/prometheus.h"
+#include "api/question.h"
+#include "promql/engine.h"
+#include "promql/parser.h"
+#include "tsdb/tsdb.h"
+
+/* Clients choose by it what they may ask for: the version whose interface this is. */
+#define PROMETHEUS_VERSION "3.5.0"
+
+static void add_member(struct ap_buf *out, const char *separator, const char *name, const char *text)
+{
+    ap_buf_add_cstr(out, separator);
+    ap_buf_add_json_string(out, ap_slice_cstr(name));
+    ap_buf_add_char(out, ':');
+    ap_buf_add_json_string(out, ap_slice_cstr(text));
+}
+
+static enum ap_rc answer_buildinfo(struct question *question, struct ap_buf *out, struct ap_err *err)
+{
+    (void)question;
+    (void)err;
+    ap_buf_add_cstr(out, "{\"version\":\"" PROMETHEUS_VERSION "\",\"revision\":\"apiary-" APIARY_VERSION
+                         "\",\"branch\":\"\",\"buildUser\":\"\",\"buildDate\":\"\",\"goVersion\":\"\"}");
+    return AP_OK;
+}
+
+static enum ap_rc answer_runtimeinfo(struct question *question, struct ap_buf *out, struct ap_err *err)
+{
+    const struct api *api = question->api;
+    struct tsdb_stats stats;
+    char started[AP_TIME_TEXT_BYTES], now[AP_TIME_TEXT_BYTES], host[256] = "", directory[4096] = "";
+    (void)err;
+    tsdb_stats_get(api->tsdb, &stats);
+    ap_time_format(api->started_ms * AP_US_PER_MS, started);
+    ap_time_format(ap_clock_wall_us(api->clock), now);
+    (void)gethostname(host, sizeof(host) - 1);
+    if (!getcwd(directory, sizeof(directory)))
+        directory[0] = '\0';
+    add_member(out, "{", "startTime", started);
+    add_member(out, ",", "CWD", directory);
+    add_member(out, ",", "hostname", host);
+    add_member(out, ",", "serverTime", now);
+    add_member(out, ",", "lastConfigTime", started);
+    ap_buf_printf(out,
+                  ",\"reloadConfigSuccess\":true,\"corruptionCount\":0,\"goroutineCount\":0,\"GOMAXPROCS\":%ld,"
+                  "\"GOMEMLIMIT\":0,\"GOGC\":\"\",\"GODEBUG\":\"\",\"storageRetention\":",
+                  sysconf(_SC_NPROCESSORS_ONLN));
+    AP_AUTO_BUF struct ap_buf retention = {0};
+    promql_print_duration(api->retention_ms, &retention);
+    ap_buf_add_json_string(out, ap_buf_slice(&retention));
+    ap_buf_add_char(out, '}');
+    return AP_OK;
+}
+
+static enum ap_rc answer_config(struct question *question, struct ap_buf *out, struct ap_err *err)
+{
+    (void)err;
+    add_member(out, "{", "yaml", question->api->config_text);
+    ap_buf_add_char(out, '}');
+    return AP_OK;
+}
+
+static void add_duration(struct ap_buf *out, const char *name, int64_t ms)
+{
+    AP_AUTO_BUF struct ap_buf text = {0};
+    promql_print_duration(ms, &text);
+    ap_buf_printf(out, ",\"%s\":", name);
+    ap_buf_add_json_string(out, ap_buf_slice(&text));
+}
+
+/* The settings under the names that Prometheus has for the same. */
+static enum ap_rc answer_flags(struct question *question, struct ap_buf *out, struct ap_err *err)
+{
+    const struct promql_engine_options *options = promql_engine_options_of(question->api->engine);
+    (void)err;
+    ap_buf_printf(out,
+                  "{\"enable-feature\":\"%s\",\"query.max-concurrency\":\"0\",\"query.max-samples\":\"%" PRIu64
+                  "\",\"web.enable-admin-api\":\"true\",\"web.enable-remote-write-receiver\":\"true\"",
+                  options->is_experimental ? "promql-experimental-functions" : "", options->samples_max);
+    add_duration(out, "query.lookback-delta", options->lookback_ms);
+    add_duration(out, "query.timeout", options->timeout_ms);
+    add_duration(out, "storage.tsdb.retention.time", question->api->retention_ms);
+    ap_buf_add_char(out, '}');
+    return AP_OK;
+}
+
+/* Whoever can ask this was let in after it had ended. */
+static enum ap_rc answer_walreplay(struct question *question, struct ap_buf *out, struct ap_err *err)
+{
+    (void)question;
+    (void)err;
+    ap_buf_add_cstr(out, "{\"min\":0,\"max\":0,\"current\":0}");
+    return AP_OK;
+}
+
+static enum ap_rc answer_features(struct question *question, struct ap_buf *out, struct ap_err *err)
+{
+    bool is_experimental = promql_engine_options_of(question->api->engine)->is_experimental;
+    (void)err;
+    ap_buf_add_cstr(out, "{\"api\":{\"admin\":true,\"exclude_alerts\":true,\"label_values_match\":true,"
+                         "\"lifecycle\":false,\"query_stats\":true,\"remote_write_receiver\":true},"
+                         "\"promql\":{\"at_modifier\":true,\"bool\":true,\"by\":true,\"group_left\":true,"
+                         "\"group_right\":true,\"ignoring\":true,\"negative_offset\":true,\"offset\":true,\"on\":true,"
+                         "\"per_step_stats\":false,\"subqueries\":true,\"without\":true},\"promql_functions\":{");
+    const struct promql_function *function;
+    for (size_t i = 0; (function = promql_function_at(i)); i++)
+        ap_buf_printf(out, "%s\"%s\":%s", i ? "," : "", function->name,
+                      is_experimental || !function->is_experimental ? "true" : "false");
+    ap_buf_add_cstr(out, "}}");
+    return AP_OK;
+}
+
+#define DEFINE_CONSTANT_ANSWER(name, text)                                                                             \
+    static enum ap_rc name(struct question *question, struct ap_buf *out, struct ap_err *err)                          \
+    {                                                                                                                  \
+        (void)question;                                                                                                \
+        (void)err;                                                                                                     \
+        ap_buf_add_cstr(out, text);                                                                                    \
+        return AP_OK;                                                                                                  \
+    }
+DEFINE_CONSTANT_ANSWER(answer_targets, "{\"activeTargets\":[],\"droppedTargets\":[],\"droppedTargetCounts\":{}}")
+DEFINE_CONSTANT_ANSWER(answer_scrape_pools, "{\"scrapePools\":[]}")
+DEFINE_CONSTANT_ANSWER(answer_list, "[]")
+DEFINE_CONSTANT_ANSWER(answer_rules, "{\"groups\":[]}")
+DEFINE_CONSTANT_ANSWER(answer_alerts, "{\"alerts\":[]}")
+DEFINE_CONSTANT_ANSWER(answer_alertmanagers, "{\"activeAlertmanagers\":[],\"droppedAlertmanagers\":[]}")
+
+#define DEFINE_HANDLER(name)                                                                                           \
+    void server_status_handle_##name(struct api *api, struct http_request *request, struct ap_slice rest)              \
+    {                                                                                                                  \
+        question_ask(api, request, rest, api->questions, answer_##name);                                               \
+    }
+DEFINE_HANDLER(buildinfo)
+DEFINE_HANDLER(runtimeinfo)
+DEFINE_HANDLER(config)
+DEFINE_HANDLER(flags)
+DEFINE_HANDLER(walreplay)
+DEFINE_HANDLER(features)
+DEFINE_HANDLER(targets)
+DEFINE_HANDLER(scrape_pools)
+DEFINE_HANDLER(list)
+DEFINE_HANDLER(rules)
+DEFINE_HANDLER(alerts)
+DEFINE_HANDLER(alertmanagers)

@@ -1,0 +1,22 @@
+/*
+ * api/server_status.h - what clients of Prometheus ask about the server itself, in its form
+ *
+ * GET /api/v1/status/buildinfo, runtimeinfo, config, flags, walreplay; features; and what there is none of, because nothing
+ * is scraped and no rules are loaded: targets, scrape_pools, targets/metadata, rules, alerts, alertmanagers.
+ */
+#pragma once
+
+#include "api/api.h"
+
+void server_status_handle_buildinfo(struct api *api, struct http_request *request, struct ap_slice rest);
+void server_status_handle_runtimeinfo(struct api *api, struct http_request *request, struct ap_slice rest);
+void server_status_handle_config(struct api *api, struct http_request *request, struct ap_slice rest);
+void server_status_handle_flags(struct api *api, struct http_request *request, struct ap_slice rest);
+void server_status_handle_walreplay(struct api *api, struct http_request *request, struct ap_slice rest);
+void server_status_handle_features(struct api *api, struct http_request *request, struct ap_slice rest);
+void server_status_handle_targets(struct api *api, struct http_request *request, struct ap_slice rest);
+void server_status_handle_scrape_pools(struct api *api, struct http_request *request, struct ap_slice rest);
+void server_status_handle_list(struct api *api, struct http_request *request, struct ap_slice rest); /* [] */
+void server_status_handle_rules(struct api *api, struct http_request *request, struct ap_slice rest);
+void server_status_handle_alerts(struct api *api, struct http_request *request, struct ap_slice rest);
+void server_status_handle_alertmanagers(struct api *api, struct http_request *request, struct ap_slice rest);

@@ -1,0 +1,66 @@
+"""A server under test: started, asked, stopped."""
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    def __init__(self, name, arguments, port, write_path, directory):
+        self.name = name
+        self.port = port
+        self.write_path = write_path
+        self.log = open(directory / f'{name}.log', 'wb')
+        self.process = subprocess.Popen(arguments, stdout=self.log, stderr=self.log, cwd=directory)
+
+    def ask(self, path, form):
+        body = urllib.parse.urlencode(form).encode()
+        request = urllib.request.Request(f'http://127.0.0.1:{self.port}{path}', data=body)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            text = error.read()
+            try:
+                return json.loads(text)
+            except ValueError:
+                return {'status': 'error', 'errorType': str(error.code), 'error': text.decode('utf-8', 'replace')[:200]}
+
+    def wait(self):
+        for _ in range(300):
+            if self.process.poll() is not None:
+                sys.exit(f'{self.name} ended by itself; see {self.log.name}')
+            try:
+                with urllib.request.urlopen(f'http://127.0.0.1:{self.port}/-/ready', timeout=5) as answer:
+                    if answer.status == 200:
+                        return
+            except OSError:
+                pass
+            time.sleep(0.1)
+        sys.exit(f'{self.name} is not ready after 30 s; see {self.log.name}')
+
+    def write(self, data):
+        headers = {'Content-Type': 'application/x-protobuf', 'Content-Encoding': 'snappy', 'X-Prometheus-Remote-Write-Version': '0.1.0'}
+        request = urllib.request.Request(f'http://127.0.0.1:{self.port}{self.write_path}', data=data, headers=headers)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            if answer.status // 100 != 2:
+                sys.exit(f'{self.name} refused the samples: {answer.status}')
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
