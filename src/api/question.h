@@ -20,10 +20,10 @@ struct question {
     struct params params;
     struct ap_slice rest; /* of the path, in the request's arena */
     /* For answer() to set. */
-    unsigned status;          /* 200; 204 has no body */
-    const char *content_type; /* question_set_bare()'s; NULL: the envelope goes around `out` */
+    unsigned status;              /* 200; 204 has no body */
+    const char *content_type;     /* question_set_bare()'s; NULL: the envelope goes around `out` */
     const char *content_encoding; /* of a bare body that is compressed; NULL: it is not */
-    const char *warning;      /* NULL, or text that lives on; goes into the envelope */
+    const char *warning;          /* NULL, or text that lives on; goes into the envelope */
     /* question.c's. */
     struct pool_task task;
     enum ap_rc (*answer)(struct question *question, struct ap_buf *out, struct ap_err *err);

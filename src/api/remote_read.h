@@ -1,8 +1,8 @@
 /*
  * api/remote_read.h - POST /api/v1/read: Prometheus' remote read, answered with samples
  *
- * The request is a snappy block of a ReadRequest. Of the kinds of answers that clients offer, SAMPLES is given, which each
- * must take.
+ * The request is a snappy block of a ReadRequest. Of the kinds of answers that clients offer, SAMPLES is given, which
+ * each must take.
  */
 #pragma once
 

@@ -1,8 +1,8 @@
 /*
  * api/server_status.h - what clients of Prometheus ask about the server itself, in its form
  *
- * GET /api/v1/status/buildinfo, runtimeinfo, config, flags, walreplay; features; and what there is none of, because nothing
- * is scraped and no rules are loaded: targets, scrape_pools, targets/metadata, rules, alerts, alertmanagers.
+ * GET /api/v1/status/buildinfo, runtimeinfo, config, flags, walreplay; features; and what there is none of, because
+ * nothing is scraped and no rules are loaded: targets, scrape_pools, targets/metadata, rules, alerts, alertmanagers.
  */
 #pragma once
 
