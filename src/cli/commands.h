@@ -8,6 +8,7 @@
 int cli_serve(int argc, char **argv);
 int cli_demo(int argc, char **argv);
 int cli_check(int argc, char **argv);
+int cli_query(int argc, char **argv);
 int cli_sql(int argc, char **argv);
 int cli_tsdb(int argc, char **argv);
 int cli_key(int argc, char **argv);

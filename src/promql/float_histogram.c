@@ -224,6 +224,11 @@ struct float_histogram *float_histogram_copy(const struct float_histogram *histo
     *copy = *histogram;
     copy->positive = copy_buckets(&histogram->positive, arena);
     copy->negative = copy_buckets(&histogram->negative, arena);
+    if (histogram->bound_count) {
+        double *bounds = ap_arena_alloc0(arena, histogram->bound_count * sizeof(*bounds));
+        memcpy(bounds, histogram->bounds, histogram->bound_count * sizeof(*bounds));
+        copy->bounds = bounds;
+    }
     return copy;
 }
 

@@ -36,7 +36,7 @@ struct float_histogram {
     double sum;
     struct float_buckets positive;
     struct float_buckets negative;
-    const double *bounds; /* of schema HISTOGRAM_SCHEMA_CUSTOM: upper bounds, +Inf not among them; shared */
+    const double *bounds; /* of schema HISTOGRAM_SCHEMA_CUSTOM: upper bounds, +Inf not among them */
     uint32_t bound_count;
 };
 

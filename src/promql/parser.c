@@ -236,18 +236,23 @@ static expr_t *parse_duration_call(struct parser *parser)
 {
     static const char where[] = "duration";
     uint32_t start = parser->token.start;
-    bool is_pair = is_word(&parser->token, "min") || is_word(&parser->token, "max");
-    if (!is_pair && !is_word(&parser->token, "step") && !is_word(&parser->token, "range")) {
+    /* min and max are aggregations elsewhere, and take one vector. */
+    static const struct promql_function functions[] = {
+        {"min", TYPE_SCALAR, {TYPE_SCALAR, TYPE_SCALAR}, 0, true},
+        {"max", TYPE_SCALAR, {TYPE_SCALAR, TYPE_SCALAR}, 0, true},
+        {"step", TYPE_SCALAR, {TYPE_NONE}, 0, true},
+        {"range", TYPE_SCALAR, {TYPE_NONE}, 0, true},
+    };
+    size_t which = 0;
+    while (which < AP_ARRAY_COUNT(functions) && !is_word(&parser->token, functions[which].name))
+        which++;
+    if (which == AP_ARRAY_COUNT(functions)) {
         fail_unexpected(parser, where, "number, duration, step(), range(), min() or max()");
         return NULL;
     }
+    bool is_pair = promql_function_arguments(&functions[which]) == 2;
     expr_t *call = expr_new(parser, EXPR_CALL, TYPE_SCALAR, start);
-    /* min and max are aggregations elsewhere; here they are told apart by their name alone. */
-    static const struct promql_function pairs[] = {
-        {"min", TYPE_SCALAR, {TYPE_SCALAR, TYPE_SCALAR}, 0, true},
-        {"max", TYPE_SCALAR, {TYPE_SCALAR, TYPE_SCALAR}, 0, true},
-    };
-    call->call.function = is_pair ? &pairs[is_word(&parser->token, "max")] : promql_function_find(parser->token.text);
+    call->call.function = &functions[which];
     advance(parser);
     if (!want(parser, TOKEN_LEFT_PAREN, where))
         return NULL;

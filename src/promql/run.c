@@ -205,7 +205,7 @@ enum ap_rc operator_take_labels(struct operator* op, bool is_dropping_name, stru
         struct ap_slice before = input->labels[i];
         op->labels[i] = labels_without_name(op->run, before);
         /* Not only the name in front was dropped, but a type or unit as well. */
-        if (op->labels[i].data + op->labels[i].bytes != before.data + before.bytes)
+        if (before.bytes && op->labels[i].data + op->labels[i].bytes != before.data + before.bytes)
             op->is_unique_without_name = false;
     }
     return AP_OK;
