@@ -136,6 +136,26 @@ static enum ap_rc selector_read(struct operator* op, struct worker *worker, size
 
 /* ---- Ranges ---- */
 
+/* Without a branch for each, so that it is many at a time: mostly there is none. */
+static bool has_absent(const double *values, size_t count)
+{
+    uint64_t found = 0;
+    for (size_t i = 0; i < count; i++)
+        found |= ap_double_to_bits(values[i]) == ABSENT_BITS;
+    return found;
+}
+
+static void drop_markers(struct tsdb_columns *columns)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < columns->count; i++) {
+        columns->ts_ms[kept] = columns->ts_ms[i];
+        columns->values[kept] = columns->values[i];
+        kept += !is_absent(columns->values[i]);
+    }
+    columns->count = kept;
+}
+
 static enum ap_rc selector_read_samples(struct operator* op, struct worker *worker, size_t index,
                                         struct promql_points *ret_samples, struct ap_err *err)
 {
@@ -144,14 +164,9 @@ static enum ap_rc selector_read_samples(struct operator* op, struct worker *work
     enum ap_rc rc = read_series((struct selector *)op, worker, index, &histograms, err);
     if (rc != AP_OK)
         return rc;
+    if (has_absent(columns->values, columns->count))
+        drop_markers(columns);
     size_t kept = 0;
-    for (size_t i = 0; i < columns->count; i++) {
-        columns->ts_ms[kept] = columns->ts_ms[i];
-        columns->values[kept] = columns->values[i];
-        kept += !is_absent(columns->values[i]);
-    }
-    columns->count = kept;
-    kept = 0;
     for (size_t i = 0; i < columns->histogram_count; i++) {
         if (!histograms[i])
             continue;
