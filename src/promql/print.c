@@ -111,10 +111,20 @@ static void add_when(const struct promql_when *when, struct ap_buf *out)
     add_duration(&when->offset, out);
 }
 
+/* In front of the braces it would be read as something else, in any case of its letters. */
+static bool is_reserved(struct ap_slice name)
+{
+    static const char *const words[] = {"bool", "inf", "nan"};
+    for (size_t i = 0; i < AP_ARRAY_COUNT(words); i++)
+        if (ap_slice_equal_nocase(name, words[i]))
+            return true;
+    return false;
+}
+
 static void add_selector(const struct promql_selector *selector, bool has_when, struct ap_buf *out)
 {
     static const char *const signs[] = {"=", "!=", "=~", "!~"};
-    bool is_outside = selector->name.data && is_plain_name(selector->name, true);
+    bool is_outside = selector->name.data && is_plain_name(selector->name, true) && !is_reserved(selector->name);
     if (is_outside)
         ap_buf_add_slice(out, selector->name);
     bool is_inside = selector->name.data && !is_outside;

@@ -25,6 +25,8 @@ static const struct {
     {"1h30m", NULL},
     {"-1 ^ 2", NULL},
     {"2 ^ 3 ^ 2", NULL},
+    {"x or {\"Bool\"}", NULL},
+    {"{\"inf\"} * x", NULL},
     {"x / Inf ^ -2 / +Inf", "x / Inf ^ -2 / +Inf"},
     {"1 + 2 * 3 - 4 / 5 % 6", NULL},
     {"\"a\\\"b\\n\\x41\\u00e9\"", "\"a\\\"b\\nA\xc3\xa9\""},
