@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -91,6 +92,10 @@ static void check_all(const struct config *config, struct report *report)
 
 int cli_check(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "rules") == 0)
+        return cli_check_rules(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "test") == 0)
+        return cli_check_test(argc - 1, argv + 1);
     const char *file = NULL;
     struct cli_list packs = {0};
     struct report report = {0};
@@ -102,7 +107,10 @@ int cli_check(int argc, char **argv)
     const struct cli_command command = {
         .name = "check",
         .summary = "Checks a configuration file and packs without serving: settings, dashboards, every query.",
-        .details = "Examples:\n  apiary check --config apiary.yaml\n  apiary check --pack packs/hive --json\n",
+        .details = "Rule files have a check of their own, and so have unit tests of rules:\n"
+                   "apiary check rules --help, apiary check test --help\n\n"
+                   "Examples:\n  apiary check --config apiary.yaml\n  apiary check --pack packs/hive --json\n"
+                   "  apiary check rules alerts.yml\n",
         .options = options,
         .option_count = AP_ARRAY_COUNT(options),
     };

@@ -1,0 +1,16 @@
+/*
+ * rules/query.h - an instant query whose answer is kept: what rules and their templates ask
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "rules/group.h"
+
+struct rules_vector {
+    struct rules_sample *samples; /* in the order of the answer; a scalar is a sample without labels */
+    size_t count;
+};
+
+/* The vector is from `arena`. AP_E_CONFLICT also for a range vector or a text. */
+ap_nodiscard enum ap_rc rules_query(const struct rules_world *world, struct ap_slice text, int64_t ts_ms,
+                                    struct ap_arena *arena, struct rules_vector *ret_vector, struct ap_err *err);

@@ -1,0 +1,248 @@
+#include "rules/group.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "promql/memory_storage.h"
+#include "promql/series_text.h"
+#include "tsdb/labels.h"
+
+/* Rules at work over series in memory; what they give is kept there, and as text in `kept`. */
+struct fixture {
+    struct rule_file *file;
+    struct memory_storage *storage;
+    struct rules_world world;
+    struct group_run *run;
+    struct ap_buf kept;
+    enum ap_rc keep_rc;
+};
+
+static enum ap_rc keep(void *context, const struct rules_sample *samples, size_t count, struct ap_err *err)
+{
+    struct fixture *fixture = context;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t bits;
+        memcpy(&bits, &samples[i].value, sizeof(bits));
+        labels_format(samples[i].labels, &fixture->kept);
+        if (bits == UINT64_C(0x7ff0000000000002))
+            ap_buf_printf(&fixture->kept, " stale\n");
+        else
+            ap_buf_printf(&fixture->kept, " %g @%lld\n", samples[i].value, (long long)samples[i].ts_ms / 1000);
+        memory_storage_add(fixture->storage, samples[i].labels, samples[i].ts_ms, samples[i].value,
+                           samples[i].histogram);
+    }
+    return fixture->keep_rc == AP_OK ? AP_OK : ap_fail(err, fixture->keep_rc, "the disk is full");
+}
+
+static void start(struct fixture *fixture, const char *rules)
+{
+    char path[] = "/tmp/apiary-rules-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, rules, strlen(rules)), (ssize_t)strlen(rules));
+    close(fd);
+    struct ap_err err;
+    struct promql_engine_options options;
+    promql_engine_options_init(&options);
+    options.threads_max = 1;
+    *fixture = (struct fixture){.storage = memory_storage_new()};
+    fixture->world = (struct rules_world){.storage = promql_storage_memory(fixture->storage),
+                                          .keep = keep,
+                                          .context = fixture,
+                                          .external_url = ap_slice_cstr("https://a.example"),
+                                          .clock = &ap_clock_system};
+    if (rule_file_load(path, false, NULL, NULL, &fixture->file, &err) != AP_OK)
+        fail_msg("%s", err.text);
+    assert_int_equal(promql_engine_open(&options, &fixture->world.engine, &err), AP_OK);
+    fixture->run = group_run_new(&fixture->file->groups[0], &fixture->world);
+    unlink(path);
+}
+
+static void end(struct fixture *fixture)
+{
+    group_run_free(fixture->run);
+    promql_engine_close(fixture->world.engine);
+    memory_storage_free(fixture->storage);
+    rule_file_free(fixture->file);
+    ap_buf_clear(&fixture->kept);
+}
+
+static void put(struct fixture *fixture, const char *series, int64_t ts_s, double value)
+{
+    AP_AUTO_BUF struct ap_buf labels = {0};
+    struct ap_err err;
+    assert_int_equal(series_text_labels(ap_slice_cstr(series), &labels, &err), AP_OK);
+    memory_storage_add(fixture->storage, ap_buf_slice(&labels), ts_s * 1000, value, NULL);
+}
+
+/* What the evaluation keeps. */
+static const char *evaluate(struct fixture *fixture, int64_t ts_s)
+{
+    ap_buf_reset(&fixture->kept);
+    group_run_evaluate(fixture->run, ts_s * 1000);
+    ap_buf_add_char(&fixture->kept, '\0');
+    return fixture->kept.data;
+}
+
+static const char *error_of(struct fixture *fixture)
+{
+    const char *error = group_run_status(fixture->run, 0).error;
+    return error ? error : "";
+}
+
+static void test_recording(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    start(&fixture, "groups:\n- name: g\n  rules:\n"
+                    "  - {record: 'job:up', expr: 'sum by (job) (up)', labels: {team: core, job: ''}}\n"
+                    "  - {record: 'twice', expr: '2 * {__name__=\"job:up\"}'}\n"
+                    "  - {record: 'each', expr: 'up'}\n");
+    put(&fixture, "up{job=\"a\"}", 60, 1);
+    assert_string_equal(evaluate(&fixture, 60), "job:up{team=\"core\"} 1 @60\n"
+                                                "twice{team=\"core\"} 2 @60\n"
+                                                "each{job=\"a\"} 1 @60\n");
+    put(&fixture, "up{job=\"b\"}", 120, 1); /* without the job they are the same */
+    assert_string_equal(evaluate(&fixture, 120), "twice{team=\"core\"} 2 @120\n"
+                                                 "each{job=\"a\"} 1 @120\neach{job=\"b\"} 1 @120\n");
+    assert_string_equal(error_of(&fixture),
+                        "vector contains metrics with the same labelset after applying rule labels");
+    /* What is no longer given ends; what failed before goes on. */
+    assert_string_equal(evaluate(&fixture, 410), "job:up{team=\"core\"} 1 @410\ntwice{team=\"core\"} 2 @410\n"
+                                                 "each{job=\"b\"} 1 @410\neach{job=\"a\"} stale\n");
+    assert_string_equal(error_of(&fixture), "");
+    fixture.keep_rc = AP_E_FULL;
+    assert_int_equal(group_run_evaluate(fixture.run, 415000), 3);
+    assert_string_equal(error_of(&fixture), "the disk is full");
+    fixture.keep_rc = AP_OK;
+    ap_buf_reset(&fixture.kept);
+    group_run_end(fixture.run, 420000);
+    ap_buf_add_char(&fixture.kept, '\0');
+    assert_string_equal(fixture.kept.data, "job:up{team=\"core\"} stale\ntwice{team=\"core\"} stale\n"
+                                           "each{job=\"b\"} stale\n");
+    end(&fixture);
+}
+
+static void test_limit_and_offset(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    start(&fixture, "groups:\n- name: g\n  limit: 1\n  query_offset: 30s\n  rules:\n"
+                    "  - {record: n, expr: up}\n  - {alert: A, expr: up}\n");
+    put(&fixture, "up{job=\"a\"}", 30, 1);
+    put(&fixture, "up{job=\"b\"}", 60, 1);
+    assert_string_equal(evaluate(&fixture, 60), "n{job=\"a\"} 1 @30\n"
+                                                "ALERTS{alertname=\"A\", alertstate=\"firing\", job=\"a\"} 1 @30\n"
+                                                "ALERTS_FOR_STATE{alertname=\"A\", job=\"a\"} 60 @30\n");
+    assert_string_equal(evaluate(&fixture, 90), "");
+    assert_string_equal(error_of(&fixture), "exceeded limit of 1 with 2 series");
+    struct rule_status status = group_run_status(fixture.run, 1);
+    assert_string_equal(status.error, "exceeded limit of 1 with 2 alerts");
+    assert_int_equal(status.alert_count, 0);
+    assert_int_equal(status.health, RULE_HEALTH_ERR);
+    end(&fixture);
+}
+
+/* "state value labels annotations" of every alert. */
+static void alerts_text(struct fixture *fixture, struct ap_buf *out)
+{
+    ap_buf_reset(out);
+    group_run_lock(fixture->run);
+    struct rule_status status = group_run_status(fixture->run, 0);
+    for (size_t i = 0; i < status.alert_count; i++) {
+        ap_buf_printf(out, "%s %g ", alert_state_name(status.alerts[i].state), status.alerts[i].value);
+        labels_format(status.alerts[i].labels, out);
+        labels_format(status.alerts[i].annotations, out);
+        ap_buf_add_char(out, '\n');
+    }
+    group_run_unlock(fixture->run);
+    ap_buf_add_char(out, '\0');
+}
+
+#define ALERTS_ARE(fixture, want)                                                                                      \
+    do {                                                                                                               \
+        AP_AUTO_BUF struct ap_buf now = {0};                                                                           \
+        alerts_text(fixture, &now);                                                                                    \
+        assert_string_equal(now.data, want);                                                                           \
+    } while (0)
+
+static void test_alert_life(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    start(&fixture,
+          "groups:\n- name: g\n  rules:\n  - alert: Hot\n    expr: heat > 10\n    for: 1m\n    keep_firing_for: 90s\n"
+          "    labels: {severity: '{{ if gt $value 50.0 }}page{{ else }}mail{{ end }}'}\n"
+          "    annotations: {say: '{{ $labels.room }}: {{ $value }} {{ $externalURL }}', bad: '{{ .Nope }}',\n"
+          "                  count: '{{ query \"count(heat)\" | first | value }}'}\n");
+    put(&fixture, "heat{room=\"x\"}", 0, 20);
+    put(&fixture, "heat{room=\"y\"}", 0, 5);
+    assert_string_equal(evaluate(&fixture, 0),
+                        "ALERTS{alertname=\"Hot\", alertstate=\"pending\", room=\"x\", severity=\"mail\"} 1 @0\n"
+                        "ALERTS_FOR_STATE{alertname=\"Hot\", room=\"x\", severity=\"mail\"} 0 @0\n");
+    put(&fixture, "heat{room=\"x\"}", 60, 30);
+    assert_string_equal(evaluate(&fixture, 60),
+                        "ALERTS{alertname=\"Hot\", alertstate=\"firing\", room=\"x\", severity=\"mail\"} 1 @60\n"
+                        "ALERTS_FOR_STATE{alertname=\"Hot\", room=\"x\", severity=\"mail\"} 0 @60\n"
+                        "ALERTS{alertname=\"Hot\", alertstate=\"pending\", room=\"x\", severity=\"mail\"} stale\n");
+    AP_AUTO_BUF struct ap_buf text = {0};
+    alerts_text(&fixture, &text);
+    assert_non_null(strstr(text.data, "firing 30 {alertname=\"Hot\", room=\"x\", severity=\"mail\"}"));
+    assert_non_null(strstr(text.data, "say=\"x: 30 https://a.example\""));
+    assert_non_null(strstr(text.data, "bad=\"<error expanding template: "));
+    assert_non_null(strstr(text.data, "count=\"2\""));
+    put(&fixture, "heat{room=\"x\"}", 120, 1);
+    evaluate(&fixture, 120); /* fires on for 90 s */
+    evaluate(&fixture, 209);
+    assert_int_equal(group_run_status(fixture.run, 0).state, ALERT_STATE_FIRING);
+    assert_string_equal(evaluate(&fixture, 210),
+                        "ALERTS{alertname=\"Hot\", alertstate=\"firing\", room=\"x\", severity=\"mail\"} stale\n"
+                        "ALERTS_FOR_STATE{alertname=\"Hot\", room=\"x\", severity=\"mail\"} stale\n");
+    assert_int_equal(group_run_status(fixture.run, 0).alerts[0].resolved_ms, 210000);
+    put(&fixture, "heat{room=\"x\"}", 240, 60); /* another label set: another alert */
+    evaluate(&fixture, 240);
+    struct rule_status status = group_run_status(fixture.run, 0);
+    assert_int_equal(status.alert_count, 2);
+    assert_int_equal(status.alerts[0].state, ALERT_STATE_INACTIVE);
+    assert_int_equal(status.alerts[1].state, ALERT_STATE_PENDING);
+    evaluate(&fixture, 210 + 15 * 60); /* remembered so long, and the pending one is gone without a trace */
+    assert_int_equal(group_run_status(fixture.run, 0).alert_count, 1);
+    evaluate(&fixture, 211 + 15 * 60);
+    ALERTS_ARE(&fixture, "");
+    end(&fixture);
+}
+
+static void test_same_alert_twice(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    start(&fixture, "groups:\n- name: g\n  rules:\n  - {alert: A, expr: up == 0, labels: {job: all}}\n");
+    put(&fixture, "up{job=\"a\"}", 0, 0);
+    evaluate(&fixture, 0);
+    ALERTS_ARE(&fixture, "firing 0 {alertname=\"A\", job=\"all\"}{}\n");
+    put(&fixture, "up{job=\"b\"}", 60, 0);
+    assert_string_equal(evaluate(&fixture, 60), "");
+    assert_string_equal(error_of(&fixture),
+                        "vector contains metrics with the same labelset after applying alert labels");
+    ALERTS_ARE(&fixture, "firing 0 {alertname=\"A\", job=\"all\"}{}\n"); /* a failure resolves nothing */
+    end(&fixture);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_recording),
+        cmocka_unit_test(test_limit_and_offset),
+        cmocka_unit_test(test_alert_life),
+        cmocka_unit_test(test_same_alert_twice),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
