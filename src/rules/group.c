@@ -449,6 +449,51 @@ size_t group_run_evaluate(struct group_run *run, int64_t ts_ms)
     return failed;
 }
 
+static bool is_same_texts(const struct yaml_texts *a, const struct yaml_texts *b)
+{
+    bool is_same = a->count == b->count;
+    for (size_t i = 0; is_same && i < a->count; i++)
+        is_same = strcmp(a->keys[i], b->keys[i]) == 0 && strcmp(a->items[i], b->items[i]) == 0;
+    return is_same;
+}
+
+static bool is_same_rule(const struct rule *a, const struct rule *b)
+{
+    return a->is_alert == b->is_alert && strcmp(a->name, b->name) == 0 && is_same_texts(&a->labels, &b->labels);
+}
+
+static void inherit_rule(struct rule_run *rule, struct rule_run *before)
+{
+    struct memory fresh = rule->memory;
+    rule->memory = before->memory;
+    before->memory = fresh;
+    if (!ap_slice_equal(rule->rule->expr, before->rule->expr))
+        return;
+    rule->health = before->health;
+    rule->error = before->error;
+    before->error = NULL;
+    rule->evaluated_ms = before->evaluated_ms;
+    rule->duration_us = before->duration_us;
+}
+
+void group_run_inherit(struct group_run *run, struct group_run *before)
+{
+    size_t before_count = before->group->rule_count, next = 0; /* mostly the one behind the last that was found */
+    AP_AUTO_FREE bool *is_taken = ap_new0_array(bool, before_count + 1);
+    for (size_t i = 0; i < run->group->rule_count; i++)
+        for (size_t tried = 0; tried < before_count; tried++) {
+            size_t at = (next + tried) % before_count;
+            if (is_taken[at] || !is_same_rule(run->rules[i].rule, before->rules[at].rule))
+                continue;
+            inherit_rule(&run->rules[i], &before->rules[at]);
+            is_taken[at] = true;
+            next = at + 1;
+            break;
+        }
+    run->evaluated_ms = before->evaluated_ms;
+    run->duration_us = before->duration_us;
+}
+
 void group_run_end(struct group_run *run, int64_t ts_ms)
 {
     for (size_t i = 0; i < run->group->rule_count; i++) {

@@ -83,7 +83,12 @@ AP_DEFINE_AUTO(group_run, struct group_run, group_run_free)
 
 /* Returns how many rules failed; why is in their status. */
 size_t group_run_evaluate(struct group_run *run, int64_t ts_ms);
-/* The group is no longer evaluated: ends each series that it gave. */
+/*
+ * `run`, not evaluated yet, goes on where `before` is: a rule of the same kind, name and labels takes over series and
+ * alerts, and with the same expression what is known of its last evaluation too. Nobody else uses either meanwhile.
+ */
+void group_run_inherit(struct group_run *run, struct group_run *before);
+/* The group is no longer evaluated: ends each series that it gave, but for those that another took over. */
 void group_run_end(struct group_run *run, int64_t ts_ms);
 
 void group_run_lock(struct group_run *run);

@@ -21,6 +21,15 @@ static void note(struct loading *loading, enum ap_rc rc, const struct ap_err *er
     }
 }
 
+/* One that several patterns name counts once. */
+static bool is_loaded(const struct rule_files *files, const char *path)
+{
+    for (size_t i = 0; i < files->count; i++)
+        if (strcmp(yaml_file(files->items[i]->document), path) == 0)
+            return true;
+    return false;
+}
+
 static void load_pattern(struct loading *loading, const char *pattern)
 {
     glob_t found;
@@ -38,6 +47,8 @@ static void load_pattern(struct loading *loading, const char *pattern)
     struct rule_files *files = &loading->files;
     files->items = ap_realloc(files->items, (files->count + found.gl_pathc) * sizeof(struct rule_file *));
     for (size_t i = 0; i < found.gl_pathc; i++) {
+        if (is_loaded(files, found.gl_pathv[i]))
+            continue;
         enum ap_rc rc = rule_file_load(found.gl_pathv[i], loading->is_experimental, loading->report, loading->context,
                                        &files->items[files->count], &err);
         files->count += rc == AP_OK;

@@ -1,0 +1,318 @@
+#include "rules/manager.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "os/thread.h"
+#include "rules/rule_files.h"
+#include "tsdb/labels.h"
+
+enum {
+    THREADS_MAX = 64,
+    WAIT_MAX_MS = 1000, /* somebody may set the wall clock */
+};
+
+struct entry {
+    struct group_run *run; /* owned */
+    int64_t interval_ms;
+    int64_t phase_ms; /* from 0 to below the interval */
+    int64_t next_ms;
+    bool is_running;
+};
+
+/* What one reading of the rule files gives. */
+struct plan {
+    struct rule_files files;
+    struct entry *entries; /* owned; sorted by file and name */
+    size_t count;
+};
+
+struct rule_manager {
+    struct rule_manager_options options;
+    pthread_mutex_t mutex; /* all of the next */
+    pthread_cond_t changed;
+    struct plan plan;
+    size_t running_count;
+    bool is_ending;
+    uint32_t reload_count; /* that wait until nothing runs: nothing is begun meanwhile */
+    struct rule_manager_stats stats;
+    pthread_t threads[THREADS_MAX];
+    uint32_t thread_count;
+};
+
+static int64_t now_ms(const struct rule_manager *manager)
+{
+    return ap_clock_wall_us(manager->options.world.clock) / AP_US_PER_MS;
+}
+
+/* ---- When ---- */
+
+/* The last moment that is the group's, not after `ts_ms`. */
+static int64_t last_due(const struct entry *entry, int64_t ts_ms)
+{
+    return ts_ms - (ts_ms - entry->phase_ms) % entry->interval_ms;
+}
+
+static struct entry *find_due(struct rule_manager *manager, int64_t ts_ms, int64_t *ret_wait_ms)
+{
+    struct entry *due = NULL;
+    *ret_wait_ms = WAIT_MAX_MS;
+    for (size_t i = 0; i < manager->plan.count; i++) {
+        struct entry *entry = &manager->plan.entries[i];
+        if (entry->is_running)
+            continue;
+        if (entry->next_ms > ts_ms + entry->interval_ms) /* the wall clock was set back */
+            entry->next_ms = last_due(entry, ts_ms) + entry->interval_ms;
+        if (!due || entry->next_ms < due->next_ms)
+            due = entry;
+    }
+    if (!due || due->next_ms <= ts_ms)
+        return due;
+    *ret_wait_ms = AP_MIN(due->next_ms - ts_ms, WAIT_MAX_MS);
+    return NULL;
+}
+
+/* With the lock held, which is let go of meanwhile. */
+static int64_t step(struct rule_manager *manager)
+{
+    int64_t wait_ms;
+    int64_t ts_ms = now_ms(manager);
+    struct entry *entry = manager->reload_count ? NULL : find_due(manager, ts_ms, &wait_ms);
+    if (manager->reload_count)
+        return WAIT_MAX_MS;
+    if (!entry)
+        return wait_ms;
+    ts_ms = last_due(entry, ts_ms);
+    manager->stats.missed += (uint64_t)((ts_ms - entry->next_ms) / entry->interval_ms);
+    entry->next_ms = ts_ms + entry->interval_ms;
+    entry->is_running = true;
+    manager->running_count++;
+    pthread_mutex_unlock(&manager->mutex);
+    size_t failed = group_run_evaluate(entry->run, ts_ms);
+    pthread_mutex_lock(&manager->mutex);
+    entry->is_running = false;
+    manager->running_count--;
+    manager->stats.evaluations += group_run_group(entry->run)->rule_count;
+    manager->stats.failures += failed;
+    pthread_cond_broadcast(&manager->changed);
+    return 0;
+}
+
+int64_t rule_manager_step(struct rule_manager *manager)
+{
+    pthread_mutex_lock(&manager->mutex);
+    int64_t wait_ms = step(manager);
+    pthread_mutex_unlock(&manager->mutex);
+    return wait_ms;
+}
+
+static void *work(void *context)
+{
+    struct rule_manager *manager = context;
+    pthread_mutex_lock(&manager->mutex);
+    while (!manager->is_ending) {
+        int64_t wait_ms = step(manager);
+        if (wait_ms && !manager->is_ending)
+            os_cond_wait_until(&manager->changed, &manager->mutex, os_deadline_us(wait_ms));
+    }
+    pthread_mutex_unlock(&manager->mutex);
+    return NULL;
+}
+
+/* ---- Plans ---- */
+
+static void plan_clear(struct plan *plan)
+{
+    for (size_t i = 0; i < plan->count; i++)
+        group_run_free(plan->entries[i].run);
+    free(plan->entries);
+    rule_files_clear(&plan->files);
+    *plan = (struct plan){0};
+}
+
+static int compare_groups(const struct rule_group *a, const struct rule_group *b)
+{
+    int order = strcmp(a->file, b->file);
+    return order ? order : strcmp(a->name, b->name);
+}
+
+static int compare_entries(const void *a, const void *b)
+{
+    return compare_groups(group_run_group(((const struct entry *)a)->run),
+                          group_run_group(((const struct entry *)b)->run));
+}
+
+static enum ap_rc load(const struct rule_manager *manager, struct plan *ret_plan, struct ap_err *err)
+{
+    const struct rule_manager_options *options = &manager->options;
+    struct plan plan = {0};
+    enum ap_rc rc = rule_files_load(options->patterns, NULL, options->is_experimental, NULL, NULL, &plan.files, err);
+    if (rc != AP_OK)
+        return rc;
+    size_t count = 0;
+    for (size_t i = 0; i < plan.files.count; i++)
+        count += plan.files.items[i]->group_count;
+    plan.entries = ap_new0_array(struct entry, count + 1);
+    for (size_t i = 0; i < plan.files.count; i++)
+        for (size_t g = 0; g < plan.files.items[i]->group_count; g++) {
+            const struct rule_group *group = &plan.files.items[i]->groups[g];
+            plan.entries[plan.count++] =
+                (struct entry){.run = group_run_new(group, &options->world),
+                               .interval_ms = group->interval_ms ? group->interval_ms : options->interval_ms};
+        }
+    qsort(plan.entries, plan.count, sizeof(*plan.entries), compare_entries);
+    for (size_t i = 0; i < plan.count; i++) {
+        struct entry *entry = &plan.entries[i];
+        const struct rule_group *group = group_run_group(entry->run);
+        AP_AUTO_FREE char *key = ap_asprintf("%s;%s", group->file, group->name);
+        uint64_t hash = labels_hash_of(0, ap_slice_cstr(key)).low;
+        entry->phase_ms = (int64_t)(hash % (uint64_t)entry->interval_ms);
+        entry->next_ms = last_due(entry, now_ms(manager)) + entry->interval_ms;
+    }
+    *ret_plan = plan;
+    return AP_OK;
+}
+
+/* With the lock held. Both are in order. */
+static void inherit(struct plan *plan, struct plan *before, int64_t ts_ms)
+{
+    size_t old = 0;
+    for (size_t i = 0; i < plan->count; i++) {
+        struct entry *entry = &plan->entries[i];
+        int order = -1;
+        while (old < before->count && (order = compare_entries(&before->entries[old], entry)) < 0)
+            old++;
+        if (old == before->count || order != 0)
+            continue;
+        group_run_inherit(entry->run, before->entries[old].run);
+        if (entry->interval_ms == before->entries[old].interval_ms) /* what is late is still to be counted */
+            entry->next_ms = before->entries[old].next_ms;
+    }
+    for (size_t i = 0; i < before->count; i++)
+        group_run_end(before->entries[i].run, ts_ms);
+}
+
+/* With the lock held. */
+static void take_plan(struct rule_manager *manager, const struct plan *plan)
+{
+    manager->plan = *plan;
+    manager->stats.group_count = plan->count;
+    manager->stats.rule_count = 0;
+    for (size_t i = 0; i < plan->count; i++)
+        manager->stats.rule_count += group_run_group(plan->entries[i].run)->rule_count;
+    manager->stats.is_reload_good = true;
+    manager->stats.reloaded_ms = now_ms(manager);
+}
+
+enum ap_rc rule_manager_reload(struct rule_manager *manager, struct ap_err *err)
+{
+    struct plan plan;
+    enum ap_rc rc = load(manager, &plan, err);
+    pthread_mutex_lock(&manager->mutex);
+    manager->stats.is_reload_good = rc == AP_OK;
+    if (rc == AP_OK) {
+        manager->reload_count++;
+        while (manager->running_count)
+            pthread_cond_wait(&manager->changed, &manager->mutex);
+        manager->reload_count--;
+        struct plan before = manager->plan;
+        inherit(&plan, &before, now_ms(manager));
+        take_plan(manager, &plan);
+        plan = before;
+    }
+    pthread_cond_broadcast(&manager->changed);
+    pthread_mutex_unlock(&manager->mutex);
+    if (rc == AP_OK)
+        plan_clear(&plan);
+    return rc;
+}
+
+/* ---- The manager ---- */
+
+enum ap_rc rule_manager_open(const struct rule_manager_options *options, struct rule_manager **ret_manager,
+                             struct ap_err *err)
+{
+    struct rule_manager *manager = ap_new0(struct rule_manager);
+    manager->options = *options;
+    pthread_mutex_init(&manager->mutex, NULL);
+    os_cond_init(&manager->changed);
+    struct plan plan;
+    enum ap_rc rc = load(manager, &plan, err);
+    if (rc != AP_OK) {
+        rule_manager_close(manager);
+        return rc;
+    }
+    take_plan(manager, &plan);
+    *ret_manager = manager;
+    return AP_OK;
+}
+
+enum ap_rc rule_manager_start(struct rule_manager *manager, struct ap_err *err)
+{
+    uint32_t count = AP_MIN(manager->options.thread_count, (uint32_t)THREADS_MAX);
+    for (; manager->thread_count < count; manager->thread_count++) {
+        enum ap_rc rc = os_thread_start("rules", work, manager, &manager->threads[manager->thread_count], err);
+        if (rc != AP_OK)
+            return rc;
+    }
+    return AP_OK;
+}
+
+void rule_manager_stop(struct rule_manager *manager)
+{
+    pthread_mutex_lock(&manager->mutex);
+    manager->is_ending = true;
+    pthread_cond_broadcast(&manager->changed);
+    pthread_mutex_unlock(&manager->mutex);
+    for (uint32_t i = 0; i < manager->thread_count; i++)
+        pthread_join(manager->threads[i], NULL);
+    manager->thread_count = 0;
+}
+
+void rule_manager_close(struct rule_manager *manager)
+{
+    if (!manager)
+        return;
+    rule_manager_stop(manager);
+    plan_clear(&manager->plan);
+    pthread_cond_destroy(&manager->changed);
+    pthread_mutex_destroy(&manager->mutex);
+    free(manager);
+}
+
+/* ---- Reading ---- */
+
+void rule_manager_stats_get(struct rule_manager *manager, struct rule_manager_stats *ret_stats)
+{
+    pthread_mutex_lock(&manager->mutex);
+    *ret_stats = manager->stats;
+    for (size_t i = 0; i < manager->plan.count; i++) {
+        struct group_run *run = manager->plan.entries[i].run;
+        group_run_lock(run);
+        for (size_t r = 0; r < group_run_group(run)->rule_count; r++) {
+            struct rule_status status = group_run_status(run, r);
+            for (size_t a = 0; a < status.alert_count; a++)
+                ret_stats->alerts[status.alerts[a].state]++;
+        }
+        group_run_unlock(run);
+    }
+    pthread_mutex_unlock(&manager->mutex);
+}
+
+size_t rule_manager_lock(struct rule_manager *manager)
+{
+    pthread_mutex_lock(&manager->mutex);
+    return manager->plan.count;
+}
+
+void rule_manager_unlock(struct rule_manager *manager)
+{
+    pthread_mutex_unlock(&manager->mutex);
+}
+
+struct rule_manager_group rule_manager_group(const struct rule_manager *manager, size_t index)
+{
+    const struct entry *entry = &manager->plan.entries[index];
+    return (struct rule_manager_group){entry->run, entry->interval_ms};
+}
