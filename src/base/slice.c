@@ -89,3 +89,13 @@ size_t ap_utf8_valid_bytes(struct ap_slice slice)
     }
     return i;
 }
+
+size_t ap_utf8_encode(uint32_t rune, char bytes[AP_UTF8_BYTES_MAX])
+{
+    static const uint8_t first_bits[] = {0, 0, 0xc0, 0xe0, 0xf0};
+    size_t count = rune < 0x80 ? 1 : rune < 0x800 ? 2 : rune < 0x10000 ? 3 : 4;
+    for (size_t i = count; i-- > 1; rune >>= 6)
+        bytes[i] = (char)(0x80 | (rune & 0x3f));
+    bytes[0] = (char)(first_bits[count] | rune);
+    return count;
+}

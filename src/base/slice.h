@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 struct ap_slice {
@@ -67,3 +68,7 @@ char *ap_slice_dup(struct ap_slice slice);
 
 /* Offset of the first byte that is not valid UTF-8 (RFC 3629: no surrogates, no overlong forms), or slice.bytes. */
 size_t ap_utf8_valid_bytes(struct ap_slice slice);
+
+enum { AP_UTF8_BYTES_MAX = 4 };
+/* Writes a code point (up to U+10FFFF, no surrogate) and returns its length. */
+size_t ap_utf8_encode(uint32_t rune, char bytes[AP_UTF8_BYTES_MAX]);

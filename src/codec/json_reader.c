@@ -211,26 +211,6 @@ static inline enum ap_rc scan_string(struct json_reader *reader, struct ap_slice
     return AP_OK;
 }
 
-static char *put_utf8(char *to, uint32_t c)
-{
-    if (c < 0x80) {
-        *to++ = (char)c;
-    } else if (c < 0x800) {
-        *to++ = (char)(0xc0 | c >> 6);
-        *to++ = (char)(0x80 | (c & 0x3f));
-    } else if (c < 0x10000) {
-        *to++ = (char)(0xe0 | c >> 12);
-        *to++ = (char)(0x80 | (c >> 6 & 0x3f));
-        *to++ = (char)(0x80 | (c & 0x3f));
-    } else {
-        *to++ = (char)(0xf0 | c >> 18);
-        *to++ = (char)(0x80 | (c >> 12 & 0x3f));
-        *to++ = (char)(0x80 | (c >> 6 & 0x3f));
-        *to++ = (char)(0x80 | (c & 0x3f));
-    }
-    return to;
-}
-
 /* `raw` was checked by scan_string(). No escape is shorter than what it stands for: \u + 4 digits is 3 bytes at most.
  */
 static enum ap_rc unescape(struct json_reader *reader, struct ap_slice raw, struct ap_slice *ret_text,
@@ -258,7 +238,7 @@ static enum ap_rc unescape(struct json_reader *reader, struct ap_slice raw, stru
                 code_point = 0x10000 + (((uint32_t)unit - 0xd800) << 10) + ((uint32_t)hex4(p + 2, end) - 0xdc00);
                 p += 6;
             }
-            to = put_utf8(to, code_point);
+            to += ap_utf8_encode(code_point, to);
         } else {
             *to++ = c == 'b' ? '\b' : c == 'f' ? '\f' : c == 'n' ? '\n' : c == 'r' ? '\r' : c == 't' ? '\t' : c;
         }

@@ -184,26 +184,6 @@ static int hex_digit(char c)
     return is_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-static char *put_utf8(char *to, uint32_t rune)
-{
-    if (rune < 0x80) {
-        *to++ = (char)rune;
-    } else if (rune < 0x800) {
-        *to++ = (char)(0xc0 | rune >> 6);
-        *to++ = (char)(0x80 | (rune & 0x3f));
-    } else if (rune < 0x10000) {
-        *to++ = (char)(0xe0 | rune >> 12);
-        *to++ = (char)(0x80 | (rune >> 6 & 0x3f));
-        *to++ = (char)(0x80 | (rune & 0x3f));
-    } else {
-        *to++ = (char)(0xf0 | rune >> 18);
-        *to++ = (char)(0x80 | (rune >> 12 & 0x3f));
-        *to++ = (char)(0x80 | (rune >> 6 & 0x3f));
-        *to++ = (char)(0x80 | (rune & 0x3f));
-    }
-    return to;
-}
-
 /* What stands behind a backslash, as in Go: \n, \x41, \u00e9, \101 and so on. NULL: no such thing. */
 static char *read_escape(struct promql_lexer *lexer, char quote, char *to)
 {
@@ -230,7 +210,7 @@ static char *read_escape(struct promql_lexer *lexer, char quote, char *to)
     if (digits == 0 || rune > 0x10ffff || (digits >= 4 && rune >= 0xd800 && rune < 0xe000) || (is_octal && rune > 255))
         return NULL;
     if (digits >= 4)
-        return put_utf8(to, rune);
+        return to + ap_utf8_encode(rune, to);
     *to = (char)rune; /* a byte */
     return to + 1;
 }

@@ -62,25 +62,6 @@ static bool take_name(struct selector *selector)
 
 /* ---- Strings: "…" and '…' with Go's escapes, `…` without any ---- */
 
-static void add_utf8(struct ap_buf *out, uint32_t rune)
-{
-    if (rune < 0x80) {
-        ap_buf_add_char(out, (char)rune);
-    } else if (rune < 0x800) {
-        ap_buf_add_char(out, (char)(0xC0 | rune >> 6));
-        ap_buf_add_char(out, (char)(0x80 | (rune & 0x3F)));
-    } else if (rune < 0x10000) {
-        ap_buf_add_char(out, (char)(0xE0 | rune >> 12));
-        ap_buf_add_char(out, (char)(0x80 | (rune >> 6 & 0x3F)));
-        ap_buf_add_char(out, (char)(0x80 | (rune & 0x3F)));
-    } else {
-        ap_buf_add_char(out, (char)(0xF0 | rune >> 18));
-        ap_buf_add_char(out, (char)(0x80 | (rune >> 12 & 0x3F)));
-        ap_buf_add_char(out, (char)(0x80 | (rune >> 6 & 0x3F)));
-        ap_buf_add_char(out, (char)(0x80 | (rune & 0x3F)));
-    }
-}
-
 static bool take_digits(struct selector *selector, unsigned base, unsigned count, uint32_t *ret_value)
 {
     *ret_value = 0;
@@ -104,6 +85,7 @@ static enum ap_rc take_escape(struct selector *selector, char quote)
     char c = selector->at < selector->text.bytes ? selector->text.data[selector->at] : '\0';
     const char *found = c ? strchr(plain, c) : NULL;
     uint32_t value;
+    char bytes[AP_UTF8_BYTES_MAX];
     if (found || (c && c == quote)) {
         ap_buf_add_char(&selector->scratch, found ? meaning[found - plain] : quote);
         selector->at++;
@@ -120,7 +102,7 @@ static enum ap_rc take_escape(struct selector *selector, char quote)
     }
     if ((c == 'u' || c == 'U') && take_digits(selector, 16, c == 'u' ? 4 : 8, &value) && value <= 0x10FFFF &&
         (value < 0xD800 || value > 0xDFFF)) {
-        add_utf8(&selector->scratch, value);
+        ap_buf_add(&selector->scratch, bytes, ap_utf8_encode(value, bytes));
         return AP_OK;
     }
     return expected(selector, "an escape of Go's string syntax");

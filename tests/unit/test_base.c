@@ -62,6 +62,21 @@ static void test_utf8(void **state)
     UTF8("12345678\x80"
          "abc",
          8); /* lone continuation after a fast block */
+    static const struct {
+        uint32_t rune;
+        const char *want;
+    } runes[] = {{0x7f, "\x7f"},
+                 {0x80, "\xc2\x80"},
+                 {0x7ff, "\xdf\xbf"},
+                 {0x800, "\xe0\xa0\x80"},
+                 {0xffff, "\xef\xbf\xbf"},
+                 {0x10000, "\xf0\x90\x80\x80"},
+                 {0x10ffff, "\xf4\x8f\xbf\xbf"}};
+    for (size_t i = 0; i < AP_ARRAY_COUNT(runes); i++) {
+        char bytes[AP_UTF8_BYTES_MAX];
+        assert_int_equal(ap_utf8_encode(runes[i].rune, bytes), strlen(runes[i].want));
+        assert_memory_equal(bytes, runes[i].want, strlen(runes[i].want));
+    }
 }
 
 static void test_buffer_stops_at_its_maximum(void **state)
