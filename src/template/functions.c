@@ -80,10 +80,15 @@ FUNCTION(go_index)
         if (value.kind == TEMPLATE_MAP && key->kind == TEMPLATE_TEXT) {
             const struct template_value *member = template_member(&value, key->text);
             value = member ? *member : template_text(ap_slice("", 0));
-        } else if (value.kind == TEMPLATE_LIST && key->kind == TEMPLATE_INT) {
-            if (key->integer < 0 || (uint64_t)key->integer >= value.list.count)
+        } else if ((value.kind == TEMPLATE_LIST || value.kind == TEMPLATE_TEXT) && key->kind == TEMPLATE_INT) {
+            bool is_text = value.kind == TEMPLATE_TEXT;
+            if (key->integer < 0 || (uint64_t)key->integer >= (is_text ? value.text.bytes : value.list.count))
                 return ap_fail(err, AP_E_CONFLICT, "index out of range: %lld", (long long)key->integer);
-            value = value.list.items[key->integer];
+            if (is_text)
+                value = (struct template_value){.kind = TEMPLATE_INT,
+                                                .integer = (unsigned char)value.text.data[key->integer]};
+            else
+                value = value.list.items[key->integer];
         } else {
             return ap_fail(err, AP_E_CONFLICT, "can't index a %s with a %s", template_type_name(&value),
                            template_type_name(key));
@@ -270,8 +275,9 @@ FUNCTION(go_eq) /* the first to any of the others */
 COMPARISON(go_ne, false, order != 0)
 COMPARISON(go_lt, true, order == -1)
 COMPARISON(go_le, true, order == -1 || order == 0)
-COMPARISON(go_gt, true, order == 1)
-COMPARISON(go_ge, true, order == 1 || order == 0)
+/* Go has these as the opposites of the two before, which makes them true of NaN. */
+COMPARISON(go_gt, true, order != -1 && order != 0)
+COMPARISON(go_ge, true, order != -1)
 
 const struct template_function template_functions_of_go[] = {
     {"and", 1, -1, go_logic},     {"or", 1, -1, go_logic},

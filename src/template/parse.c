@@ -93,19 +93,6 @@ static struct ap_slice take_name(struct parser *parser)
 
 /* ---- Constants ---- */
 
-static void add_rune(struct ap_buf *out, uint32_t rune)
-{
-    if (rune < 0x80) {
-        ap_buf_add_char(out, (char)rune);
-        return;
-    }
-    int tail = rune < 0x800 ? 1 : rune < 0x10000 ? 2 : 3;
-    static const uint8_t firsts[] = {0, 0xC0, 0xE0, 0xF0};
-    ap_buf_add_char(out, (char)(firsts[tail] | (rune >> (6 * tail))));
-    while (tail--)
-        ap_buf_add_char(out, (char)(0x80 | ((rune >> (6 * tail)) & 0x3F)));
-}
-
 static int digit_of(char c, int base)
 {
     int digit = c >= '0' && c <= '9'   ? c - '0'
@@ -131,12 +118,13 @@ static bool take_digits(struct parser *parser, int count, int base, uint32_t *re
 /* Behind the backslash; escapes as in Go's string literals. */
 static bool take_escape(struct parser *parser, struct ap_buf *out)
 {
-    static const char letters[] = "abfnrtv\\'\"", bytes[] = "\a\b\f\n\r\t\v\\'\"";
+    static const char letters[] = "abfnrtv\\'\"", meanings[] = "\a\b\f\n\r\t\v\\'\"";
     char c = peek(parser);
     const char *letter = c ? strchr(letters, c) : NULL;
     uint32_t value;
+    char bytes[AP_UTF8_BYTES_MAX];
     if (letter) {
-        ap_buf_add_char(out, bytes[letter - letters]);
+        ap_buf_add_char(out, meanings[letter - letters]);
         parser->at++;
         return true;
     }
@@ -148,12 +136,13 @@ static bool take_escape(struct parser *parser, struct ap_buf *out)
     }
     int count = c == 'x' ? 2 : c == 'u' ? 4 : c == 'U' ? 8 : 0;
     parser->at++;
-    if (!count || !take_digits(parser, count, 16, &value) || value > 0x10FFFF)
+    if (!count || !take_digits(parser, count, 16, &value) || value > 0x10FFFF ||
+        (value >= 0xD800 && value < 0xE000 && c != 'x'))
         return false;
     if (c == 'x')
         ap_buf_add_char(out, (char)value);
     else
-        add_rune(out, value);
+        ap_buf_add(out, bytes, ap_utf8_encode(value, bytes));
     return true;
 }
 

@@ -4,9 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "promql/float_text.h"
 #include "template/template_internal.h"
 
-enum { NUMBER_BYTES = 512, WIDTH_MAX = 256, EXPONENT_FROM = 21 };
+enum { NUMBER_BYTES = 512, WIDTH_MAX = 256 };
 
 const char *template_type_name(const struct template_value *value)
 {
@@ -15,31 +16,6 @@ const char *template_type_name(const struct template_value *value)
         [TEMPLATE_TEXT] = "string", [TEMPLATE_LIST] = "list", [TEMPLATE_MAP] = "map", [TEMPLATE_STRUCT] = "struct",
     };
     return names[value->kind];
-}
-
-/* The fewest digits that read back the same; an exponent below 1e-4 and from 1e+21 on. */
-static void print_float(double number, struct ap_buf *out)
-{
-    if (!isfinite(number)) {
-        ap_buf_add_cstr(out, isnan(number) ? "NaN" : number > 0 ? "+Inf" : "-Inf");
-        return;
-    }
-    if (number == 0) {
-        ap_buf_add_cstr(out, signbit(number) ? "-0" : "0");
-        return;
-    }
-    struct ap_shortest digits;
-    ap_shortest(number, &digits);
-    if (digits.point - 1 >= -4 && digits.point - 1 < EXPONENT_FROM) {
-        ap_buf_add_positional(out, &digits);
-        return;
-    }
-    if (number < 0)
-        ap_buf_add_char(out, '-');
-    ap_buf_add_char(out, digits.digits[0]);
-    if (digits.count > 1)
-        ap_buf_printf(out, ".%.*s", digits.count - 1, digits.digits + 1);
-    ap_buf_printf(out, "e%c%02d", digits.point > 0 ? '+' : '-', abs(digits.point - 1));
 }
 
 void template_print(const struct template_value *value, struct ap_buf *out)
@@ -55,7 +31,7 @@ void template_print(const struct template_value *value, struct ap_buf *out)
         ap_buf_add_integer(out, value->integer);
         return;
     case TEMPLATE_FLOAT:
-        print_float(value->number, out);
+        ap_buf_add_cstr(out, go_float(value->number).text);
         return;
     case TEMPLATE_TEXT:
         ap_buf_add_slice(out, value->text);
@@ -145,7 +121,10 @@ static void add_number(const struct verb *verb, const struct template_value *val
     bool is_float = value->kind == TEMPLATE_FLOAT;
     if (is_float && !isfinite(value->number)) {
         const char *word = isnan(value->number) ? "NaN" : value->number > 0 ? "+Inf" : "-Inf";
-        add_padded(&(struct verb){.width = verb->width}, ap_slice_cstr(word), out);
+        struct verb unfilled = *verb;
+        if (!strchr(verb->flags, '-'))
+            unfilled.flags[0] = '\0'; /* no zeros before it */
+        add_padded(&unfilled, ap_slice_cstr(word), out);
         return;
     }
     int used = snprintf(format, sizeof(format), "%%%s", verb->flags);
@@ -178,13 +157,15 @@ static void add_binary(const struct verb *verb, int64_t integer, struct ap_buf *
     add_padded(verb, ap_slice(digits + at, sizeof(digits) - at), out);
 }
 
-static void add_quoted(struct ap_slice text, struct ap_buf *out)
+static void add_quoted(struct ap_slice text, char quote, struct ap_buf *out)
 {
-    static const char from[] = "\a\b\f\n\r\t\v\\\"", to[] = "abfnrtv\\\"";
-    ap_buf_add_char(out, '"');
+    static const char from[] = "\a\b\f\n\r\t\v\\", to[] = "abfnrtv\\";
+    ap_buf_add_char(out, quote);
     for (size_t i = 0; i < text.bytes; i++) {
         char c = text.data[i];
         const char *escape = c ? strchr(from, c) : NULL;
+        if (c == quote)
+            ap_buf_add_char(out, '\\');
         if (escape)
             ap_buf_printf(out, "\\%c", to[escape - from]);
         else if ((unsigned char)c < 0x20 || c == 0x7f)
@@ -192,7 +173,19 @@ static void add_quoted(struct ap_slice text, struct ap_buf *out)
         else
             ap_buf_add_char(out, c);
     }
-    ap_buf_add_char(out, '"');
+    ap_buf_add_char(out, quote);
+}
+
+static void add_rune(int64_t rune, bool is_quoted, struct ap_buf *out)
+{
+    AP_AUTO_BUF struct ap_buf text = {0};
+    bool is_valid = rune >= 0 && rune <= 0x10ffff && (rune < 0xd800 || rune > 0xdfff);
+    char bytes[AP_UTF8_BYTES_MAX];
+    ap_buf_add(&text, bytes, ap_utf8_encode(is_valid ? (uint32_t)rune : 0xfffd, bytes));
+    if (is_quoted)
+        add_quoted(ap_buf_slice(&text), '\'', out);
+    else
+        ap_buf_add_slice(out, ap_buf_slice(&text));
 }
 
 static void add_hex(const struct verb *verb, struct ap_slice text, struct ap_buf *out)
@@ -225,11 +218,13 @@ static bool add_verb(const struct verb *verb, const struct template_value *value
         return true;
     }
     if (kind == TEMPLATE_TEXT && verb->letter == 'q')
-        add_quoted(value->text, &text);
+        add_quoted(value->text, '"', &text);
     else if (kind == TEMPLATE_TEXT && memchr("xX", verb->letter, 2))
         add_hex(verb, value->text, &text);
-    else if (kind == TEMPLATE_INT && verb->letter == 'c')
-        ap_buf_add_char(&text, (char)value->integer);
+    else if (kind == TEMPLATE_INT && memchr("cq", verb->letter, 2))
+        add_rune(value->integer, verb->letter == 'q', &text);
+    else if (kind == TEMPLATE_INT && verb->letter == 'U')
+        ap_buf_printf(&text, "U+%04" PRIX64, (uint64_t)value->integer);
     if (text.bytes) {
         add_padded(verb, ap_buf_slice(&text), out);
         return true;
@@ -239,7 +234,7 @@ static bool add_verb(const struct verb *verb, const struct template_value *value
         return true;
     }
     if (kind == TEMPLATE_FLOAT && memchr("gG", verb->letter, 2) && verb->precision < 0) {
-        print_float(value->number, &text);
+        ap_buf_add_cstr(&text, go_float(value->number).text);
         add_padded(verb, ap_buf_slice(&text), out);
         return true;
     }

@@ -1,13 +1,18 @@
 /* The functions that Prometheus adds: its documentation, "Template reference". */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <inttypes.h>
+#include <limits.h>
+#include <locale.h>
 #include <math.h>
 #include <pcre2.h>
 #include <stdio.h>
 #include <string.h>
+#include <wchar.h>
+#include <wctype.h>
 
 #include "base/clock.h"
 #include "codec/yaml.h"
+#include "promql/float_text.h"
 #include "template/template_internal.h"
 
 enum { REGEX_STEPS_MAX = 1000000, FIGURE_BYTES = 64 };
@@ -252,27 +257,31 @@ FIGURE_FUNCTION(prom_humanize_duration)
         add_figure(value, "", "s", out);
 }
 
-FIGURE_FUNCTION(prom_humanize_timestamp)
+/* As Go prints a time in UTC: 2015-10-21 07:28:00.5 +0000 UTC, to the millisecond without final zeros. */
+FUNCTION(prom_humanize_timestamp)
 {
-    if (!isfinite(value) || fabs(value) > 9e15) {
-        add_figure(value, "", "", out);
-        return;
+    (void)count;
+    double value;
+    AP_AUTO_BUF struct ap_buf out = {0};
+    enum ap_rc rc = to_float(&arguments[0], &value, err);
+    if (rc != AP_OK)
+        return rc;
+    if (!isfinite(value)) {
+        add_figure(value, "", "", &out);
+        return template_keep_text(run, &out, ret, err);
     }
-    /* As Go prints a time in UTC: 2015-10-21 07:28:00.5 +0000 UTC, to the nanosecond without final zeros. */
-    double whole = floor(value);
-    int64_t ns = (int64_t)((value - whole) * 1e9);
+    if (fabs(value * 1e9) >= 0x1p63)
+        return ap_fail(err, AP_E_LIMIT, "%s cannot be represented as a nanoseconds timestamp since it overflows int64",
+                       go_float(value).text);
     char text[AP_TIME_TEXT_BYTES];
-    ap_time_format((int64_t)whole * AP_US_PER_S, text); /* 2015-10-21T07:28:00.000Z */
-    char *date_end = strchr(text, 'T'), *time_end = strrchr(text, '.');
-    ap_buf_printf(out, "%.*s %.*s", (int)(date_end - text), text, (int)(time_end - date_end - 1), date_end + 1);
-    if (ns) {
-        char fraction[16];
-        int bytes = snprintf(fraction, sizeof(fraction), ".%09" PRId64, ns);
-        while (fraction[bytes - 1] == '0')
-            bytes--;
-        ap_buf_add(out, fraction, (size_t)bytes);
-    }
-    ap_buf_add_cstr(out, " +0000 UTC");
+    ap_time_format((int64_t)(value * 1e9) / 1000000 * 1000, text); /* 2015-10-21T07:28:00.000Z */
+    char *date_end = strchr(text, 'T'), *fraction_end = strchr(text, 'Z');
+    while (fraction_end[-1] == '0')
+        fraction_end--;
+    fraction_end -= fraction_end[-1] == '.';
+    ap_buf_printf(&out, "%.*s %.*s +0000 UTC", (int)(date_end - text), text, (int)(fraction_end - date_end - 1),
+                  date_end + 1);
+    return template_keep_text(run, &out, ret, err);
 }
 
 FUNCTION(prom_parse_duration)
@@ -377,25 +386,41 @@ FUNCTION(prom_re_replace_all)
 
 enum letters { TO_UPPER, TO_LOWER, TO_TITLE };
 
-/* ASCII letters; others stay as they are. */
+static wint_t change_letter(wint_t c, enum letters how, bool is_start)
+{
+    return how == TO_LOWER ? towlower(c) : how == TO_UPPER || is_start ? towupper(c) : c;
+}
+
+/* Unicode's letters, as the C library knows them; bytes that are not UTF-8 stay as they are. */
 static enum ap_rc change_letters(struct template_run *run, const struct template_value *value, enum letters how,
                                  struct template_value *ret, struct ap_err *err)
 {
     enum ap_rc rc = want(value, TEMPLATE_TEXT, err);
+    locale_t utf8 = rc == AP_OK ? newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0) : (locale_t)0;
     if (rc != AP_OK)
         return rc;
+    if (!utf8)
+        return ap_fail(err, AP_E_IO, "this system has no locale C.UTF-8");
+    locale_t before = uselocale(utf8);
     AP_AUTO_BUF struct ap_buf text = {0};
     bool is_start = true;
-    for (size_t i = 0; i < value->text.bytes; i++) {
-        char c = value->text.data[i];
-        bool is_lower = c >= 'a' && c <= 'z', is_upper = c >= 'A' && c <= 'Z';
-        if (is_lower && (how == TO_UPPER || (how == TO_TITLE && is_start)))
-            c = (char)(c - 'a' + 'A');
-        else if (is_upper && how == TO_LOWER)
-            c = (char)(c - 'A' + 'a');
-        is_start = !is_lower && !is_upper && !(c >= '0' && c <= '9') && c != '\'' && c != '_' && !(c & 0x80);
-        ap_buf_add_char(&text, c);
+    for (size_t at = 0, bytes; at < value->text.bytes; at += bytes) {
+        mbstate_t reading = {0}, writing = {0};
+        char changed[MB_LEN_MAX];
+        wchar_t c;
+        bytes = mbrtowc(&c, value->text.data + at, value->text.bytes - at, &reading);
+        bool is_letter = bytes > 0 && bytes <= MB_LEN_MAX;
+        if (is_letter) {
+            wchar_t other = (wchar_t)change_letter((wint_t)c, how, is_start);
+            ap_buf_add(&text, changed, wcrtomb(changed, other, &writing));
+            is_start = !iswalnum((wint_t)c) && c != L'\'' && c != L'_';
+        } else {
+            bytes = 1;
+            ap_buf_add_char(&text, value->text.data[at]);
+        }
     }
+    uselocale(before);
+    freelocale(utf8);
     return template_keep_text(run, &text, ret, err);
 }
 

@@ -1,5 +1,6 @@
 #include "template/template.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -67,11 +68,15 @@ static void test_language(void **state)
     GIVES("{{ block \"b\" $value }}[{{ . }}]{{ end }}", 2, "[2]");
     GIVES("{{ (args 1 \"two\").arg1 }}{{ index .List 1 }}{{ len .List }}", 0, "twob2");
     GIVES("{{ and 0 (index .List 9) }}{{ or \"x\" (index .List 9) }}", 0, "0x");
+    GIVES("{{ index \"abc\" 1 }} {{ gt $value 1.0 }} {{ lt $value 1.0 }}", NAN, "98 true false");
     GIVES("{{ 'a' }} {{ 0x10 }} {{ 1e3 }} {{ `raw\\n` }} {{ \"\\u00e9\" }}", 0, "97 16 1000 raw\\n \xC3\xA9");
     GIVES("{{ .List }} {{ print 1 2 \"a\" 3 }} {{ $labels }}", 0,
           "[a b] 1 2a3 map[instance:db1.example.com:9100 job:api]");
     GIVES("{{ $value }}", 1e21, "1e+21");
-    GIVES("{{ $value }}", 123456789, "123456789");
+    GIVES("{{ $value }} {{ $value | printf \"%v\" }}", 1234567.5, "1.2345675e+06 1.2345675e+06");
+    GIVES("{{ $value }}", 999999, "999999");
+    GIVES("{{ $value }}", 0.00001, "1e-05");
+    GIVES("{{ $value }}", 123456789, "1.23456789e+08");
 }
 
 static void test_printf(void **state)
@@ -79,6 +84,8 @@ static void test_printf(void **state)
     (void)state;
     GIVES("{{ printf \"%.2f|%5d|%-5d|%05d|%x|%q|%s|%v|%t|%%\" $value 3 3 3 255 \"a\\\"b\" \"s\" 1.5 true }}", 1.234,
           "1.23|    3|3    |00003|ff|\"a\\\"b\"|s|1.5|true|%");
+    GIVES("{{ printf \"%-6.1f|%06.1f|%q|%U|%c\" $value $value 66 233 233 }}", INFINITY,
+          "+Inf  |  +Inf|'B'|U+00E9|\xC3\xA9");
     GIVES("{{ $value | printf \"%e %d\" 1.5 }}", 2, "1.500000e+00 %!d(float64=2)");
     GIVES("{{ printf \"%d\" }}{{ printf \"x\" 1 }}", 0, "%!d(MISSING)x%!(EXTRA int=1)");
 }
@@ -95,6 +102,7 @@ static void test_figures(void **state)
     GIVES("{{ $value | humanizeDuration }}", 0.0155, "15.5ms");
     GIVES("{{ $value | humanizeDuration }}", -61, "-1m 1s");
     GIVES("{{ $value | humanizePercentage }}", 0.12345, "12.35%");
+    GIVES("{{ $value | humanizeTimestamp }}", 0.0123456, "1970-01-01 00:00:00.012 +0000 UTC");
     GIVES("{{ $value | humanizeTimestamp }}", 1435065584.5, "2015-06-23 13:19:44.5 +0000 UTC");
     GIVES("{{ \"1.5\" | humanize }} {{ 2000 | humanize }}", 0, "1.5 2k");
     GIVES("{{ parseDuration \"1h30m\" }}", 0, "5400");
@@ -107,6 +115,8 @@ static void test_text(void **state)
     GIVES("{{ match \"^db[0-9]\" $labels.instance }} {{ match \"x\" $labels.job }}", 0, "true false");
     GIVES("{{ stripPort $labels.instance }} {{ stripDomain $labels.instance }} {{ stripDomain \"10.0.0.1:80\" }}", 0,
           "db1.example.com db1:9100 10.0.0.1:80");
+    GIVES("{{ title \"\u00e9t\u00e9 \u00e0 l'eau\" }} {{ toUpper \"\u00df\u00e9\" }} {{ toLower \"\u0414\" }}", 0,
+          "\u00c9t\u00e9 \u00c0 L'eau \u00df\u00c9 \u0434");
     GIVES("{{ title \"two words\" }} {{ toUpper \"a\" }} {{ toLower \"B\" }}", 0, "Two Words A b");
     GIVES("{{ graphLink \"up == 0\" }} {{ externalURL }} {{ pathPrefix }}", 0,
           "/graph?g0.expr=up+%3D%3D+0&g0.tab=0 https://a.example/mon /mon");
@@ -123,6 +133,7 @@ static void test_errors(void **state)
     FAILS("{{ 1", "unclosed action");
     FAILS("{{ \"a }}", "unterminated");
     FAILS("{{ break }}", "outside {{range}}");
+    FAILS("{{ 1e21 | humanizeTimestamp }}", "1e+21 cannot be represented");
     FAILS("{{ .Nope }}", "no field Nope");
     FAILS("{{ gt $value 1 }}", "incompatible types for comparison");
     FAILS("{{ first .List | label \"x\" }}", "expected a sample");
