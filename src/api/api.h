@@ -20,6 +20,7 @@ struct live;
 struct pack;
 struct pool;
 struct promql_engine;
+struct rule_manager;
 struct tsdb;
 struct wal;
 struct warehouse;
@@ -37,6 +38,7 @@ struct api {
     struct warehouse *warehouse;
     struct tsdb *tsdb;
     struct promql_engine *engine;
+    struct rule_manager *rules;
     struct pool *questions; /* to the tsdb, from whoever reads */
     struct pool *chores;    /* its administration, one after the other */
     struct keyring *keyring;
@@ -50,11 +52,12 @@ struct api {
     int64_t started_ms;
     uint32_t query_timeout_ms;
     uint32_t query_rows_max;
-    int64_t retention_ms;    /* 0: for ever */
-    const char *config_text; /* the settings in effect, as YAML; lent */
-    size_t export_bytes_max; /* of one answer of /api/v1/export */
-    size_t answer_bytes_max; /* of one answer of /api/v1/query and query_range */
-    bool is_open;            /* no keys are asked for */
+    int64_t retention_ms;            /* 0: for ever */
+    struct ap_slice external_labels; /* canonical, or empty; lent */
+    const char *config_text;         /* the settings in effect, as YAML; lent */
+    size_t export_bytes_max;         /* of one answer of /api/v1/export */
+    size_t answer_bytes_max;         /* of one answer of /api/v1/query and query_range */
+    bool is_open;                    /* no keys are asked for */
     /* Set once the server listens; atomic. */
     const struct http_server *server;
     /* Any thread, atomic. */

@@ -112,10 +112,19 @@ static void add_name(struct ap_buf *out, struct ap_slice name, bool is_utf8_allo
     }
 }
 
-/* A series without an instance says so: the scraper would put its own in. */
-static void add_labels(struct ap_buf *out, const struct sample *sample, bool is_utf8_allowed)
+static void add_label(struct ap_buf *out, const struct label *label, bool is_first, bool is_utf8_allowed)
 {
-    struct ap_slice rest = sample->labels;
+    ap_buf_add_cstr(out, is_first ? "" : ",");
+    add_name(out, label->name, is_utf8_allowed);
+    ap_buf_add_char(out, '=');
+    add_quoted(out, label->value);
+}
+
+/* Then those external ones that it lacks. A series without an instance says so: the scraper would put its own in. */
+static void add_labels(struct ap_buf *out, const struct sample *sample, struct ap_slice external, bool is_utf8_allowed)
+{
+    static const struct label no_instance = {AP_SLICE_LITERAL("instance"), AP_SLICE_LITERAL("")};
+    struct ap_slice rest = sample->labels, other = external;
     struct label label;
     bool is_first = is_plain(sample->name) || !is_utf8_allowed;
     if (is_first)
@@ -126,18 +135,22 @@ static void add_labels(struct ap_buf *out, const struct sample *sample, bool is_
     while (labels_next(&rest, &label)) {
         if (ap_slice_equal_cstr(label.name, LABEL_METRIC_NAME))
             continue;
-        ap_buf_add_cstr(out, is_first ? "" : ",");
-        add_name(out, label.name, is_utf8_allowed);
-        ap_buf_add_char(out, '=');
-        add_quoted(out, label.value);
+        add_label(out, &label, is_first, is_utf8_allowed);
         is_first = false;
     }
-    if (!labels_get(sample->labels, ap_slice_cstr("instance")).data)
-        ap_buf_add_cstr(out, is_first ? "instance=\"\"" : ",instance=\"\"");
+    while (labels_next(&other, &label)) {
+        if (labels_get(sample->labels, label.name).data)
+            continue;
+        add_label(out, &label, is_first, is_utf8_allowed);
+        is_first = false;
+    }
+    if (!labels_get(sample->labels, no_instance.name).data && !labels_get(external, no_instance.name).data)
+        add_label(out, &no_instance, is_first, is_utf8_allowed);
     ap_buf_add_char(out, '}');
 }
 
-static void add_samples(struct ap_buf *out, const struct samples *samples, bool is_utf8_allowed)
+static void add_samples(struct ap_buf *out, const struct samples *samples, struct ap_slice external,
+                        bool is_utf8_allowed)
 {
     for (size_t i = 0; i < samples->count && ap_buf_ok(out); i++) {
         const struct sample *sample = &samples->items[i];
@@ -146,7 +159,7 @@ static void add_samples(struct ap_buf *out, const struct samples *samples, bool 
             add_name(out, sample->name, is_utf8_allowed);
             ap_buf_add_cstr(out, " untyped\n");
         }
-        add_labels(out, sample, is_utf8_allowed);
+        add_labels(out, sample, external, is_utf8_allowed);
         struct float_text value = go_float(sample->value);
         ap_buf_add_char(out, ' ');
         ap_buf_add_cstr(out, value.text);
@@ -182,7 +195,7 @@ static enum ap_rc answer(struct question *question, struct ap_buf *out, struct a
             qsort(samples.items, samples.count, sizeof(*samples.items), compare_names);
         question_set_bare(question, out, "text/plain; version=0.0.4; charset=utf-8");
         out->bytes_max = api->answer_bytes_max;
-        add_samples(out, &samples, is_utf8_allowed(question->request));
+        add_samples(out, &samples, api->external_labels, is_utf8_allowed(question->request));
         if (!ap_buf_ok(out))
             rc = ap_fail(err, AP_E_LIMIT, "the answer would be larger than %zu MiB; narrow it by match[]",
                          api->answer_bytes_max >> 20);

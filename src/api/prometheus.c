@@ -95,6 +95,14 @@ static bool add_special(struct ap_buf *out, double value)
     return true;
 }
 
+static void add_digits_and_exponent(struct ap_buf *out, const struct ap_shortest *shortest)
+{
+    ap_buf_add(out, shortest->digits, 1);
+    ap_buf_add_cstr(out, shortest->count > 1 ? "." : "");
+    ap_buf_add(out, shortest->digits + 1, (size_t)shortest->count - 1);
+    ap_buf_printf(out, "e%+03d", shortest->point - 1);
+}
+
 void prometheus_add_scalar(struct ap_buf *out, double value)
 {
     if (add_special(out, value))
@@ -120,10 +128,19 @@ void prometheus_add_value(struct ap_buf *out, double value)
         ap_buf_add_positional(out, &shortest);
         return;
     }
-    ap_buf_add(out, shortest.digits, 1);
-    ap_buf_add_cstr(out, shortest.count > 1 ? "." : "");
-    ap_buf_add(out, shortest.digits + 1, (size_t)shortest.count - 1);
-    ap_buf_printf(out, "e%+03d", shortest.point - 1);
+    add_digits_and_exponent(out, &shortest);
+}
+
+void prometheus_add_exponential(struct ap_buf *out, double value)
+{
+    if (value == 0)
+        ap_buf_add_cstr(out, signbit(value) ? "-0e+00" : "0e+00");
+    else if (!add_special(out, value)) {
+        struct ap_shortest shortest;
+        ap_shortest(value, &shortest);
+        ap_buf_add_cstr(out, value < 0 ? "-" : "");
+        add_digits_and_exponent(out, &shortest);
+    }
 }
 
 void prometheus_add_time(struct ap_buf *out, int64_t ts_ms)
@@ -139,25 +156,6 @@ void prometheus_add_time(struct ap_buf *out, int64_t ts_ms)
 }
 
 /* ---- Names in paths ---- */
-
-static void add_utf8(struct ap_buf *out, uint32_t rune)
-{
-    if (rune < 0x80) {
-        ap_buf_add_char(out, (char)rune);
-    } else if (rune < 0x800) {
-        ap_buf_add_char(out, (char)(0xc0 | rune >> 6));
-        ap_buf_add_char(out, (char)(0x80 | (rune & 0x3f)));
-    } else if (rune < 0x10000) {
-        ap_buf_add_char(out, (char)(0xe0 | rune >> 12));
-        ap_buf_add_char(out, (char)(0x80 | (rune >> 6 & 0x3f)));
-        ap_buf_add_char(out, (char)(0x80 | (rune & 0x3f)));
-    } else {
-        ap_buf_add_char(out, (char)(0xf0 | rune >> 18));
-        ap_buf_add_char(out, (char)(0x80 | (rune >> 12 & 0x3f)));
-        ap_buf_add_char(out, (char)(0x80 | (rune >> 6 & 0x3f)));
-        ap_buf_add_char(out, (char)(0x80 | (rune & 0x3f)));
-    }
-}
 
 /* "_2e_" and "__" behind "U__". False where it is neither: then the text is a name as it stands. */
 static bool unescape(struct ap_slice text, struct ap_buf *out)
@@ -184,7 +182,8 @@ static bool unescape(struct ap_slice text, struct ap_buf *out)
         }
         if (digits == 0 || digits > 6 || at == text.bytes || rune > 0x10ffff || (rune >= 0xd800 && rune < 0xe000))
             return false;
-        add_utf8(out, rune);
+        char bytes[AP_UTF8_BYTES_MAX];
+        ap_buf_add(out, bytes, ap_utf8_encode(rune, bytes));
     }
     return true;
 }

@@ -22,6 +22,8 @@ void prometheus_add_labels(struct ap_buf *out, struct ap_slice labels);
 /* A sample's value as text without quotes: the fewest digits that read back as the same double, with an exponent below
  * 1e-06 and from 1e+21 on; NaN, +Inf, -Inf. */
 void prometheus_add_value(struct ap_buf *out, double value);
+/* Always with an exponent, 1.5e+00: how Prometheus writes the value of an alert. */
+void prometheus_add_exponential(struct ap_buf *out, double value);
 /* Never with an exponent: how Prometheus writes the result of a scalar query. */
 void prometheus_add_scalar(struct ap_buf *out, double value);
 

@@ -13,6 +13,7 @@
 #include "api/query.h"
 #include "api/query_text.h"
 #include "api/remote_read.h"
+#include "api/rules.h"
 #include "api/series.h"
 #include "api/server_status.h"
 #include "api/sql.h"
@@ -69,9 +70,9 @@ static const struct route routes[] = {
     {"/api/v1/query_exemplars", false, ASK, RIGHT_VIEWER, metadata_handle_exemplars},
     {"/api/v1/read", false, METHOD(POST), RIGHT_VIEWER, remote_read_handle},
     {"/api/v1/alertmanagers", false, READ, RIGHT_VIEWER, server_status_handle_alertmanagers},
-    {"/api/v1/alerts", false, READ, RIGHT_VIEWER, server_status_handle_alerts},
+    {"/api/v1/alerts", false, READ, RIGHT_VIEWER, rules_handle_alerts},
     {"/api/v1/features", false, READ, RIGHT_VIEWER, server_status_handle_features},
-    {"/api/v1/rules", false, READ, RIGHT_VIEWER, server_status_handle_rules},
+    {"/api/v1/rules", false, READ, RIGHT_VIEWER, rules_handle},
     {"/api/v1/scrape_pools", false, READ, RIGHT_VIEWER, server_status_handle_scrape_pools},
     {"/api/v1/targets", false, READ, RIGHT_VIEWER, server_status_handle_targets},
     {"/api/v1/targets/metadata", false, READ, RIGHT_VIEWER, server_status_handle_list},

@@ -7,7 +7,7 @@
 #include "api/question.h"
 #include "promql/engine.h"
 #include "promql/parser.h"
-#include "tsdb/tsdb.h"
+#include "rules/manager.h"
 
 /* Clients choose by it what they may ask for: the version whose interface this is. */
 #define PROMETHEUS_VERSION "3.5.0"
@@ -32,10 +32,12 @@ static enum ap_rc answer_buildinfo(struct question *question, struct ap_buf *out
 static enum ap_rc answer_runtimeinfo(struct question *question, struct ap_buf *out, struct ap_err *err)
 {
     const struct api *api = question->api;
-    struct tsdb_stats stats;
-    char started[AP_TIME_TEXT_BYTES], now[AP_TIME_TEXT_BYTES], host[256] = "", directory[4096] = "";
+    struct rule_manager_stats rules;
+    char started[AP_TIME_TEXT_BYTES], loaded[AP_TIME_TEXT_BYTES], now[AP_TIME_TEXT_BYTES];
+    char host[256] = "", directory[4096] = "";
     (void)err;
-    tsdb_stats_get(api->tsdb, &stats);
+    rule_manager_stats_get(api->rules, &rules);
+    ap_time_format(rules.loaded_ms * AP_US_PER_MS, loaded);
     ap_time_format(api->started_ms * AP_US_PER_MS, started);
     ap_time_format(ap_clock_wall_us(api->clock), now);
     (void)gethostname(host, sizeof(host) - 1);
@@ -45,11 +47,11 @@ static enum ap_rc answer_runtimeinfo(struct question *question, struct ap_buf *o
     add_member(out, ",", "CWD", directory);
     add_member(out, ",", "hostname", host);
     add_member(out, ",", "serverTime", now);
-    add_member(out, ",", "lastConfigTime", started);
+    add_member(out, ",", "lastConfigTime", loaded);
     ap_buf_printf(out,
-                  ",\"reloadConfigSuccess\":true,\"corruptionCount\":0,\"goroutineCount\":0,\"GOMAXPROCS\":%ld,"
+                  ",\"reloadConfigSuccess\":%s,\"corruptionCount\":0,\"goroutineCount\":0,\"GOMAXPROCS\":%ld,"
                   "\"GOMEMLIMIT\":0,\"GOGC\":\"\",\"GODEBUG\":\"\",\"storageRetention\":",
-                  sysconf(_SC_NPROCESSORS_ONLN));
+                  rules.is_reload_good ? "true" : "false", sysconf(_SC_NPROCESSORS_ONLN));
     AP_AUTO_BUF struct ap_buf retention = {0};
     promql_print_duration(api->retention_ms, &retention);
     ap_buf_add_json_string(out, ap_buf_slice(&retention));
@@ -126,8 +128,6 @@ static enum ap_rc answer_features(struct question *question, struct ap_buf *out,
 DEFINE_CONSTANT_ANSWER(answer_targets, "{\"activeTargets\":[],\"droppedTargets\":[],\"droppedTargetCounts\":{}}")
 DEFINE_CONSTANT_ANSWER(answer_scrape_pools, "{\"scrapePools\":[]}")
 DEFINE_CONSTANT_ANSWER(answer_list, "[]")
-DEFINE_CONSTANT_ANSWER(answer_rules, "{\"groups\":[]}")
-DEFINE_CONSTANT_ANSWER(answer_alerts, "{\"alerts\":[]}")
 DEFINE_CONSTANT_ANSWER(answer_alertmanagers, "{\"activeAlertmanagers\":[],\"droppedAlertmanagers\":[]}")
 
 #define DEFINE_HANDLER(name)                                                                                           \
@@ -144,6 +144,4 @@ DEFINE_HANDLER(features)
 DEFINE_HANDLER(targets)
 DEFINE_HANDLER(scrape_pools)
 DEFINE_HANDLER(list)
-DEFINE_HANDLER(rules)
-DEFINE_HANDLER(alerts)
 DEFINE_HANDLER(alertmanagers)

@@ -2,7 +2,7 @@
  * api/server_status.h - what clients of Prometheus ask about the server itself, in its form
  *
  * GET /api/v1/status/buildinfo, runtimeinfo, config, flags, walreplay; features; and what there is none of, because
- * nothing is scraped and no rules are loaded: targets, scrape_pools, targets/metadata, rules, alerts, alertmanagers.
+ * nothing is scraped and alerts are sent nowhere: targets, scrape_pools, targets/metadata, alertmanagers.
  */
 #pragma once
 
@@ -17,6 +17,4 @@ void server_status_handle_features(struct api *api, struct http_request *request
 void server_status_handle_targets(struct api *api, struct http_request *request, struct ap_slice rest);
 void server_status_handle_scrape_pools(struct api *api, struct http_request *request, struct ap_slice rest);
 void server_status_handle_list(struct api *api, struct http_request *request, struct ap_slice rest); /* [] */
-void server_status_handle_rules(struct api *api, struct http_request *request, struct ap_slice rest);
-void server_status_handle_alerts(struct api *api, struct http_request *request, struct ap_slice rest);
 void server_status_handle_alertmanagers(struct api *api, struct http_request *request, struct ap_slice rest);

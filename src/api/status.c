@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "api/tsdb_figures.h"
+#include "api/figures.h"
 #include "base/buf.h"
 #include "base/mem.h"
 #include "ingest/ingest.h"
@@ -19,6 +19,7 @@ struct figures {
     struct wal_stats wal;
     struct warehouse_stats warehouse;
     struct tsdb_stats tsdb;
+    struct rule_manager_stats rules;
     struct ingest_table_stats ingest[INGEST_ENDPOINT_COUNT];
     struct metrics_stats metrics[METRICS_WAY_COUNT];
     uint64_t rss_bytes;
@@ -48,6 +49,7 @@ static void take_figures(const struct api *api, struct figures *figures)
     wal_stats_get(api->wal, &figures->wal);
     warehouse_stats_get(api->warehouse, &figures->warehouse);
     tsdb_stats_get(api->tsdb, &figures->tsdb);
+    rule_manager_stats_get(api->rules, &figures->rules);
     ingest_stats_get(api->ingest, figures->ingest);
     ingest_metrics_stats_get(api->ingest, figures->metrics);
     figures->rss_bytes = resident_bytes();
@@ -110,7 +112,9 @@ void status_handle(struct api *api, struct http_request *request, struct ap_slic
                   warehouse->quarantine_count, warehouse->query_count, warehouse->cache_hit_count);
     ap_buf_add_json_string(&out, ap_slice_cstr(warehouse->last_error));
     ap_buf_add_cstr(&out, "},\"tsdb\":");
-    tsdb_figures_add_json(&out, &figures.tsdb);
+    figures_add_json(&out, FIGURES_TSDB, &figures.tsdb);
+    ap_buf_add_cstr(&out, ",\"rules\":");
+    figures_add_json(&out, FIGURES_RULES, &figures.rules);
     ap_buf_add_cstr(&out, ",\"ingest\":{");
     for (size_t i = 0; i < INGEST_ENDPOINT_COUNT; i++) {
         const struct ingest_stats *stats = &figures.ingest[i].stats;
@@ -296,7 +300,8 @@ void status_handle_metrics(struct api *api, struct http_request *request, struct
     add_metrics_ingest_metrics(&out, &figures);
     add_http_metrics(&out, &figures.http);
     add_store_metrics(&out, &figures);
-    tsdb_figures_add_metrics(&out, &figures.tsdb);
+    figures_add_metrics(&out, FIGURES_TSDB, &figures.tsdb);
+    figures_add_metrics(&out, FIGURES_RULES, &figures.rules);
     http_reply(request, &(struct http_reply){
                             .status = 200,
                             .content_type = "text/plain; version=0.0.4; charset=utf-8",

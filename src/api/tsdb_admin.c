@@ -2,9 +2,9 @@
 
 #include <stdlib.h>
 
+#include "api/figures.h"
 #include "api/question.h"
 #include "api/selection.h"
-#include "api/tsdb_figures.h"
 
 /* ---- delete_series ---- */
 
@@ -73,7 +73,7 @@ static enum ap_rc settle(struct question *question, struct ap_buf *out, struct a
         return rc;
     struct tsdb_stats stats;
     tsdb_stats_get(question->api->tsdb, &stats);
-    tsdb_figures_add_json(out, &stats);
+    figures_add_json(out, FIGURES_TSDB, &stats);
     return AP_OK;
 }
 

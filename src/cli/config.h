@@ -26,6 +26,8 @@ struct config {
     bool open;
     struct yaml_texts packs; /* directories */
     struct yaml_texts hosts; /* keys: host names, items: path prefixes */
+    struct yaml_texts external_labels;
+    const char *external_url; /* NULL: none was given */
     struct {
         const char *certificate; /* NULL: no TLS */
         const char *key;
@@ -65,6 +67,11 @@ struct config {
         int64_t answer_size;
         bool experimental;
     } promql;
+    struct {
+        struct yaml_texts files; /* paths and patterns */
+        int64_t interval;
+        int64_t query_offset;
+    } rules;
     struct {
         int64_t header;
         int64_t body;

@@ -30,6 +30,9 @@
 #include "os/thread.h"
 #include "pack/pack.h"
 #include "promql/engine.h"
+#include "rules/keep.h"
+#include "rules/manager.h"
+#include "tsdb/labels.h"
 #include "tsdb/tsdb.h"
 #include "wal/wal.h"
 #include "warehouse/warehouse.h"
@@ -41,6 +44,7 @@ enum {
     QUESTION_THREADS = 2,
     QUESTIONS_WAITING_MAX = 256,
     CHORES_WAITING_MAX = 16,
+    RULE_THREADS = 2,
 };
 
 /* Everything that the running server is made of; each member is owned. */
@@ -54,6 +58,9 @@ struct apiary {
     struct promql_engine *engine;
     struct pool *questions; /* to the tsdb */
     struct pool *chores;    /* its administration */
+    struct rules_keep *rules_keep;
+    struct rule_manager *rules;
+    struct ap_buf external_labels; /* canonical, or empty */
     struct warehouse *warehouse;
     struct meta *meta;
     struct keyring *keyring;
@@ -165,6 +172,54 @@ static enum ap_rc open_tsdb(struct apiary *apiary, struct ap_err *err)
     if (rc == AP_OK)
         rc = pool_open("tsdb-chore", 1, CHORES_WAITING_MAX, &apiary->chores, err);
     return rc;
+}
+
+/* ---- Rules ---- */
+
+static void rules_trouble(const struct ap_err *err, void *context)
+{
+    (void)context;
+    static struct ap_log_limit limit = {.interval_ms = LOG_INTERVAL_MS};
+    ap_log_limited(&limit, AP_LOG_WARN, "rules", "%s", err->text);
+}
+
+static enum ap_rc set_external_labels(struct apiary *apiary, struct ap_err *err)
+{
+    const struct yaml_texts *texts = &apiary->config->external_labels;
+    AP_AUTO_FREE struct label *labels = ap_new0_array(struct label, texts->count + 1);
+    for (size_t i = 0; i < texts->count; i++)
+        labels[i] = (struct label){ap_slice_cstr(texts->keys[i]), ap_slice_cstr(texts->items[i])};
+    if (texts->count == 0)
+        return AP_OK;
+    enum ap_rc rc = labels_encode(labels, texts->count, &apiary->external_labels, err);
+    return rc == AP_OK ? rc : ap_err_prefix(err, "external_labels");
+}
+
+static enum ap_rc open_rules(struct apiary *apiary, struct ap_err *err)
+{
+    const struct config *config = apiary->config;
+    enum ap_rc rc = set_external_labels(apiary, err);
+    if (rc != AP_OK)
+        return rc;
+    apiary->rules_keep = rules_keep_new(apiary->tsdb, rules_trouble, apiary);
+    const struct rule_manager_options options = {
+        .world =
+            {
+                .engine = apiary->engine,
+                .storage = promql_storage_tsdb(apiary->tsdb),
+                .keep = rules_keep,
+                .context = apiary->rules_keep,
+                .external_labels = ap_buf_slice(&apiary->external_labels),
+                .external_url = ap_slice_cstr(config->external_url ? config->external_url : ""),
+                .query_offset_ms = config->rules.query_offset,
+                .clock = &ap_clock_system,
+            },
+        .patterns = &config->rules.files,
+        .is_experimental = config->promql.experimental,
+        .interval_ms = config->rules.interval,
+        .thread_count = RULE_THREADS,
+    };
+    return rule_manager_open(&options, &apiary->rules, err);
 }
 
 /*
@@ -356,6 +411,7 @@ static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
         .warehouse = apiary->warehouse,
         .tsdb = apiary->tsdb,
         .engine = apiary->engine,
+        .rules = apiary->rules,
         .questions = apiary->questions,
         .chores = apiary->chores,
         .keyring = apiary->keyring,
@@ -370,6 +426,7 @@ static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
         .query_timeout_ms = (uint32_t)config->warehouse.query_timeout,
         .query_rows_max = (uint32_t)config->warehouse.query_rows_max,
         .retention_ms = config->tsdb.retention,
+        .external_labels = ap_buf_slice(&apiary->external_labels),
         .config_text = apiary->config_text,
         .export_bytes_max = (size_t)config->tsdb.export_size,
         .answer_bytes_max = (size_t)config->promql.answer_size,
@@ -407,7 +464,7 @@ static enum ap_rc apiary_open(struct apiary *apiary, struct ap_err *err)
 {
     apiary->live = live_new(&ap_clock_system);
     static enum ap_rc (*const steps[])(struct apiary *, struct ap_err *) = {
-        open_data, open_wal, hold_log, open_stores, open_meta, open_geo, open_ingest,
+        open_data, open_wal, hold_log, open_stores, open_rules, open_meta, open_geo, open_ingest,
     };
     for (size_t i = 0; i < AP_ARRAY_COUNT(steps); i++) {
         enum ap_rc rc = steps[i](apiary, err);
@@ -417,12 +474,15 @@ static enum ap_rc apiary_open(struct apiary *apiary, struct ap_err *err)
     enum ap_rc rc = warehouse_start(apiary->warehouse, apiary->wal, err);
     if (rc == AP_OK)
         rc = tsdb_start(apiary->tsdb, err);
-    return rc == AP_OK ? open_server(apiary, err) : rc;
+    if (rc == AP_OK)
+        rc = open_server(apiary, err);
+    return rc == AP_OK ? rule_manager_start(apiary->rules, err) : rc;
 }
 
 /*
- * New requests get 503, those under way are answered, the log and then the warehouse take what was accepted. The server
- * goes behind them, because it waits for their answers; the tsdb behind the server, whose loops append to it.
+ * New requests get 503, those under way are answered, rules end, the log and then the warehouse take what was accepted.
+ * The server goes behind them, because it waits for their answers; the tsdb behind the server, whose loops append to
+ * it.
  */
 static void apiary_close(struct apiary *apiary)
 {
@@ -431,14 +491,19 @@ static void apiary_close(struct apiary *apiary)
         ingest_drain(apiary->ingest);
     if (apiary->server && !http_server_drain(apiary->server, DRAIN_MS))
         ap_log(AP_LOG_WARN, "serve", "some connections did not end within %d s and were cut", DRAIN_MS / 1000);
+    if (apiary->rules)
+        rule_manager_stop(apiary->rules);
     if (apiary->wal)
         wal_stop(apiary->wal);
+    rules_keep_free(apiary->rules_keep);
     if (apiary->questions)
         pool_stop(apiary->questions);
     if (apiary->chores)
         pool_stop(apiary->chores);
     warehouse_close(apiary->warehouse);
     http_server_close(apiary->server);
+    rule_manager_close(apiary->rules);
+    ap_buf_clear(&apiary->external_labels);
     pool_close(apiary->questions);
     pool_close(apiary->chores);
     promql_engine_close(apiary->engine);
@@ -476,6 +541,24 @@ static void say_ready(const struct apiary *apiary)
            apiary->pack_count, config->open ? ", open: no keys are asked for" : "");
 }
 
+/* What cannot be read leaves what was in effect before as it is. */
+static void reload(struct apiary *apiary)
+{
+    struct ap_err err;
+    if (keyring_refresh(apiary->keyring, &err) != AP_OK)
+        ap_log(AP_LOG_ERROR, "serve", "reload of the keys: %s; the ones known before stay", err.text);
+    else
+        ap_log(AP_LOG_INFO, "serve", "keys reloaded");
+    if (rule_manager_reload(apiary->rules, &err) != AP_OK) {
+        ap_log(AP_LOG_ERROR, "serve", "reload of the rules: %s; those before stay", err.text);
+        return;
+    }
+    struct rule_manager_stats stats;
+    rule_manager_stats_get(apiary->rules, &stats);
+    ap_log(AP_LOG_INFO, "serve", "rules reloaded: %" PRIu64 " in %" PRIu64 " groups", stats.rule_count,
+           stats.group_count);
+}
+
 static void wait_for_end(struct apiary *apiary, const sigset_t *signals)
 {
     for (;;) {
@@ -486,11 +569,7 @@ static void wait_for_end(struct apiary *apiary, const sigset_t *signals)
             ap_log(AP_LOG_INFO, "serve", "shutting down on %s", strsignal(number));
             return;
         }
-        struct ap_err err;
-        if (keyring_refresh(apiary->keyring, &err) != AP_OK)
-            ap_log(AP_LOG_ERROR, "serve", "reload of the keys: %s; the ones known before stay", err.text);
-        else
-            ap_log(AP_LOG_INFO, "serve", "keys reloaded");
+        reload(apiary);
     }
 }
 

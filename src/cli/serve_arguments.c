@@ -12,7 +12,7 @@ static const char serve_details[] =
     "by\n"
     "--set, on the command line, which goes first. docs/configuration.md has them all.\n"
     "\n"
-    "Signals: SIGHUP reads the keys again, SIGTERM and SIGINT answer what is under way and end.\n"
+    "Signals: SIGHUP reads keys and rule files again, SIGTERM and SIGINT answer what is under way and end.\n"
     "\n"
     "Examples:\n"
     "  apiary serve --open --pack packs/hive\n"
@@ -52,7 +52,7 @@ static void print_config(const struct config *config)
 bool serve_arguments_read(int argc, char **argv, struct config **ret_config, int *ret_exit_code)
 {
     const char *file = NULL, *data = NULL;
-    struct cli_list listen = {0}, packs = {0}, settings = {0};
+    struct cli_list listen = {0}, packs = {0}, rules = {0}, settings = {0};
     bool is_open = false, is_print = false;
     const struct cli_option options[] = {
         {"config", 'c', CLI_OPTION_TEXT, "FILE", &file, "configuration file (YAML)"},
@@ -60,6 +60,7 @@ bool serve_arguments_read(int argc, char **argv, struct config **ret_config, int
         {"listen", 0, CLI_OPTION_LIST, "ADDRESS", &listen,
          "address and port, may be repeated\n(default: 127.0.0.1:8484)"},
         {"pack", 0, CLI_OPTION_LIST, "DIR", &packs, "pack to load, may be repeated"},
+        {"rules", 0, CLI_OPTION_LIST, "FILE", &rules, "rule file or pattern ('rules/*.yml'), may be repeated"},
         {"open", 0, CLI_OPTION_FLAG, NULL, &is_open, "ask for no keys; only on loopback addresses"},
         {"set", 0, CLI_OPTION_LIST, "KEY=VALUE", &settings, "any setting, may be repeated"},
         {"print-config", 0, CLI_OPTION_FLAG, NULL, &is_print, "show the settings in effect, and where each came from"},
@@ -78,9 +79,11 @@ bool serve_arguments_read(int argc, char **argv, struct config **ret_config, int
     struct flags flags = {0};
     AP_AUTO_FREE char *listen_text = join(&listen);
     AP_AUTO_FREE char *packs_text = join(&packs);
+    AP_AUTO_FREE char *rules_text = join(&rules);
     add_flag(&flags, "data", data);
     add_flag(&flags, "listen", listen_text);
     add_flag(&flags, "pack", packs_text);
+    add_flag(&flags, "rules.files", rules_text);
     add_flag(&flags, "open", is_open ? "true" : NULL);
     char *keys[CLI_LIST_MAX] = {0};
     bool is_fine = true;

@@ -44,6 +44,7 @@ struct rules_world {
     struct ap_slice external_url;    /* $externalURL */
     int64_t query_offset_ms;         /* of groups that say none */
     const struct ap_clock *clock;    /* how long evaluations take */
+    const bool *is_ending;           /* NULL, or atomic: true cancels queries */
 };
 
 enum alert_state { ALERT_STATE_INACTIVE, ALERT_STATE_PENDING, ALERT_STATE_FIRING, ALERT_STATE_COUNT };

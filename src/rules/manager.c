@@ -34,7 +34,7 @@ struct rule_manager {
     pthread_cond_t changed;
     struct plan plan;
     size_t running_count;
-    bool is_ending;
+    bool is_ending;        /* atomic as well: evaluations look at it without the lock */
     uint32_t reload_count; /* that wait until nothing runs: nothing is begun meanwhile */
     struct rule_manager_stats stats;
     pthread_t threads[THREADS_MAX];
@@ -94,7 +94,7 @@ static int64_t step(struct rule_manager *manager)
     entry->is_running = false;
     manager->running_count--;
     manager->stats.evaluations += group_run_group(entry->run)->rule_count;
-    manager->stats.failures += failed;
+    manager->stats.failures += manager->is_ending ? 0 : failed; /* then they were cancelled */
     pthread_cond_broadcast(&manager->changed);
     return 0;
 }
@@ -201,8 +201,8 @@ static void take_plan(struct rule_manager *manager, const struct plan *plan)
     manager->stats.rule_count = 0;
     for (size_t i = 0; i < plan->count; i++)
         manager->stats.rule_count += group_run_group(plan->entries[i].run)->rule_count;
-    manager->stats.is_reload_good = true;
-    manager->stats.reloaded_ms = now_ms(manager);
+    manager->stats.is_reload_good = 1;
+    manager->stats.loaded_ms = now_ms(manager);
 }
 
 enum ap_rc rule_manager_reload(struct rule_manager *manager, struct ap_err *err)
@@ -235,6 +235,7 @@ enum ap_rc rule_manager_open(const struct rule_manager_options *options, struct 
 {
     struct rule_manager *manager = ap_new0(struct rule_manager);
     manager->options = *options;
+    manager->options.world.is_ending = &manager->is_ending;
     pthread_mutex_init(&manager->mutex, NULL);
     os_cond_init(&manager->changed);
     struct plan plan;
@@ -262,7 +263,7 @@ enum ap_rc rule_manager_start(struct rule_manager *manager, struct ap_err *err)
 void rule_manager_stop(struct rule_manager *manager)
 {
     pthread_mutex_lock(&manager->mutex);
-    manager->is_ending = true;
+    __atomic_store_n(&manager->is_ending, true, __ATOMIC_RELAXED);
     pthread_cond_broadcast(&manager->changed);
     pthread_mutex_unlock(&manager->mutex);
     for (uint32_t i = 0; i < manager->thread_count; i++)
@@ -292,8 +293,10 @@ void rule_manager_stats_get(struct rule_manager *manager, struct rule_manager_st
         group_run_lock(run);
         for (size_t r = 0; r < group_run_group(run)->rule_count; r++) {
             struct rule_status status = group_run_status(run, r);
-            for (size_t a = 0; a < status.alert_count; a++)
-                ret_stats->alerts[status.alerts[a].state]++;
+            for (size_t a = 0; a < status.alert_count; a++) {
+                ret_stats->pending_count += status.alerts[a].state == ALERT_STATE_PENDING;
+                ret_stats->firing_count += status.alerts[a].state == ALERT_STATE_FIRING;
+            }
         }
         group_run_unlock(run);
     }

@@ -34,7 +34,7 @@ ap_nodiscard enum ap_rc rule_manager_open(const struct rule_manager_options *opt
                                           struct ap_err *err);
 /* From now on groups are evaluated. */
 ap_nodiscard enum ap_rc rule_manager_start(struct rule_manager *manager, struct ap_err *err);
-/* Waits for the evaluations under way; no others are begun. */
+/* Cancels the evaluations under way and waits for their end; no others are begun. */
 void rule_manager_stop(struct rule_manager *manager);
 /* Stops too. The series stay as they are: who starts again goes on with them. */
 void rule_manager_close(struct rule_manager *manager); /* NULL is allowed */
@@ -56,10 +56,11 @@ struct rule_manager_stats {
     uint64_t rule_count;
     uint64_t evaluations; /* of rules, since the start; as the next two */
     uint64_t failures;
-    uint64_t missed; /* evaluations of groups that were left out */
-    uint64_t alerts[ALERT_STATE_COUNT];
-    bool is_reload_good; /* the last one, or the opening */
-    int64_t reloaded_ms; /* the last good one */
+    uint64_t missed;        /* evaluations of groups that were left out */
+    uint64_t pending_count; /* alerts */
+    uint64_t firing_count;
+    uint64_t is_reload_good; /* 0: the rule files could not be read the last time; those before are in effect */
+    int64_t loaded_ms;       /* when the rule files in effect were read */
 };
 void rule_manager_stats_get(struct rule_manager *manager, struct rule_manager_stats *ret_stats);
 

@@ -1,0 +1,145 @@
+#include "api/figures.h"
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+struct figure {
+    const char *json;   /* member of the object */
+    const char *metric; /* behind apiary_ and the table's name, with labels; a counter when its name ends in _total */
+    const char *help;   /* NULL: the same metric as before with other labels */
+    size_t offset;      /* of a uint64_t or int64_t in the struct */
+    bool is_time;       /* int64_t, milliseconds; a metric of them is in seconds */
+};
+
+#define FIGURE(type, member, metric, help)                                                                             \
+    {                                                                                                                  \
+#member, metric, help, offsetof(struct type, member), false                                                    \
+    }
+#define TIME_FIGURE(type, member, metric, help)                                                                        \
+    {                                                                                                                  \
+#member, metric, help, offsetof(struct type, member), true                                                     \
+    }
+
+struct table {
+    const char *name;
+    const struct figure *figures;
+    size_t count;
+};
+
+static const struct figure tsdb[] = {
+    FIGURE(tsdb_stats, head_series, "head_series", "Series in memory."),
+    FIGURE(tsdb_stats, series_max, "series_max", "Series that are allowed (setting tsdb.max_series)."),
+    FIGURE(tsdb_stats, series_created, "head_series_created_total", "Series that were new."),
+    FIGURE(tsdb_stats, series_removed, "head_series_removed_total",
+           "Series that left memory for having no new samples."),
+    FIGURE(tsdb_stats, samples_appended, "samples_appended_total{type=\"float\"}", "Samples taken."),
+    FIGURE(tsdb_stats, histograms_appended, "samples_appended_total{type=\"histogram\"}", NULL),
+    FIGURE(tsdb_stats, exemplars_appended, "exemplars_appended_total", "Exemplars taken."),
+    FIGURE(tsdb_stats, samples_out_of_order, "samples_out_of_order_total",
+           "Samples taken that were older than their series."),
+    FIGURE(tsdb_stats, samples_duplicate, "samples_duplicate_total", "Samples that were there already, the same."),
+    FIGURE(tsdb_stats, refused_labels, "samples_refused_total{reason=\"labels\"}", "Samples refused."),
+    FIGURE(tsdb_stats, refused_series, "samples_refused_total{reason=\"series_limit\"}", NULL),
+    FIGURE(tsdb_stats, refused_old, "samples_refused_total{reason=\"too_old\"}", NULL),
+    FIGURE(tsdb_stats, refused_duplicate, "samples_refused_total{reason=\"duplicate\"}", NULL),
+    FIGURE(tsdb_stats, refused_future, "samples_refused_total{reason=\"future\"}", NULL),
+    FIGURE(tsdb_stats, head_chunks, "head_chunks", "Chunks that are not in a block yet."),
+    TIME_FIGURE(tsdb_stats, head_min_ts_ms, "head_min_time_seconds",
+                "Oldest sample of the head; NaN when it is empty."),
+    TIME_FIGURE(tsdb_stats, head_max_ts_ms, "head_max_time_seconds",
+                "Newest sample of the head; NaN when it is empty."),
+    FIGURE(tsdb_stats, record_bytes, "log_record_bytes_total", "Bytes of samples put into the log."),
+    FIGURE(tsdb_stats, chunk_bytes, "chunk_bytes_total", "Bytes of chunks made from samples of the head."),
+    FIGURE(tsdb_stats, chunk_samples, "chunk_samples_total", "Samples in these chunks."),
+    FIGURE(tsdb_stats, checkpoints, "checkpoints_total", "Checkpoints of the head."),
+    FIGURE(tsdb_stats, checkpoint_lsn, "checkpoint_lsn", "Position in the log from which a restart reads."),
+    FIGURE(tsdb_stats, block_count, "blocks", "Blocks."),
+    FIGURE(tsdb_stats, block_bytes, "blocks_bytes", "Size of the blocks on disk."),
+    FIGURE(tsdb_stats, block_samples, "blocks_samples", "Samples in the blocks."),
+    FIGURE(tsdb_stats, merges, "merges_total", "Blocks made of several."),
+    FIGURE(tsdb_stats, blocks_removed, "blocks_removed_total", "Blocks removed for being past retention."),
+    FIGURE(tsdb_stats, blocks_quarantined, "blocks_quarantined_total",
+           "Blocks moved to quarantine/ for being damaged."),
+    FIGURE(tsdb_stats, chunks_damaged, "chunks_damaged_total", "Damaged chunks that a query met and left out."),
+    FIGURE(tsdb_stats, seal_failures, "seal_failures_total",
+           "Chunks that found no room on the disk; they are tried again."),
+    FIGURE(tsdb_stats, replayed_samples, "replayed_samples", "Samples read back from the log at the start."),
+    TIME_FIGURE(tsdb_stats, replay_ms, "replay_seconds", "How long that took."),
+    FIGURE(tsdb_stats, background_failures, "background_failures_total",
+           "Failures of the background work; see the log."),
+};
+
+static const struct figure rules[] = {
+    FIGURE(rule_manager_stats, group_count, "groups", "Groups of rules."),
+    FIGURE(rule_manager_stats, rule_count, "rules", "Recording and alerting rules."),
+    FIGURE(rule_manager_stats, pending_count, "alerts{state=\"pending\"}", "Active alerts."),
+    FIGURE(rule_manager_stats, firing_count, "alerts{state=\"firing\"}", NULL),
+    FIGURE(rule_manager_stats, evaluations, "evaluations_total", "Evaluations of rules."),
+    FIGURE(rule_manager_stats, failures, "evaluation_failures_total", "Those that failed."),
+    FIGURE(rule_manager_stats, missed, "group_evaluations_missed_total",
+           "Evaluations of groups that were left out: those before took too long."),
+    FIGURE(rule_manager_stats, is_reload_good, "last_reload_successful",
+           "1, or 0 when the rule files could not be read again and those before stay in effect."),
+    TIME_FIGURE(rule_manager_stats, loaded_ms, "loaded_timestamp_seconds",
+                "When the rule files were read, since 1970."),
+};
+
+static const struct table tables[] = {
+    [FIGURES_TSDB] = {"tsdb", tsdb, AP_ARRAY_COUNT(tsdb)},
+    [FIGURES_RULES] = {"rules", rules, AP_ARRAY_COUNT(rules)},
+};
+
+/* Of a head without samples, as struct tsdb_stats has them. */
+static bool is_no_time(int64_t value)
+{
+    return value == INT64_MAX || value == INT64_MIN;
+}
+
+static int64_t value_of(const struct figure *figure, const void *stats)
+{
+    int64_t value;
+    memcpy(&value, (const char *)stats + figure->offset, sizeof(value));
+    return value;
+}
+
+void figures_add_json(struct ap_buf *out, enum figures_table index, const void *stats)
+{
+    const struct table *table = &tables[index];
+    for (size_t i = 0; i < table->count; i++) {
+        int64_t value = value_of(&table->figures[i], stats);
+        ap_buf_printf(out, "%s\"%s\":", i ? "," : "{", table->figures[i].json);
+        if (!table->figures[i].is_time)
+            ap_buf_printf(out, "%" PRIu64, (uint64_t)value);
+        else if (is_no_time(value))
+            ap_buf_add_cstr(out, "null");
+        else
+            ap_buf_printf(out, "%" PRId64, value);
+    }
+    ap_buf_add_char(out, '}');
+}
+
+void figures_add_metrics(struct ap_buf *out, enum figures_table index, const void *stats)
+{
+    const struct table *table = &tables[index];
+    for (size_t i = 0; i < table->count; i++) {
+        const struct figure *figure = &table->figures[i];
+        int name_bytes = (int)strcspn(figure->metric, "{");
+        bool is_counter = name_bytes > 6 && memcmp(figure->metric + name_bytes - 6, "_total", 6) == 0;
+        if (figure->help)
+            ap_buf_printf(out, "# HELP apiary_%s_%.*s %s\n# TYPE apiary_%s_%.*s %s\n", table->name, name_bytes,
+                          figure->metric, figure->help, table->name, name_bytes, figure->metric,
+                          is_counter ? "counter" : "gauge");
+        int64_t value = value_of(figure, stats);
+        ap_buf_printf(out, "apiary_%s_%s ", table->name, figure->metric);
+        if (!figure->is_time)
+            ap_buf_printf(out, "%" PRIu64 "\n", (uint64_t)value);
+        else if (is_no_time(value))
+            ap_buf_add_cstr(out, "NaN\n");
+        else
+            ap_buf_printf(out, "%.17g\n", (double)value / 1e3);
+    }
+}
