@@ -65,6 +65,7 @@ struct config {
         int64_t subquery_step;
         int64_t threads;
         int64_t answer_size;
+        int64_t max_concurrency;
         bool experimental;
     } promql;
     struct {

@@ -41,7 +41,6 @@ enum {
     LISTENERS_MAX = 16,
     DRAIN_MS = 10000,
     LOG_INTERVAL_MS = 1000,
-    QUESTION_THREADS = 2,
     QUESTIONS_WAITING_MAX = 256,
     CHORES_WAITING_MAX = 16,
     RULE_THREADS = 2,
@@ -168,7 +167,8 @@ static enum ap_rc open_tsdb(struct apiary *apiary, struct ap_err *err)
            stats.head_series, stats.block_count, stats.replayed_samples, stats.replay_ms);
     rc = open_engine(apiary, err);
     if (rc == AP_OK)
-        rc = pool_open("tsdb-question", QUESTION_THREADS, QUESTIONS_WAITING_MAX, &apiary->questions, err);
+        rc = pool_open("tsdb-question", (size_t)config->promql.max_concurrency, QUESTIONS_WAITING_MAX,
+                       &apiary->questions, err);
     if (rc == AP_OK)
         rc = pool_open("tsdb-chore", 1, CHORES_WAITING_MAX, &apiary->chores, err);
     return rc;

@@ -13,6 +13,8 @@
 #include "promql/sums.h"
 #include "tsdb/labels.h"
 
+enum { SAMPLES_UNCHECKED_MAX = 1 << 20 }; /* about a millisecond's work, between two looks at the clock */
+
 /* ---- Annotations ---- */
 
 void window_annotate(const struct window *window, enum promql_annotation_kind kind, const char *format, ...)
@@ -598,9 +600,17 @@ static enum ap_rc window_call_read(struct operator* op, struct worker *worker, s
     window.metric = labels_get(op->inputs[0]->labels[index], ap_slice_cstr(LABEL_METRIC_NAME));
     size_t drop_count = call->function->needs_drops ? find_drops(worker, &samples, &window.drops) : 0;
     bool has_floats = false;
+    size_t unchecked_count = 0; /* samples that were looked at since run_check() */
     for (size_t i = 0; i < op->steps.count && rc == AP_OK; i++) {
         struct window_result result = {absent(), NULL};
+        if (unchecked_count > SAMPLES_UNCHECKED_MAX) {
+            unchecked_count = 0;
+            rc = run_check(op->run, err);
+            if (rc != AP_OK)
+                return rc;
+        }
         if (slide(&window, i, drop_count)) {
+            unchecked_count += window_floats(&window) + window_histograms(&window);
             for (size_t j = 0; j < WINDOW_PARAMETERS_MAX; j++)
                 if (call->parameter_values[j])
                     window.parameters[j] = call->parameter_values[j][i];
