@@ -50,11 +50,10 @@ struct api {
     int64_t started_ms;
     uint32_t query_timeout_ms;
     uint32_t query_rows_max;
-    int64_t retention_ms;    /* 0: for ever */
-    const char *config_text; /* the settings in effect, as YAML; lent */
-    size_t export_bytes_max; /* of one answer of /api/v1/export */
-    size_t answer_bytes_max; /* of one answer of /api/v1/query and query_range */
-    bool is_open;            /* no keys are asked for */
+    int64_t retention_ms;         /* 0: for ever */
+    const char *config_text;      /* the settings in effect, as YAML; lent */
+    size_t remote_read_bytes_max; /* of one answer of /api/v1/read */
+    bool is_open;                 /* no keys are asked for */
     /* Set once the server listens; atomic. */
     const struct http_server *server;
     /* Any thread, atomic. */

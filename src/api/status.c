@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "api/query_figures.h"
 #include "api/tsdb_figures.h"
 #include "base/buf.h"
 #include "base/mem.h"
@@ -297,6 +298,7 @@ void status_handle_metrics(struct api *api, struct http_request *request, struct
     add_http_metrics(&out, &figures.http);
     add_store_metrics(&out, &figures);
     tsdb_figures_add_metrics(&out, &figures.tsdb);
+    query_figures_add_metrics(&out, api->engine);
     http_reply(request, &(struct http_reply){
                             .status = 200,
                             .content_type = "text/plain; version=0.0.4; charset=utf-8",
