@@ -32,7 +32,9 @@ static enum ap_rc send_piece(struct question *question, struct ap_buf *out, stru
         struct http_reply reply = reply_head(question, &encoding);
         question->stream = http_reply_stream(question->request, &reply);
     }
+    pool_step_aside(question->pool); /* the client may be slow */
     enum ap_rc rc = http_stream_write(question->stream, ap_buf_slice(out), err);
+    pool_step_back(question->pool);
     ap_buf_reset(out);
     return rc;
 }
@@ -87,8 +89,8 @@ static void reply(struct question *question, enum ap_rc rc, struct ap_buf *take_
 static void run(struct pool_task *task, bool is_stopping)
 {
     struct question *question = AP_CONTAINER_OF(task, struct question, task);
-    /* What only reads need not be done for nobody. */
-    if (is_stopping || (question->is_reading && question_is_gone(question))) {
+    /* What only reads need not be done for nobody; chores are. */
+    if (is_stopping || (question->pool == question->api->questions && question_is_gone(question))) {
         prometheus_reply_error(question->request, 503, is_stopping ? "the server is stopping" : "the client is gone");
         return;
     }
@@ -123,7 +125,7 @@ void question_ask(struct api *api, struct http_request *request, struct ap_slice
     question->rest = ap_slice(rest_copy, rest.bytes);
     question->status = 200;
     question->answer = answer;
-    question->is_reading = pool == api->questions;
+    question->pool = pool;
     question->task.run = run;
     http_suspend(request); /* the answer may come on another thread before the next line */
     if (pool_submit(pool, &question->task, &err) != AP_OK)

@@ -32,7 +32,7 @@ struct question {
     struct http_stream *stream; /* NULL: nothing has been sent yet */
     _Atomic int64_t asked_us;   /* when the connection was last looked at */
     atomic_bool is_gone;
-    bool is_reading; /* changes nothing */
+    struct pool *pool; /* lent */
     enum ap_rc (*answer)(struct question *question, struct ap_buf *out, struct ap_err *err);
 };
 

@@ -302,6 +302,30 @@ static void test_client_leaves_while_it_reads(void **state)
     assert_int_equal(outcome_count(fx, PROMQL_CANCELLED), 1);
 }
 
+/* Those who do not read theirs do not keep others from their answers. */
+static void test_unread_answers(void **state)
+{
+    struct fixture *fx = *state;
+    enum { COUNT = 4 }; /* more than the pool runs at a time */
+    int unread[COUNT];
+    char line[512];
+    for (int i = 0; i < COUNT; i++) {
+        unread[i] = client_connect(fx->port);
+        send_request(unread[i], "GET", LARGE_QUERY, "");
+        assert_true(client_line(unread[i], line, sizeof(line)));
+    }
+    int fd = client_connect(fx->port);
+    AUTO_ANSWER struct answer answer = {0};
+    ask(fd, &answer, "GET", "/api/v1/query?query=sum(a)");
+    assert_int_equal(answer.status, 200);
+    close(fd);
+    for (int i = 0; i < COUNT; i++)
+        close(unread[i]);
+    while (in_flight(fx) > 0)
+        (void)poll(NULL, 0, 1);
+    assert_int_equal(outcome_count(fx, PROMQL_CANCELLED), COUNT);
+}
+
 /* ---- Statistics ---- */
 
 static void check_stats(struct fixture *fx, const char *target, const char *want, int line)
@@ -364,6 +388,7 @@ int main(void)
         FIXTURE_TEST(test_failure_in_the_middle),
         FIXTURE_TEST(test_client_leaves),
         FIXTURE_TEST(test_client_leaves_while_it_reads),
+        FIXTURE_TEST(test_unread_answers),
         FIXTURE_TEST(test_stats),
         FIXTURE_TEST(test_figures),
     };
