@@ -55,8 +55,7 @@ struct api {
     int64_t retention_ms;            /* 0: for ever */
     struct ap_slice external_labels; /* canonical, or empty; lent */
     const char *config_text;         /* the settings in effect, as YAML; lent */
-    size_t export_bytes_max;         /* of one answer of /api/v1/export */
-    size_t answer_bytes_max;         /* of one answer of /api/v1/query and query_range */
+    size_t remote_read_bytes_max;    /* of one answer of /api/v1/read */
     bool is_open;                    /* no keys are asked for */
     /* Set once the server listens; atomic. */
     const struct http_server *server;

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 
 struct export_options {
+    struct question *question;
     bool is_raw;
     uint64_t line_rows_max;
 };
@@ -34,56 +35,67 @@ static void add_bits(struct ap_buf *out, double value)
     ap_buf_add(out, text, sizeof(text));
 }
 
-static void add_floats(struct ap_buf *out, struct ap_slice labels, const struct tsdb_columns *columns,
-                       const struct export_options *options)
+static void add_float(struct ap_buf *out, const struct tsdb_columns *columns, size_t i, bool is_raw)
 {
-    for (size_t first = 0; first < columns->count && ap_buf_ok(out); first += options->line_rows_max) {
+    if (is_raw)
+        add_bits(out, columns->values[i]);
+    else
+        add_value(out, columns->values[i]);
+}
+
+static enum ap_rc add_times(const struct export_options *options, struct ap_buf *out, const int64_t *ts_ms,
+                            size_t count, struct ap_err *err)
+{
+    enum ap_rc rc = AP_OK;
+    ap_buf_add_cstr(out, "],\"timestamps\":[");
+    for (size_t i = 0; rc == AP_OK && i < count; i++) {
+        ap_buf_add_cstr(out, i ? "," : "");
+        ap_buf_add_integer(out, ts_ms[i]);
+        rc = question_flush(options->question, out, err);
+    }
+    ap_buf_add_cstr(out, "]}\n");
+    return rc;
+}
+
+static enum ap_rc add_floats(struct ap_buf *out, struct ap_slice labels, const struct tsdb_columns *columns,
+                             const struct export_options *options, struct ap_err *err)
+{
+    enum ap_rc rc = AP_OK;
+    for (size_t first = 0; rc == AP_OK && first < columns->count; first += options->line_rows_max) {
         size_t end = first + AP_MIN(columns->count - first, options->line_rows_max);
         ap_buf_add_cstr(out, "{\"metric\":");
         prometheus_add_labels(out, labels);
         ap_buf_add_cstr(out, options->is_raw ? ",\"bits\":[" : ",\"values\":[");
-        for (size_t i = first; i < end; i++) {
-            if (i > first)
-                ap_buf_add_char(out, ',');
-            if (options->is_raw)
-                add_bits(out, columns->values[i]);
-            else
-                add_value(out, columns->values[i]);
+        for (size_t i = first; rc == AP_OK && i < end; i++) {
+            ap_buf_add_cstr(out, i > first ? "," : "");
+            add_float(out, columns, i, options->is_raw);
+            rc = question_flush(options->question, out, err);
         }
-        ap_buf_add_cstr(out, "],\"timestamps\":[");
-        for (size_t i = first; i < end; i++) {
-            if (i > first)
-                ap_buf_add_char(out, ',');
-            ap_buf_add_integer(out, columns->ts_ms[i]);
-        }
-        ap_buf_add_cstr(out, "]}\n");
+        if (rc == AP_OK)
+            rc = add_times(options, out, columns->ts_ms + first, end - first, err);
     }
+    return rc;
 }
 
 static enum ap_rc add_histograms(struct ap_buf *out, struct ap_slice labels, const struct tsdb_columns *columns,
                                  const struct export_options *options, struct ap_err *err)
 {
-    for (size_t first = 0; first < columns->histogram_count && ap_buf_ok(out); first += options->line_rows_max) {
+    enum ap_rc rc = AP_OK;
+    for (size_t first = 0; rc == AP_OK && first < columns->histogram_count; first += options->line_rows_max) {
         size_t end = first + AP_MIN(columns->histogram_count - first, options->line_rows_max);
         ap_buf_add_cstr(out, "{\"metric\":");
         prometheus_add_labels(out, labels);
         ap_buf_add_cstr(out, ",\"histograms\":[");
-        for (size_t i = first; i < end; i++) {
-            if (i > first)
-                ap_buf_add_char(out, ',');
-            enum ap_rc rc = histogram_json_add_stored(out, columns->histograms[i], err);
-            if (rc != AP_OK)
-                return rc;
+        for (size_t i = first; rc == AP_OK && i < end; i++) {
+            ap_buf_add_cstr(out, i > first ? "," : "");
+            rc = histogram_json_add_stored(out, columns->histograms[i], err);
+            if (rc == AP_OK)
+                rc = question_flush(options->question, out, err);
         }
-        ap_buf_add_cstr(out, "],\"timestamps\":[");
-        for (size_t i = first; i < end; i++) {
-            if (i > first)
-                ap_buf_add_char(out, ',');
-            ap_buf_add_integer(out, columns->histogram_ts_ms[i]);
-        }
-        ap_buf_add_cstr(out, "]}\n");
+        if (rc == AP_OK)
+            rc = add_times(options, out, columns->histogram_ts_ms + first, end - first, err);
     }
-    return AP_OK;
+    return rc;
 }
 
 static enum ap_rc add_series(struct selection_cursor *cursor, const struct export_options *options, struct ap_buf *out,
@@ -91,12 +103,12 @@ static enum ap_rc add_series(struct selection_cursor *cursor, const struct expor
 {
     struct tsdb_columns columns = {0};
     enum ap_rc rc = AP_OK;
-    while (rc == AP_OK && ap_buf_ok(out) && selection_next(cursor)) {
+    while (rc == AP_OK && selection_next(cursor)) {
         rc = tsdb_set_read(cursor->set, cursor->index, &columns, err);
-        if (rc == AP_OK) {
-            add_floats(out, cursor->labels, &columns, options);
+        if (rc == AP_OK)
+            rc = add_floats(out, cursor->labels, &columns, options, err);
+        if (rc == AP_OK)
             rc = add_histograms(out, cursor->labels, &columns, options, err);
-        }
     }
     tsdb_columns_clear(&columns);
     return rc;
@@ -123,16 +135,10 @@ static enum ap_rc answer(struct question *question, struct ap_buf *out, struct a
     if (rc == AP_OK)
         rc = selection_open(&selection, question->api->tsdb, &cursor, err);
     if (rc == AP_OK) {
+        options.question = question;
         question_set_bare(question, out, "application/stream+json; charset=utf-8");
-        out->bytes_max = question->api->export_bytes_max;
         rc = add_series(&cursor, &options, out, err);
     }
-    if (rc == AP_OK && !ap_buf_ok(out))
-        rc =
-            ap_fail(err, AP_E_LIMIT,
-                    "the answer would be larger than %zu MiB: ask for fewer series (match[]) or a shorter time (start, "
-                    "end), one part after the other, or raise tsdb.export_size",
-                    question->api->export_bytes_max >> 20);
     selection_close(&cursor);
     selection_clear(&selection);
     return rc;

@@ -9,8 +9,8 @@
  * which tells NaNs apart: 7ff0000000000002 is a staleness marker. A series' native histograms are a line of their own,
  * with "histograms" as Prometheus' API writes them.
  *
- * Parameters: match[] (one at least), start, end (default: all time), max_rows_per_line, raw. The whole answer is made
- * in memory; above api.export_bytes_max it is 422.
+ * Parameters: match[] (one at least), start, end (default: all time), max_rows_per_line, raw. The answer is sent
+ * while it is made.
  */
 #pragma once
 

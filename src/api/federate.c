@@ -149,24 +149,27 @@ static void add_labels(struct ap_buf *out, const struct sample *sample, struct a
     ap_buf_add_char(out, '}');
 }
 
-static void add_samples(struct ap_buf *out, const struct samples *samples, struct ap_slice external,
-                        bool is_utf8_allowed)
+static enum ap_rc add_samples(struct question *question, const struct samples *samples, bool is_utf8_allowed,
+                              struct ap_buf *out, struct ap_err *err)
 {
-    for (size_t i = 0; i < samples->count && ap_buf_ok(out); i++) {
+    enum ap_rc rc = AP_OK;
+    for (size_t i = 0; rc == AP_OK && i < samples->count; i++) {
         const struct sample *sample = &samples->items[i];
         if (i == 0 || !ap_slice_equal(sample->name, samples->items[i - 1].name)) {
             ap_buf_add_cstr(out, "# TYPE ");
             add_name(out, sample->name, is_utf8_allowed);
             ap_buf_add_cstr(out, " untyped\n");
         }
-        add_labels(out, sample, external, is_utf8_allowed);
+        add_labels(out, sample, question->api->external_labels, is_utf8_allowed);
         struct float_text value = go_float(sample->value);
         ap_buf_add_char(out, ' ');
         ap_buf_add_cstr(out, value.text);
         ap_buf_add_char(out, ' ');
         ap_buf_add_integer(out, sample->ts_ms);
         ap_buf_add_char(out, '\n');
+        rc = question_flush(question, out, err);
     }
+    return rc;
 }
 
 static bool is_utf8_allowed(const struct http_request *request)
@@ -194,11 +197,7 @@ static enum ap_rc answer(struct question *question, struct ap_buf *out, struct a
         if (samples.count)
             qsort(samples.items, samples.count, sizeof(*samples.items), compare_names);
         question_set_bare(question, out, "text/plain; version=0.0.4; charset=utf-8");
-        out->bytes_max = api->answer_bytes_max;
-        add_samples(out, &samples, api->external_labels, is_utf8_allowed(question->request));
-        if (!ap_buf_ok(out))
-            rc = ap_fail(err, AP_E_LIMIT, "the answer would be larger than %zu MiB; narrow it by match[]",
-                         api->answer_bytes_max >> 20);
+        rc = add_samples(question, &samples, is_utf8_allowed(question->request), out, err);
     }
     free(samples.items);
     selection_close(&cursor);

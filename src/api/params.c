@@ -40,6 +40,16 @@ static bool add(struct ap_slice name, struct ap_slice value, void *context)
     return true;
 }
 
+/* The header's memory ends with the connection; an answer may be under way for longer. */
+static bool add_copy(struct ap_slice name, struct ap_slice value, void *context)
+{
+    struct reading *reading = context;
+    struct ap_arena *arena = http_arena(reading->request);
+    const char *name_copy = ap_arena_try_strndup(arena, name), *value_copy = ap_arena_try_strndup(arena, value);
+    reading->is_full = !name_copy || !value_copy;
+    return !reading->is_full && add(ap_slice(name_copy, name.bytes), ap_slice(value_copy, value.bytes), context);
+}
+
 static int hex_digit(char c)
 {
     if (c >= '0' && c <= '9')
@@ -110,8 +120,8 @@ enum ap_rc params_read(struct http_request *request, struct params *ret_params, 
 {
     *ret_params = (struct params){0};
     struct reading reading = {.request = request, .params = ret_params};
-    http_query_each(request, add, &reading);
-    if (is_form(request)) {
+    http_query_each(request, add_copy, &reading);
+    if (!reading.is_full && is_form(request)) {
         enum ap_rc rc = read_form(&reading, err);
         if (rc != AP_OK)
             return rc;

@@ -10,21 +10,51 @@ struct pool {
     size_t queue_max;
     pthread_t *threads; /* owned */
     size_t thread_count;
+    size_t running_max;
     /* Any thread, under mtx. A leaf lock. */
     pthread_mutex_t mtx;
-    pthread_cond_t work; /* first is not NULL, or is_stopping */
+    pthread_cond_t work; /* first may have become ready, see is_ready_locked(); or is_stopping */
     struct pool_task *first;
     struct pool_task **tail;
     size_t waiting_count;
+    size_t running_count; /* may be above running_max after pool_step_back() */
     bool is_stopping;
 };
+
+enum { SPARES_PER_THREAD = 1 };
+
+static bool is_ready_locked(const struct pool *pool)
+{
+    return pool->first && (pool->running_count < pool->running_max || pool->is_stopping);
+}
+
+static void running_end_locked(struct pool *pool)
+{
+    pool->running_count--;
+    if (is_ready_locked(pool))
+        pthread_cond_signal(&pool->work);
+}
+
+void pool_step_aside(struct pool *pool)
+{
+    pthread_mutex_lock(&pool->mtx);
+    running_end_locked(pool);
+    pthread_mutex_unlock(&pool->mtx);
+}
+
+void pool_step_back(struct pool *pool)
+{
+    pthread_mutex_lock(&pool->mtx);
+    pool->running_count++;
+    pthread_mutex_unlock(&pool->mtx);
+}
 
 static void *pool_run(void *context)
 {
     struct pool *pool = context;
     pthread_mutex_lock(&pool->mtx);
     for (;;) {
-        while (!pool->first && !pool->is_stopping)
+        while (!is_ready_locked(pool) && !pool->is_stopping)
             pthread_cond_wait(&pool->work, &pool->mtx);
         struct pool_task *task = pool->first;
         if (!task)
@@ -33,10 +63,12 @@ static void *pool_run(void *context)
         if (!pool->first)
             pool->tail = &pool->first;
         pool->waiting_count--;
+        pool->running_count++;
         bool is_stopping = pool->is_stopping;
         pthread_mutex_unlock(&pool->mtx);
         task->run(task, is_stopping);
         pthread_mutex_lock(&pool->mtx);
+        running_end_locked(pool);
     }
     pthread_mutex_unlock(&pool->mtx);
     return NULL;
@@ -48,6 +80,8 @@ enum ap_rc pool_open(const char *name, size_t thread_count, size_t queue_max, st
     AP_ASSERT(thread_count > 0);
     AP_AUTO(pool) struct pool *pool = ap_new0(struct pool);
     pool->queue_max = queue_max;
+    pool->running_max = thread_count;
+    thread_count += thread_count * SPARES_PER_THREAD;
     pool->tail = &pool->first;
     pthread_mutex_init(&pool->mtx, NULL);
     pthread_cond_init(&pool->work, NULL);

@@ -23,12 +23,20 @@ struct pool_task {
     struct pool_task *next; /* the pool's */
 };
 
-/* `name` (at most 15 bytes) is what top shows. `queue_max`: tasks that wait. */
+/* `name` (at most 15 bytes) is what top shows. `thread_count`: tasks that run at a time; there are some more threads,
+ * for when tasks step aside. `queue_max`: tasks that wait. */
 ap_nodiscard enum ap_rc pool_open(const char *name, size_t thread_count, size_t queue_max, struct pool **ret_pool,
                                   struct ap_err *err);
 
 /* AP_OK: run() will be called. AP_E_BUSY: the queue is full, or the pool has stopped; it will not. */
 ap_nodiscard enum ap_rc pool_submit(struct pool *pool, struct pool_task *task, struct ap_err *err);
+
+/*
+ * For a task that is about to wait for somebody else, such as a client that reads slowly: another one may run in its
+ * place until it steps back, which it does without waiting.
+ */
+void pool_step_aside(struct pool *pool);
+void pool_step_back(struct pool *pool);
 
 /* Lets what runs end, tells what waits that it is stopping, joins the threads. Calling it again does nothing. */
 void pool_stop(struct pool *pool);

@@ -51,12 +51,21 @@ static enum ap_rc read_range(const struct params *params, struct promql_request 
     return rc;
 }
 
-static enum ap_rc read_request(const struct question *question, bool is_range, struct promql_request *request,
+static enum ap_rc read_request(struct question *question, bool is_range, struct promql_request *request,
                                struct query_json_options *options, struct ap_err *err)
 {
     const struct params *params = &question->params;
-    *request = (struct promql_request){.text = params_get(params, "query")};
-    *options = (struct query_json_options){.has_stats = params_get(params, "stats").bytes > 0};
+    struct ap_slice stats = params_get(params, "stats");
+    *request = (struct promql_request){
+        .text = params_get(params, "query"),
+        .is_cancelled = question_is_gone,
+        .context = question,
+        .is_counting = stats.bytes > 0,
+    };
+    *options = (struct query_json_options){
+        .has_stats = stats.bytes > 0,
+        .has_step_stats = ap_slice_equal_cstr(stats, "all"),
+    };
     enum ap_rc rc;
     if (is_range) {
         rc = read_range(params, request, err);
@@ -66,6 +75,7 @@ static enum ap_rc read_request(const struct question *question, bool is_range, s
         request->end_ms = request->start_ms;
     }
     options->ts_ms = request->start_ms;
+    options->step_ms = request->step_ms;
     if (rc == AP_OK)
         rc = read_duration(params, "timeout", 0, &request->timeout_ms, err);
     if (rc == AP_OK)
@@ -90,10 +100,11 @@ static enum ap_rc answer(struct question *question, bool is_range, struct ap_buf
     if (rc != AP_OK)
         return rc == AP_E_PARSE ? ap_err_prefix(err, "invalid parameter \"query\"") : rc;
     bool is_cut;
-    out->bytes_max = api->answer_bytes_max;
-    rc = query_json_add(execution, &options, out, &is_cut, err);
+    rc = query_json_add(question, execution, &options, out, &is_cut, err);
     if (rc == AP_OK)
         query_json_add_annotations(execution, is_cut ? "results truncated due to limit" : NULL, out);
+    else
+        promql_execution_note_failure(execution, rc);
     return rc;
 }
 

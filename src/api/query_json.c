@@ -25,21 +25,27 @@ static void add_histogram(struct ap_buf *out, int64_t ts_ms, const struct float_
     ap_buf_add_char(out, ']');
 }
 
-static void add_matrix_points(struct ap_buf *out, const struct promql_points *points)
+static enum ap_rc add_matrix_points(struct question *question, const struct promql_points *points, struct ap_buf *out,
+                                    struct ap_err *err)
 {
-    for (size_t i = 0; i < points->count; i++) {
+    enum ap_rc rc = AP_OK;
+    for (size_t i = 0; rc == AP_OK && i < points->count; i++) {
         ap_buf_add_cstr(out, i ? "," : ",\"values\":[");
         add_float(out, points->ts_ms[i], points->values[i]);
+        rc = question_flush(question, out, err);
     }
     ap_buf_add_cstr(out, points->count ? "]" : "");
-    for (size_t i = 0; i < points->histogram_count; i++) {
+    for (size_t i = 0; rc == AP_OK && i < points->histogram_count; i++) {
         ap_buf_add_cstr(out, i ? "," : ",\"histograms\":[");
         add_histogram(out, points->histogram_ts_ms[i], points->histograms[i]);
+        rc = question_flush(question, out, err);
     }
     ap_buf_add_cstr(out, points->histogram_count ? "]" : "");
+    return rc;
 }
 
-static void add_vector_point(struct ap_buf *out, const struct promql_points *points)
+static enum ap_rc add_vector_point(struct question *question, const struct promql_points *points, struct ap_buf *out,
+                                   struct ap_err *err)
 {
     if (points->count) {
         ap_buf_add_cstr(out, ",\"value\":");
@@ -48,10 +54,12 @@ static void add_vector_point(struct ap_buf *out, const struct promql_points *poi
         ap_buf_add_cstr(out, ",\"histogram\":");
         add_histogram(out, points->histogram_ts_ms[0], points->histograms[0]);
     }
+    return question_flush(question, out, err);
 }
 
-static enum ap_rc add_series(struct promql_execution *execution, const struct query_json_options *options,
-                             struct ap_buf *out, bool *ret_is_cut, struct ap_err *err)
+static enum ap_rc add_series(struct question *question, struct promql_execution *execution,
+                             const struct query_json_options *options, struct ap_buf *out, bool *ret_is_cut,
+                             struct ap_err *err)
 {
     bool is_matrix = promql_execution_type(execution) == TYPE_MATRIX;
     uint64_t count = 0;
@@ -70,12 +78,10 @@ static enum ap_rc add_series(struct promql_execution *execution, const struct qu
         }
         ap_buf_add_cstr(out, count++ ? ",{\"metric\":" : "{\"metric\":");
         prometheus_add_labels(out, promql_execution_labels(execution, i));
-        (is_matrix ? add_matrix_points : add_vector_point)(out, &points);
+        rc = (is_matrix ? add_matrix_points : add_vector_point)(question, &points, out, err);
+        if (rc != AP_OK)
+            return rc;
         ap_buf_add_char(out, '}');
-        if (!ap_buf_ok(out))
-            return ap_fail(err, AP_E_LIMIT,
-                           "the answer would be larger than %zu MiB; ask for fewer series, or for a part of the time",
-                           out->bytes_max >> 20);
     }
     ap_buf_add_char(out, ']');
     return AP_OK;
@@ -95,22 +101,41 @@ static enum ap_rc add_scalar(struct promql_execution *execution, struct ap_buf *
     return AP_OK;
 }
 
-static void add_stats(const struct promql_execution *execution, struct ap_buf *out)
+static void add_step_stats(const struct promql_execution *execution, const struct query_json_options *options,
+                           struct ap_buf *out)
+{
+    ap_buf_add_cstr(out, "\"totalQueryableSamplesPerStep\":[");
+    for (size_t i = 0; i < promql_execution_steps(execution); i++) {
+        ap_buf_add_cstr(out, i ? ",[" : "[");
+        prometheus_add_time(out, options->ts_ms + (int64_t)i * options->step_ms);
+        ap_buf_add_char(out, ',');
+        ap_buf_add_integer(out, (int64_t)promql_execution_samples_at(execution, i));
+        ap_buf_add_char(out, ']');
+    }
+    ap_buf_add_cstr(out, "],");
+}
+
+static void add_stats(const struct promql_execution *execution, const struct query_json_options *options,
+                      struct ap_buf *out)
 {
     struct promql_stats stats;
     promql_execution_stats(execution, &stats);
+    double evaluation_s = (double)(stats.open_us + stats.read_us) / 1e6;
     ap_buf_printf(out,
                   ",\"stats\":{\"timings\":{\"evalTotalTime\":%.6f,\"resultSortTime\":0,\"queryPreparationTime\":%.6f,"
-                  "\"innerEvalTime\":%.6f,\"execQueueTime\":0,\"execTotalTime\":%.6f},"
-                  "\"samples\":{\"totalQueryableSamples\":%" PRIu64 ",\"peakSamples\":%" PRIu64 "}}",
-                  (double)(stats.open_us + stats.read_us) / 1e6, (double)stats.parse_us / 1e6,
-                  (double)(stats.open_us + stats.read_us) / 1e6,
-                  (double)(stats.parse_us + stats.open_us + stats.read_us) / 1e6, stats.samples_read,
-                  stats.samples_peak);
+                  "\"innerEvalTime\":%.6f,\"execQueueTime\":0,\"execTotalTime\":%.6f},\"samples\":{",
+                  evaluation_s, (double)stats.parse_us / 1e6, evaluation_s,
+                  (double)stats.parse_us / 1e6 + evaluation_s);
+    if (options->has_step_stats)
+        add_step_stats(execution, options, out);
+    ap_buf_printf(out,
+                  "\"totalQueryableSamples\":%" PRIu64 ",\"samplesRead\":%" PRIu64 ",\"peakSamples\":%" PRIu64 "}}",
+                  stats.samples_queried, stats.samples_read, stats.samples_peak);
 }
 
-enum ap_rc query_json_add(struct promql_execution *execution, const struct query_json_options *options,
-                          struct ap_buf *out, bool *ret_is_cut, struct ap_err *err)
+enum ap_rc query_json_add(struct question *question, struct promql_execution *execution,
+                          const struct query_json_options *options, struct ap_buf *out, bool *ret_is_cut,
+                          struct ap_err *err)
 {
     static const char *const names[] = {
         [TYPE_SCALAR] = "scalar", [TYPE_VECTOR] = "vector", [TYPE_MATRIX] = "matrix", [TYPE_STRING] = "string"};
@@ -127,10 +152,10 @@ enum ap_rc query_json_add(struct promql_execution *execution, const struct query
     } else if (type == TYPE_SCALAR) {
         rc = add_scalar(execution, out, err);
     } else {
-        rc = add_series(execution, options, out, ret_is_cut, err);
+        rc = add_series(question, execution, options, out, ret_is_cut, err);
     }
     if (options->has_stats)
-        add_stats(execution, out);
+        add_stats(execution, options, out);
     ap_buf_add_char(out, '}');
     return rc;
 }

@@ -3,51 +3,102 @@
 #include "api/prometheus.h"
 #include "base/mem.h"
 
-static void reply_data(const struct question *question, struct ap_buf *take_data)
+/* How often the connection is looked at: a system call. */
+#define GONE_INTERVAL_US (50 * AP_US_PER_MS)
+
+static struct http_reply reply_head(const struct question *question, const struct http_field *encoding)
 {
-    if (question->status == 204) {
-        ap_buf_clear(take_data);
-        http_reply_empty(question->request, 204);
-        return;
-    }
-    if (!question->content_type) {
-        ap_buf_add_char(take_data, '}');
-        ap_buf_add_char(take_data, '\n');
-    }
+    return (struct http_reply){
+        .fields = encoding,
+        .field_count = question->content_encoding != NULL,
+        .status = question->status,
+        .content_type = question->content_type ? question->content_type : "application/json",
+    };
+}
+
+static void reply_whole(const struct question *question, struct ap_buf *take_data)
+{
     struct http_field encoding = {"Content-Encoding", question->content_encoding};
-    http_reply(question->request,
-               &(struct http_reply){
-                   .fields = &encoding,
-                   .field_count = question->content_encoding != NULL,
-                   .status = question->status,
-                   .content_type = question->content_type ? question->content_type : "application/json",
-                   .body = ap_buf_slice(take_data),
-                   .body_owner = HTTP_BODY_TAKEN,
-               });
+    struct http_reply reply = reply_head(question, &encoding);
+    reply.body = ap_buf_slice(take_data);
+    reply.body_owner = HTTP_BODY_TAKEN;
+    http_reply(question->request, &reply);
+}
+
+static enum ap_rc send_piece(struct question *question, struct ap_buf *out, struct ap_err *err)
+{
+    if (!question->stream) {
+        struct http_field encoding = {"Content-Encoding", question->content_encoding};
+        struct http_reply reply = reply_head(question, &encoding);
+        question->stream = http_reply_stream(question->request, &reply);
+    }
+    pool_step_aside(question->pool); /* the client may be slow */
+    enum ap_rc rc = http_stream_write(question->stream, ap_buf_slice(out), err);
+    pool_step_back(question->pool);
+    ap_buf_reset(out);
+    return rc;
+}
+
+enum ap_rc question_flush(struct question *question, struct ap_buf *out, struct ap_err *err)
+{
+    return out->bytes < QUESTION_PIECE_BYTES ? AP_OK : send_piece(question, out, err);
+}
+
+bool question_is_gone(void *context)
+{
+    struct question *question = context;
+    int64_t now_us = ap_clock_monotonic_us(&ap_clock_system), asked_us = atomic_load(&question->asked_us);
+    if (now_us - asked_us >= GONE_INTERVAL_US &&
+        atomic_compare_exchange_strong(&question->asked_us, &asked_us, now_us) && http_is_gone(question->request))
+        atomic_store(&question->is_gone, true);
+    return atomic_load(&question->is_gone);
+}
+
+static void end_envelope(const struct question *question, struct ap_buf *data)
+{
+    if (question->content_type)
+        return;
+    if (question->warning) {
+        ap_buf_add_cstr(data, ",\"warnings\":[");
+        ap_buf_add_json_string(data, ap_slice_cstr(question->warning));
+        ap_buf_add_char(data, ']');
+    }
+    ap_buf_add_cstr(data, "}\n");
+}
+
+/* The request is gone afterwards, and the question with it. */
+static void reply(struct question *question, enum ap_rc rc, struct ap_buf *take_data, struct ap_err *err)
+{
+    if (rc == AP_OK)
+        end_envelope(question, take_data);
+    if (question->stream) {
+        rc = rc == AP_OK ? send_piece(question, take_data, err) : rc;
+        ap_buf_clear(take_data);
+        http_stream_end(question->stream, rc == AP_OK);
+    } else if (rc == AP_OK && question->status != 204) {
+        reply_whole(question, take_data);
+    } else {
+        ap_buf_clear(take_data);
+        if (rc == AP_OK)
+            http_reply_empty(question->request, 204);
+        else
+            prometheus_reply_err(question->request, err);
+    }
 }
 
 static void run(struct pool_task *task, bool is_stopping)
 {
     struct question *question = AP_CONTAINER_OF(task, struct question, task);
-    if (is_stopping) {
-        prometheus_reply_error(question->request, 503, "the server is stopping");
+    /* What only reads need not be done for nobody; chores are. */
+    if (is_stopping || (question->pool == question->api->questions && question_is_gone(question))) {
+        prometheus_reply_error(question->request, 503, is_stopping ? "the server is stopping" : "the client is gone");
         return;
     }
     struct ap_buf data = {0};
     ap_buf_add_cstr(&data, "{\"status\":\"success\",\"data\":");
     struct ap_err err = {0};
     enum ap_rc rc = question->answer(question, &data, &err);
-    if (rc != AP_OK) {
-        ap_buf_clear(&data);
-        prometheus_reply_err(question->request, &err);
-        return;
-    }
-    if (question->warning && !question->content_type) {
-        ap_buf_add_cstr(&data, ",\"warnings\":[");
-        ap_buf_add_json_string(&data, ap_slice_cstr(question->warning));
-        ap_buf_add_char(&data, ']');
-    }
-    reply_data(question, &data);
+    reply(question, rc, &data, &err);
 }
 
 void question_set_bare(struct question *question, struct ap_buf *out, const char *content_type)
@@ -74,6 +125,7 @@ void question_ask(struct api *api, struct http_request *request, struct ap_slice
     question->rest = ap_slice(rest_copy, rest.bytes);
     question->status = 200;
     question->answer = answer;
+    question->pool = pool;
     question->task.run = run;
     http_suspend(request); /* the answer may come on another thread before the next line */
     if (pool_submit(pool, &question->task, &err) != AP_OK)

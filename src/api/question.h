@@ -4,9 +4,12 @@
  *     handler ── question_ask() ──► parameters read, request suspended ──► pool ──► answer() ──► Prometheus' envelope
  *
  * answer() runs on a thread of the pool and may wait for disks. It writes what becomes "data", or sets how the whole
- * body shall look.
+ * body shall look. What may become large it sends in pieces, by question_flush(); an answer of less than one piece has
+ * its length in the header, and a failure its status. Once a piece has been sent, a failure resets the connection.
  */
 #pragma once
+
+#include <stdatomic.h>
 
 #include "api/api.h"
 #include "api/params.h"
@@ -26,6 +29,10 @@ struct question {
     const char *warning;          /* NULL, or text that lives on; goes into the envelope */
     /* question.c's. */
     struct pool_task task;
+    struct http_stream *stream; /* NULL: nothing has been sent yet */
+    _Atomic int64_t asked_us;   /* when the connection was last looked at */
+    atomic_bool is_gone;
+    struct pool *pool; /* lent */
     enum ap_rc (*answer)(struct question *question, struct ap_buf *out, struct ap_err *err);
 };
 
@@ -34,6 +41,17 @@ typedef enum ap_rc (*question_answer_fn)(struct question *question, struct ap_bu
 
 /* In answer(), before anything was appended: `out` becomes the whole body, without an envelope. */
 void question_set_bare(struct question *question, struct ap_buf *out, const char *content_type);
+
+enum { QUESTION_PIECE_BYTES = 256 * 1024 };
+
+/*
+ * In answer(), anywhere between two bytes: sends what is in `out` and empties it, once that is worth a piece. Waits for
+ * a client that reads slowly. A failure must end the answer; AP_E_BUSY: the client is gone.
+ */
+ap_nodiscard enum ap_rc question_flush(struct question *question, struct ap_buf *out, struct ap_err *err);
+
+/* Whether nobody waits for the answer any more. From answer() or any thread that works for it; cheap. */
+bool question_is_gone(void *question);
 
 /* Always leads to exactly one reply. */
 void question_ask(struct api *api, struct http_request *request, struct ap_slice rest, struct pool *pool,

@@ -148,8 +148,10 @@ static enum ap_rc add_series(struct ap_buf *out, struct ap_slice labels, const s
 
 static enum ap_rc fail_size(const struct question *question, struct ap_err *err)
 {
-    return ap_fail(err, AP_E_LIMIT, "the answer would be larger than %zu MiB; ask for fewer series or a shorter time",
-                   question->api->answer_bytes_max >> 20);
+    return ap_fail(err, AP_E_LIMIT,
+                   "the answer would be larger than %zu MiB; ask for fewer series or a shorter time, or raise "
+                   "tsdb.remote_read_size",
+                   question->api->remote_read_bytes_max >> 20);
 }
 
 static enum ap_rc answer_query(struct question *question, struct ap_slice message, struct ap_buf *out,
@@ -157,7 +159,7 @@ static enum ap_rc answer_query(struct question *question, struct ap_slice messag
 {
     struct query query = {0};
     struct tsdb_columns columns = {0};
-    AP_AUTO_BUF struct ap_buf result = {.bytes_max = question->api->answer_bytes_max};
+    AP_AUTO_BUF struct ap_buf result = {.bytes_max = question->api->remote_read_bytes_max};
     AP_AUTO(tsdb_set) struct tsdb_set *set = NULL;
     enum ap_rc rc = read_query(message, &query, err);
     if (rc == AP_OK && query.matchers.count == 0)
@@ -191,7 +193,7 @@ static enum ap_rc compress(struct ap_slice plain, struct ap_buf *out, struct ap_
 
 static enum ap_rc answer(struct question *question, struct ap_buf *out, struct ap_err *err)
 {
-    AP_AUTO_BUF struct ap_buf plain = {.bytes_max = question->api->answer_bytes_max};
+    AP_AUTO_BUF struct ap_buf plain = {.bytes_max = question->api->remote_read_bytes_max};
     struct protobuf_reader reader = protobuf_reader(http_body(question->request));
     struct protobuf_field field;
     enum ap_rc rc = AP_OK;

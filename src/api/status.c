@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "api/figures.h"
+#include "api/query_figures.h"
 #include "base/buf.h"
 #include "base/mem.h"
 #include "ingest/ingest.h"
@@ -302,6 +303,7 @@ void status_handle_metrics(struct api *api, struct http_request *request, struct
     add_store_metrics(&out, &figures);
     figures_add_metrics(&out, FIGURES_TSDB, &figures.tsdb);
     figures_add_metrics(&out, FIGURES_RULES, &figures.rules);
+    query_figures_add_metrics(&out, api->engine);
     http_reply(request, &(struct http_reply){
                             .status = 200,
                             .content_type = "text/plain; version=0.0.4; charset=utf-8",

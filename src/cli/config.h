@@ -56,7 +56,7 @@ struct config {
         int64_t block_range;
         int64_t max_exemplars;
         bool created_timestamp_zero_ingestion;
-        int64_t export_size;
+        int64_t remote_read_size;
     } tsdb;
     struct {
         int64_t max_samples;
@@ -64,7 +64,6 @@ struct config {
         int64_t timeout;
         int64_t subquery_step;
         int64_t threads;
-        int64_t answer_size;
         int64_t max_concurrency;
         bool experimental;
     } promql;

@@ -428,8 +428,7 @@ static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
         .retention_ms = config->tsdb.retention,
         .external_labels = ap_buf_slice(&apiary->external_labels),
         .config_text = apiary->config_text,
-        .export_bytes_max = (size_t)config->tsdb.export_size,
-        .answer_bytes_max = (size_t)config->promql.answer_size,
+        .remote_read_bytes_max = (size_t)config->tsdb.remote_read_size,
         .is_open = config->open,
     };
     struct http_server_options options = {

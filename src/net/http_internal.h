@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 
 #include "base/arena.h"
+#include "codec/compress.h"
 #include "codec/inflate.h"
 #include "net/http_server.h"
 #include "net/peer_count.h"
@@ -60,9 +61,9 @@ struct http_request {
     uint64_t expected_body_bytes; /* Content-Length, UINT64_MAX when chunked */
     enum inflate_encoding encoding;
     bool is_body_owned;
-    bool is_body_dropped; /* refused by admit(), but short enough to be read and thrown away */
-    bool is_detached;     /* suspended briefly: MHD's memory is out of bounds */
-    bool accepts_gzip;    /* once detached */
+    bool is_body_dropped;            /* refused by admit(), but short enough to be read and thrown away */
+    bool is_detached;                /* suspended briefly: MHD's memory is out of bounds */
+    enum compress_encoding accepted; /* once detached */
     struct ap_arena arena;
     void *user;
 
@@ -70,6 +71,7 @@ struct http_request {
     unsigned reply_status;
     struct MHD_Response *reply; /* owned; NULL with reply_status set: an empty one */
     bool is_last;
+    struct http_stream *stream; /* owned; NULL, or its body in pieces */
     struct http_task reply_task;
 
     /* Loop thread only. */
@@ -102,6 +104,7 @@ struct http_conn {
     bool is_orphan;                   /* the client is gone, the request is still held */
     bool is_lingering;                /* closed before the client stopped sending: see http_linger */
     struct http_event_stream *stream; /* NULL, or what this connection has become */
+    struct http_stream *body_stream;  /* NULL, or the request's, once MHD has its reply */
     struct http_task add_task;
     struct http_request request;
     char arena_memory[CONN_ARENA_BYTES] __attribute__((aligned(16)));
@@ -221,7 +224,7 @@ struct http_server {
 
     /* Any thread, under compressor_mtx. A leaf lock. */
     pthread_mutex_t compressor_mtx;
-    struct libdeflate_compressor *compressors[COMPRESSORS_KEPT];
+    struct compressor *compressors[COMPRESSORS_KEPT];
     size_t compressor_count;
 };
 
@@ -239,6 +242,7 @@ void http_conn_cut(struct http_conn *conn);     /* loop thread only; MHD closes 
 void http_conn_set_deadline(struct http_conn *conn, int64_t timeout_ms); /* from now; 0: none */
 void http_loop_resume(struct http_conn *conn);                           /* loop thread only */
 void http_conn_free(struct http_conn *conn);                             /* all but the socket */
+void http_conn_release(struct http_conn *conn);                          /* an orphan's request is held no longer */
 void http_request_cool(struct http_request *request);                    /* no longer hot */
 void http_server_gauge_fell(struct http_server *server);
 
@@ -253,10 +257,24 @@ void http_request_reset(struct http_request *request); /* frees what it holds */
 
 /* http_reply.c */
 struct MHD_Response *http_empty_reply(struct http_loop *loop, unsigned status, bool is_last); /* lent */
-bool http_accepts_gzip(const struct http_request *request);
+enum compress_encoding http_accepted(const struct http_request *request);
+/* How a body of this reply is to be compressed; COMPRESS_IDENTITY also where it must not be. *ret_varies: other clients
+ * may get it otherwise. */
+enum compress_encoding http_reply_encoding(const struct http_request *request, const struct http_reply *reply,
+                                           bool *ret_varies);
+void http_reply_add_fields(struct MHD_Response *response, const struct http_reply *reply,
+                           enum compress_encoding encoding, bool varies);
+void http_reply_send(struct http_request *request); /* filled in: off it goes, on any thread */
+struct compressor *http_compressor_get(struct http_server *server);
+void http_compressor_put(struct http_server *server, struct compressor *take_compressor);
 void http_reply_error(struct http_request *request, unsigned status, const char *reason);
 enum MHD_Result http_reply_queue(struct http_request *request); /* loop thread only: hands the reply to MHD */
 void http_reply_raw_error(struct http_request *request, unsigned status, const char *reason);
+
+/* http_stream.c: loop thread only, but for freeing */
+void http_stream_free(struct http_stream *stream);   /* NULL is allowed */
+bool http_stream_detach(struct http_stream *stream); /* the connection is gone; whether its producer is, too */
+void http_stream_cut(struct http_stream *stream);    /* resets the connection: nothing may look like a proper end */
 
 /* http_events.c: loop thread only */
 void http_event_stream_detach(struct http_event_stream *stream); /* the connection is gone */

@@ -83,6 +83,8 @@ void http_conn_cut(struct http_conn *conn)
 {
     conn->is_cut = true;
     conn->deadline_us = 0;
+    if (conn->body_stream)
+        http_stream_cut(conn->body_stream);
     (void)shutdown(conn->fd, SHUT_RDWR);
 }
 
@@ -109,6 +111,14 @@ void http_conn_free(struct http_conn *conn)
     free(conn);
     if (atomic_fetch_sub(&server->connections_open, 1) == 1)
         http_server_gauge_fell(server);
+}
+
+void http_conn_release(struct http_conn *conn)
+{
+    http_request_reset(&conn->request);
+    conn->is_orphan = false;
+    if (!conn->mhd) /* else MHD is about to close it */
+        http_conn_free(conn);
 }
 
 static void conn_add(struct http_conn *conn)

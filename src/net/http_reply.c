@@ -2,7 +2,6 @@
  * net/http_reply.c - replies: made on any thread, handed to MHD on the loop's
  */
 #include <gnutls/gnutls.h>
-#include <libdeflate.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,9 +12,6 @@
 #include "net/http_internal.h"
 
 #define COMPRESS_BYTES_MIN 1024
-
-/* Of libdeflate's 1 to 12: three quarters of what 6 saves in a third of its time. */
-#define COMPRESS_LEVEL 2
 
 /* ---- Handing to MHD ---- */
 
@@ -40,8 +36,10 @@ enum MHD_Result http_reply_queue(struct http_request *request)
     bool is_last = request->is_last || atomic_load_explicit(&conn->server->is_draining, memory_order_relaxed);
     request->state = REQUEST_REPLIED;
     HTTP_COUNT_OWN(loop->stats.replies_count[status / 100], 1);
+    conn->body_stream = request->stream;
     if (!conn->stream)
-        http_conn_set_deadline(conn, conn->server->limits.reply_timeout_ms);
+        http_conn_set_deadline(conn, request->stream ? conn->server->limits.stream_timeout_ms
+                                                     : conn->server->limits.reply_timeout_ms);
     if (!request->reply)
         return MHD_queue_response(request->mhd, status, http_empty_reply(loop, status, is_last));
     if (is_last)
@@ -60,10 +58,7 @@ static void reply_task_run(struct http_task *task)
         atomic_load_explicit(&conn->server->is_draining, memory_order_relaxed))
         http_server_gauge_fell(conn->server);
     if (conn->is_orphan) {
-        http_request_reset(request);
-        conn->is_orphan = false;
-        if (!conn->mhd) /* else MHD is about to close it */
-            http_conn_free(conn);
+        http_conn_release(conn);
         return;
     }
     bool was_hot = request->is_hot;
@@ -76,8 +71,8 @@ static void reply_task_run(struct http_task *task)
         http_loop_resume(conn);
 }
 
-/* The reply is filled in: off it goes. From here on the request belongs to its loop again. */
-static void reply_send(struct http_request *request)
+/* From here on the request belongs to its loop again. */
+void http_reply_send(struct http_request *request)
 {
     if (request->state == REQUEST_SUSPENDED) {
         request->reply_task.run = reply_task_run;
@@ -92,82 +87,63 @@ void http_reply_empty(struct http_request *request, unsigned status)
 {
     AP_ASSERT(request->reply_status == 0);
     request->reply_status = status;
-    reply_send(request);
+    http_reply_send(request);
 }
 
 /* ---- Compression ---- */
 
-static struct libdeflate_compressor *compressor_get(struct http_server *server)
+struct compressor *http_compressor_get(struct http_server *server)
 {
-    struct libdeflate_compressor *compressor = NULL;
+    struct compressor *compressor = NULL;
     pthread_mutex_lock(&server->compressor_mtx);
     if (server->compressor_count > 0)
         compressor = server->compressors[--server->compressor_count];
     pthread_mutex_unlock(&server->compressor_mtx);
-    return compressor ? compressor : libdeflate_alloc_compressor(COMPRESS_LEVEL);
+    return compressor ? compressor : compressor_new();
 }
 
-static void compressor_put(struct http_server *server, struct libdeflate_compressor *compressor)
+void http_compressor_put(struct http_server *server, struct compressor *take_compressor)
 {
     pthread_mutex_lock(&server->compressor_mtx);
     bool is_kept = server->compressor_count < COMPRESSORS_KEPT;
     if (is_kept)
-        server->compressors[server->compressor_count++] = compressor;
+        server->compressors[server->compressor_count++] = take_compressor;
     pthread_mutex_unlock(&server->compressor_mtx);
     if (!is_kept)
-        libdeflate_free_compressor(compressor);
+        compressor_free(take_compressor);
 }
 
 /* Smaller than `body`, for free(); data NULL when it cannot be made smaller. */
-static struct ap_slice gzip(struct http_server *server, struct ap_slice body)
+static struct ap_slice compress(struct http_server *server, enum compress_encoding encoding, struct ap_slice body)
 {
-    struct ap_slice result = {0};
-    struct libdeflate_compressor *compressor = compressor_get(server);
-    size_t room_bytes = body.bytes - body.bytes / 16; /* less gain is not worth the client's work */
-    char *room = compressor ? malloc(room_bytes) : NULL;
-    size_t bytes = room ? libdeflate_gzip_compress(compressor, body.data, body.bytes, room, room_bytes) : 0;
-    if (compressor)
-        compressor_put(server, compressor);
-    if (bytes == 0) {
-        free(room);
-        return result;
-    }
-    char *fitted = realloc(room, bytes);
-    result = ap_slice(fitted ? fitted : room, bytes);
-    return result;
+    AP_AUTO_BUF struct ap_buf smaller = {0};
+    size_t bytes_max = body.bytes - body.bytes / 16; /* less gain is not worth the client's work */
+    struct compressor *compressor = http_compressor_get(server);
+    bool is_smaller = compressor_whole(compressor, encoding, body, bytes_max, &smaller);
+    http_compressor_put(server, compressor);
+    if (!is_smaller)
+        return (struct ap_slice){0};
+    size_t bytes = smaller.bytes;
+    return ap_slice(ap_realloc(ap_buf_detach(&smaller), bytes), bytes);
 }
 
 static bool is_textlike(const char *content_type)
 {
     if (!content_type)
         return false;
-    static const char *const prefixes[] = {"text/",           "application/json",     "application/javascript",
-                                           "application/xml", "application/x-ndjson", "application/manifest+json",
-                                           "image/svg+xml"};
+    static const char *const prefixes[] = {"text/",           "application/json",       "application/javascript",
+                                           "application/xml", "application/x-ndjson",   "application/manifest+json",
+                                           "image/svg+xml",   "application/stream+json"};
     for (size_t i = 0; i < AP_ARRAY_COUNT(prefixes); i++)
         if (strncasecmp(content_type, prefixes[i], strlen(prefixes[i])) == 0)
             return true;
     return false;
 }
 
-/* Whether Accept-Encoding names gzip (or *) without q=0. */
-bool http_accepts_gzip(const struct http_request *request)
+enum compress_encoding http_accepted(const struct http_request *request)
 {
-    struct ap_slice rest = http_header(request, MHD_HTTP_HEADER_ACCEPT_ENCODING);
-    while (rest.data) {
-        struct ap_slice parameters = ap_slice_split(&rest, ',');
-        struct ap_slice coding = ap_slice_trim(ap_slice_split(&parameters, ';'));
-        if (!ap_slice_equal_nocase(coding, "gzip") && !ap_slice_equal_nocase(coding, "*"))
-            continue;
-        struct ap_slice quality = ap_slice_trim(parameters);
-        if (!ap_slice_starts_with(quality, "q=0"))
-            return true;
-        for (size_t i = 3; i < quality.bytes; i++) /* "q=0.5" is a yes, "q=0.000" a no */
-            if (quality.data[i] >= '1' && quality.data[i] <= '9')
-                return true;
-        return false;
-    }
-    return false;
+    return request->is_detached ? request->accepted
+                                : compress_encoding_choose(http_header(request, MHD_HTTP_HEADER_ACCEPT_ENCODING));
 }
 
 static bool has_content_encoding(const struct http_reply *reply)
@@ -176,6 +152,13 @@ static bool has_content_encoding(const struct http_reply *reply)
         if (strcasecmp(reply->fields[i].name, MHD_HTTP_HEADER_CONTENT_ENCODING) == 0)
             return true;
     return false;
+}
+
+enum compress_encoding http_reply_encoding(const struct http_request *request, const struct http_reply *reply,
+                                           bool *ret_varies)
+{
+    *ret_varies = !reply->is_uncompressed && is_textlike(reply->content_type) && !has_content_encoding(reply);
+    return *ret_varies ? http_accepted(request) : COMPRESS_IDENTITY;
 }
 
 /* ---- Making ---- */
@@ -195,40 +178,48 @@ static struct MHD_Response *response_of_body(struct ap_slice body, enum http_bod
     return MHD_create_response_from_buffer(body.bytes, data, MHD_RESPMEM_PERSISTENT);
 }
 
-void http_reply(struct http_request *request, const struct http_reply *reply)
+void http_reply_add_fields(struct MHD_Response *response, const struct http_reply *reply,
+                           enum compress_encoding encoding, bool varies)
 {
-    AP_ASSERT(request->reply_status == 0);
-    struct ap_slice body = reply->body;
-    enum http_body_owner owner = reply->body_owner;
-    bool may_compress = !reply->is_uncompressed && body.bytes >= COMPRESS_BYTES_MIN &&
-                        is_textlike(reply->content_type) && !has_content_encoding(reply);
-    bool is_compressed = false;
-    if (may_compress && (request->is_detached ? request->accepts_gzip : http_accepts_gzip(request))) {
-        struct ap_slice smaller = gzip(request->conn->server, body);
-        if (smaller.data) {
-            if (owner == HTTP_BODY_TAKEN)
-                free((void *)(uintptr_t)body.data);
-            body = smaller;
-            owner = HTTP_BODY_TAKEN;
-            is_compressed = true;
-        }
-    }
-    struct MHD_Response *response = response_of_body(body, owner);
-    AP_ASSERT(response != NULL);
     /* MHD refuses names and values with CR or LF; leaving such a field out is what the header promises. */
     if (reply->content_type)
         (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, reply->content_type);
     for (size_t i = 0; i < reply->field_count; i++)
         (void)MHD_add_response_header(response, reply->fields[i].name, reply->fields[i].value);
-    if (is_compressed)
-        (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_ENCODING, "gzip");
-    if (may_compress) /* what this client got is not what another one gets */
+    if (encoding != COMPRESS_IDENTITY)
+        (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_ENCODING, compress_encoding_name(encoding));
+    if (varies) /* what this client got is not what another one gets */
         (void)MHD_add_response_header(response, MHD_HTTP_HEADER_VARY, MHD_HTTP_HEADER_ACCEPT_ENCODING);
+}
+
+void http_reply(struct http_request *request, const struct http_reply *reply)
+{
+    AP_ASSERT(request->reply_status == 0);
+    struct ap_slice body = reply->body;
+    enum http_body_owner owner = reply->body_owner;
+    enum compress_encoding encoding = COMPRESS_IDENTITY;
+    bool varies = false;
+    if (body.bytes >= COMPRESS_BYTES_MIN)
+        encoding = http_reply_encoding(request, reply, &varies);
+    if (encoding != COMPRESS_IDENTITY) {
+        struct ap_slice smaller = compress(request->conn->server, encoding, body);
+        if (smaller.data) {
+            if (owner == HTTP_BODY_TAKEN)
+                free((void *)(uintptr_t)body.data);
+            body = smaller;
+            owner = HTTP_BODY_TAKEN;
+        } else {
+            encoding = COMPRESS_IDENTITY;
+        }
+    }
+    struct MHD_Response *response = response_of_body(body, owner);
+    AP_ASSERT(response != NULL);
+    http_reply_add_fields(response, reply, encoding, varies);
     HTTP_COUNT(request->conn->loop->stats.reply_bytes, body.bytes);
     request->reply = response;
     request->reply_status = reply->status;
     request->is_last = reply->is_last;
-    reply_send(request);
+    http_reply_send(request);
 }
 
 /* ---- The server's own errors ---- */

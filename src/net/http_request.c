@@ -143,7 +143,7 @@ void http_suspend_briefly(struct http_request *request)
 {
     AP_ASSERT(request->state == REQUEST_HANDLING);
     struct http_conn *conn = request->conn;
-    request->accepts_gzip = http_accepts_gzip(request);
+    request->accepted = http_accepted(request);
     request->is_detached = true;
     request->state = REQUEST_SUSPENDED;
     request->is_hot = true;
@@ -209,6 +209,8 @@ void http_request_reset(struct http_request *request)
         MHD_destroy_response(request->reply);
     request->reply = NULL;
     request->reply_status = 0;
+    http_stream_free(request->stream);
+    request->stream = NULL;
     request->is_last = false;
     request->is_body_dropped = false;
     request->is_detached = false;
@@ -462,6 +464,14 @@ void http_request_on_completed(void *context, struct MHD_Connection *mhd, void *
     if (conn->stream) {
         http_event_stream_detach(conn->stream);
         conn->stream = NULL;
+    }
+    if (conn->body_stream) {
+        bool is_ended = http_stream_detach(conn->body_stream);
+        conn->body_stream = NULL;
+        if (!is_ended) { /* whoever makes the body still uses the request */
+            conn->is_orphan = true;
+            return;
+        }
     }
     http_request_reset(request);
     http_conn_set_deadline(conn, conn->server->limits.idle_timeout_ms);

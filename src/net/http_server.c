@@ -5,7 +5,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <libdeflate.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -32,6 +31,8 @@ static struct http_limits limits_with_defaults(const struct http_limits *limits)
     DEFAULT(idle_timeout_ms, 60 * 1000);
     DEFAULT(request_timeout_ms, 30 * 1000);
     DEFAULT(reply_timeout_ms, 120 * 1000);
+    DEFAULT(stream_timeout_ms, 60 * 1000);
+    DEFAULT(stream_queue_bytes_max, (size_t)8 << 20);
 #undef DEFAULT
     return filled;
 }
@@ -220,7 +221,7 @@ void http_server_close(struct http_server *server)
         http_loop_clear(&server->loops[i]);
     listen_close(server);
     for (size_t i = 0; i < server->compressor_count; i++)
-        libdeflate_free_compressor(server->compressors[i]);
+        compressor_free(server->compressors[i]);
     peer_count_free(server->peer_count);
     pthread_cond_destroy(&server->state_cond);
     pthread_mutex_destroy(&server->compressor_mtx);

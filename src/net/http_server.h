@@ -11,7 +11,8 @@
  *     header read ──► admit() ──► body read, decompressed ──► handle() ──► http_reply() ──► sent, arena reset
  *                       │                                        │
  *                       └─ http_reply(): refused, the body       └─ http_suspend(): handed to another thread,
- *                          is never read, connection closes         which calls http_reply() once, later
+ *                          is never read, connection closes         which calls http_reply() once, later, or
+ *                                                                   http_reply_stream(), a piece after the other
  *
  * Threads: `thread_count` loops, each with its own connections. admit(), handle() and the closed-callbacks of event
  * streams run on the loop's thread and must not wait for anything: every other client of that loop waits with them.
@@ -36,6 +37,7 @@
 
 struct http_server;       /* private to net/ */
 struct http_request;      /* private to net/ */
+struct http_stream;       /* private to net/ */
 struct http_event_stream; /* private to net/ */
 
 enum http_method {
@@ -64,6 +66,8 @@ struct http_limits {
     uint32_t request_timeout_ms;       /* 30 s for the first header of a connection (TLS handshake included), and
                                           30 s for a body; then the connection is cut */
     uint32_t reply_timeout_ms;         /* 120 s for sending a whole reply to a client that reads slowly */
+    uint32_t stream_timeout_ms;        /* 60 s for each MiB of a body in pieces, while there is something to send */
+    size_t stream_queue_bytes_max;     /* 8 MiB of such a body wait for the client, then its producer waits */
 };
 
 /* ---- The server ---- */
@@ -196,8 +200,8 @@ struct http_reply {
     enum http_body_owner body_owner;
     const struct http_field *fields; /* further header fields; copied */
     size_t field_count;
-    /* Bodies above 1 KiB of a type that looks like text are sent as gzip to clients that accept it, unless this is set
-       or `fields` has a Content-Encoding. */
+    /* Bodies above 1 KiB of a type that looks like text are sent as zstd or gzip to clients that accept it, unless this
+       is set or `fields` has a Content-Encoding. */
     bool is_uncompressed;
     bool is_last; /* close the connection behind this reply */
 };
@@ -224,6 +228,36 @@ void http_suspend(struct http_request *request);
  * http_peer_text(), http_user() and the replies may be used.
  */
 void http_suspend_briefly(struct http_request *request);
+
+/*
+ * Whether the client of a suspended request has closed its side of the connection, or lost it: nobody waits for the
+ * answer. From the holder's or any thread that works for it, until the request is replied to, or its stream ended. Not
+ * after http_suspend_briefly(). A system call.
+ */
+bool http_is_gone(const struct http_request *request);
+
+/* ---- Bodies in pieces ---- */
+
+/*
+ * Replies to a suspended request (not a briefly suspended one) with a body that is made while it is sent: chunked, to a
+ * client of HTTP/1.0 up to the end of the connection. `reply` has no body; `body_owner` does not matter.
+ *
+ * Its producer is the thread that held the request, and goes on holding it: http_arena(), http_body(), http_user() and
+ * http_is_gone() stay valid until http_stream_end(), whatever the client does; what is in the header does not.
+ */
+struct http_stream *http_reply_stream(struct http_request *request, const struct http_reply *reply);
+
+/*
+ * Queues a copy of `piece`, compressed if the client wants that. Waits while the queue is full, but not for ever: a
+ * client that takes nothing is cut. AP_E_BUSY: the client is gone. After a failure there is only http_stream_end().
+ */
+ap_nodiscard enum ap_rc http_stream_write(struct http_stream *stream, struct ap_slice piece, struct ap_err *err);
+
+/*
+ * Once, from the producer, which must not touch stream and request again. Not `is_whole`: the connection is reset, so
+ * that the client cannot take what it has got for an answer.
+ */
+void http_stream_end(struct http_stream *stream, bool is_whole);
 
 /* ---- Server-sent events ---- */
 

@@ -16,7 +16,16 @@ enum { BATCH_COST = 2000000, BATCH_MIN = 16, BATCH_MAX = 4096 };
 struct promql_engine {
     struct promql_engine_options options;
     struct helpers *helpers;
+    /* Any thread, atomic. */
+    _Atomic uint64_t outcomes[PROMQL_OUTCOME_COUNT];
+    _Atomic uint64_t durations[PROMQL_DURATION_COUNT];
+    _Atomic uint64_t duration_us;
+    _Atomic uint64_t samples_read;
+    _Atomic uint64_t in_flight;
 };
+
+const int64_t promql_durations_us[PROMQL_DURATION_COUNT] = {1000,    5000,     25000,    100000,   500000,
+                                                            2500000, 10000000, 60000000, INT64_MAX};
 
 /* Series that were computed ahead of their being asked for, by all threads. */
 struct read_ahead {
@@ -27,6 +36,7 @@ struct read_ahead {
 };
 
 struct promql_execution {
+    struct promql_engine *engine; /* lent */
     struct run run;
     struct promql_request request;
     struct promql_query query;
@@ -42,6 +52,7 @@ struct promql_execution {
     struct float_histogram **histograms;
     uint64_t held; /* of the answer */
     struct promql_stats stats;
+    enum ap_rc outcome; /* the first failure */
 };
 
 void promql_engine_options_init(struct promql_engine_options *options)
@@ -103,6 +114,8 @@ static enum ap_rc check_request(const struct promql_request *request, struct ap_
 static void begin(struct promql_execution *execution, struct promql_engine *engine, struct promql_storage storage,
                   const struct promql_request *request)
 {
+    execution->engine = engine;
+    engine->in_flight++;
     execution->request = *request;
     const struct promql_engine_options *options = &engine->options;
     int64_t timeout_ms =
@@ -136,6 +149,10 @@ static enum ap_rc plan_root(struct promql_execution *execution, struct ap_err *e
     if (expr->type == TYPE_STRING)
         return AP_OK;
     execution->is_range_vector = expr->type == TYPE_MATRIX;
+    if (execution->request.is_counting) {
+        run->counting = COUNTING_BY_STEP;
+        run->of_subquery = execution->is_range_vector ? COUNTING_ALL_STEPS : COUNTING_NOTHING;
+    }
     execution->root = execution->is_range_vector ? plan_range(run, expr, &run->steps, &execution->window, err)
                                                  : plan(run, expr, &run->steps, err);
     if (!execution->root)
@@ -174,36 +191,96 @@ static void order_series(struct promql_execution *execution)
     qsort_r(execution->order, root->count, sizeof(*execution->order), compare_by_labels, root->labels);
 }
 
+static enum ap_rc execute(struct promql_engine *engine, struct promql_storage storage,
+                          const struct promql_request *request, struct promql_execution **ret_execution,
+                          struct ap_err *err)
+{
+    AP_AUTO(promql_execution) struct promql_execution *execution = ap_new0(struct promql_execution);
+    begin(execution, engine, storage, request);
+    const struct ap_clock *clock = engine->options.clock;
+    int64_t started_us = ap_clock_monotonic_us(clock);
+    enum ap_rc rc = promql_parse(request->text, engine->options.is_experimental, &execution->query, err);
+    int64_t parsed_us = ap_clock_monotonic_us(clock);
+    if (rc == AP_OK)
+        rc = plan_root(execution, err);
+    if (rc == AP_OK && execution->type == TYPE_MATRIX && execution->root)
+        order_series(execution);
+    execution->stats.parse_us = parsed_us - started_us;
+    execution->stats.open_us = ap_clock_monotonic_us(clock) - parsed_us;
+    promql_execution_note_failure(execution, rc);
+    if (rc != AP_OK)
+        return rc;
+    *ret_execution = execution;
+    execution = NULL;
+    return AP_OK;
+}
+
 enum ap_rc promql_execute(struct promql_engine *engine, struct promql_storage storage,
                           const struct promql_request *request, struct promql_execution **ret_execution,
                           struct ap_err *err)
 {
     enum ap_rc rc = check_request(request, err);
-    if (rc != AP_OK)
-        return rc;
-    AP_AUTO(promql_execution) struct promql_execution *execution = ap_new0(struct promql_execution);
-    begin(execution, engine, storage, request);
-    const struct ap_clock *clock = engine->options.clock;
-    int64_t started_us = ap_clock_monotonic_us(clock);
-    rc = promql_parse(request->text, engine->options.is_experimental, &execution->query, err);
-    int64_t parsed_us = ap_clock_monotonic_us(clock);
     if (rc == AP_OK)
-        rc = plan_root(execution, err);
-    if (rc != AP_OK)
-        return rc;
-    if (execution->type == TYPE_MATRIX && execution->root)
-        order_series(execution);
-    execution->stats.parse_us = parsed_us - started_us;
-    execution->stats.open_us = ap_clock_monotonic_us(clock) - parsed_us;
-    *ret_execution = execution;
-    execution = NULL;
-    return AP_OK;
+        return execute(engine, storage, request, ret_execution, err);
+    engine->outcomes[PROMQL_REFUSED]++;
+    return rc;
+}
+
+void promql_execution_note_failure(struct promql_execution *execution, enum ap_rc rc)
+{
+    if (execution->outcome == AP_OK)
+        execution->outcome = rc;
+}
+
+static enum promql_outcome outcome_of(enum ap_rc rc)
+{
+    switch (rc) {
+    case AP_OK:
+        return PROMQL_SUCCEEDED;
+    case AP_E_PARSE:
+        return PROMQL_REFUSED;
+    case AP_E_LIMIT:
+        return PROMQL_LIMITED;
+    case AP_E_TIMEOUT:
+        return PROMQL_TIMED_OUT;
+    case AP_E_BUSY:
+        return PROMQL_CANCELLED;
+    default:
+        return PROMQL_FAILED;
+    }
+}
+
+static void add_to_figures(const struct promql_execution *execution)
+{
+    struct promql_engine *engine = execution->engine;
+    struct promql_stats stats;
+    promql_execution_stats(execution, &stats);
+    int64_t duration_us = stats.parse_us + stats.open_us + stats.read_us;
+    size_t bucket = 0;
+    while (duration_us > promql_durations_us[bucket])
+        bucket++;
+    engine->durations[bucket]++;
+    engine->duration_us += (uint64_t)duration_us;
+    engine->samples_read += stats.samples_read;
+    engine->outcomes[outcome_of(execution->outcome)]++;
+    engine->in_flight--;
+}
+
+void promql_engine_stats(const struct promql_engine *engine, struct promql_engine_stats *ret_stats)
+{
+    *ret_stats = (struct promql_engine_stats){
+        .duration_us = engine->duration_us, .samples_read = engine->samples_read, .in_flight = engine->in_flight};
+    for (size_t i = 0; i < PROMQL_OUTCOME_COUNT; i++)
+        ret_stats->outcomes[i] = engine->outcomes[i];
+    for (size_t i = 0; i < PROMQL_DURATION_COUNT; i++)
+        ret_stats->durations[i] = engine->durations[i];
 }
 
 void promql_execution_free(struct promql_execution *execution)
 {
     if (!execution)
         return;
+    add_to_figures(execution);
     struct run *run = &execution->run;
     for (struct operator* op = run->operators; op; op = op->next)
         if (op->class->close)
@@ -351,6 +428,12 @@ static enum ap_rc read_samples(struct promql_execution *execution, size_t index,
         points->histogram_ts_ms++;
         points->histograms++;
     }
+    /* A sub-query has counted what it is made of. */
+    if (operator_counts(root, series_at(execution, index)) && root->input_count == 0) {
+        operator_count(root, worker, 0, points->count);
+        for (size_t i = 0; i < points->histogram_count; i++)
+            operator_count(root, worker, 0, float_histogram_samples(points->histograms[i]));
+    }
     return AP_OK;
 }
 
@@ -363,6 +446,7 @@ enum ap_rc promql_execution_read(struct promql_execution *execution, size_t inde
     enum ap_rc rc = execution->is_range_vector ? read_samples(execution, index, ret_points, err)
                                                : read_column(execution, index, ret_points, err);
     execution->stats.read_us += ap_clock_monotonic_us(clock) - started_us;
+    promql_execution_note_failure(execution, rc);
     return rc;
 }
 
@@ -386,6 +470,23 @@ void promql_execution_stats(const struct promql_execution *execution, struct pro
     for (size_t i = 0; i < WORKERS_MAX; i++)
         if (run->workers[i])
             ret_stats->samples_read += run->workers[i]->samples_read;
+    for (size_t i = 0; run->request->is_counting && i < run->steps.count; i++)
+        ret_stats->samples_queried += promql_execution_samples_at(execution, i);
     ret_stats->samples_peak = run->samples_peak;
     ret_stats->series_selected = run->series_selected;
+}
+
+size_t promql_execution_steps(const struct promql_execution *execution)
+{
+    return execution->run.steps.count;
+}
+
+uint64_t promql_execution_samples_at(const struct promql_execution *execution, size_t step)
+{
+    const struct run *run = &execution->run;
+    uint64_t samples = 0;
+    for (size_t i = 0; i < WORKERS_MAX; i++)
+        if (run->workers[i] && run->workers[i]->step_samples)
+            samples += run->workers[i]->step_samples[step] + run->workers[i]->samples_at_all_steps;
+    return samples;
 }

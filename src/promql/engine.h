@@ -57,6 +57,9 @@ struct promql_request {
     /* NULL, or asked from time to time, from any thread: true ends the query with AP_E_BUSY. */
     bool (*is_cancelled)(void *context);
     void *context;
+    /* Counts what Prometheus calls queryable samples: those that each step looks at, for promql_execution_stats() and
+       promql_execution_samples_at(). Costs a little. */
+    bool is_counting;
 };
 
 /*
@@ -100,12 +103,43 @@ size_t promql_execution_annotations(const struct promql_execution *execution, en
 const char *promql_execution_annotation(const struct promql_execution *execution, enum promql_annotation_kind kind,
                                         size_t index);
 
+/* The answer could not be delivered, for the engine's figures. */
+void promql_execution_note_failure(struct promql_execution *execution, enum ap_rc rc);
+
 struct promql_stats {
-    uint64_t samples_read; /* out of the store */
-    uint64_t samples_peak; /* in memory at a time */
+    uint64_t samples_read;    /* out of the store */
+    uint64_t samples_queried; /* sum of those of all steps; 0 when they were not to be counted */
+    uint64_t samples_peak;    /* in memory at a time */
     uint64_t series_selected;
     int64_t parse_us;
     int64_t open_us; /* selecting series, and all that has to be known before the first read */
     int64_t read_us;
 };
 void promql_execution_stats(const struct promql_execution *execution, struct promql_stats *ret_stats);
+/* Of a query that counts: the samples that a step looked at, a histogram for as many as Prometheus takes it for. */
+uint64_t promql_execution_samples_at(const struct promql_execution *execution, size_t step);
+size_t promql_execution_steps(const struct promql_execution *execution);
+
+/* ---- Figures of an engine: all its executions that have been freed ---- */
+
+enum promql_outcome {
+    PROMQL_SUCCEEDED,
+    PROMQL_REFUSED, /* wrong text or times */
+    PROMQL_LIMITED, /* too many samples or series */
+    PROMQL_TIMED_OUT,
+    PROMQL_CANCELLED,
+    PROMQL_FAILED,
+    PROMQL_OUTCOME_COUNT,
+};
+enum { PROMQL_DURATION_COUNT = 9 };
+
+struct promql_engine_stats {
+    uint64_t outcomes[PROMQL_OUTCOME_COUNT];
+    uint64_t
+        durations[PROMQL_DURATION_COUNT]; /* that took at most promql_durations_us[i], and more than the one before */
+    uint64_t duration_us;                 /* of all */
+    uint64_t samples_read;
+    uint64_t in_flight;
+};
+extern const int64_t promql_durations_us[PROMQL_DURATION_COUNT]; /* the last one is INT64_MAX */
+void promql_engine_stats(const struct promql_engine *engine, struct promql_engine_stats *ret_stats);

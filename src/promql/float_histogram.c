@@ -218,6 +218,23 @@ void float_histogram_encode(const struct float_histogram *histogram, struct ap_a
     histogram_encode(&to, out);
 }
 
+static uint64_t bytes_of(const struct float_buckets *buckets)
+{
+    enum { SPAN_BYTES = 8 };
+    uint64_t spans = buckets->count > 0;
+    for (uint32_t i = 1; i < buckets->count; i++)
+        spans += buckets->indexes[i] != buckets->indexes[i - 1] + 1;
+    return spans * SPAN_BYTES + buckets->count * sizeof(double);
+}
+
+uint64_t float_histogram_samples(const struct float_histogram *histogram)
+{
+    enum { TIME_BYTES = 8, HISTOGRAM_BYTES = 168, SAMPLE_BYTES = 16 };
+    uint64_t bytes = TIME_BYTES + HISTOGRAM_BYTES + bytes_of(&histogram->positive) + bytes_of(&histogram->negative) +
+                     histogram->bound_count * sizeof(double);
+    return bytes / SAMPLE_BYTES;
+}
+
 struct float_histogram *float_histogram_copy(const struct float_histogram *histogram, struct ap_arena *arena)
 {
     struct float_histogram *copy = ap_arena_alloc0(arena, sizeof(*copy));

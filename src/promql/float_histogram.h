@@ -51,6 +51,9 @@ ap_nodiscard enum ap_rc float_histogram_decode(struct ap_slice blob, struct ap_a
                                                struct float_histogram **ret_histogram, struct ap_err *err);
 struct float_histogram *float_histogram_copy(const struct float_histogram *histogram, struct ap_arena *arena);
 
+/* As how many samples Prometheus counts it: by 16 bytes of the memory that it would take there. */
+uint64_t float_histogram_samples(const struct float_histogram *histogram);
+
 /* What else there is to say about a sum or difference. */
 struct float_histogram_notes {
     bool is_reset_colliding;    /* one was a counter reset, the other was surely none */

@@ -313,7 +313,11 @@ struct operator* plan(struct run *run, const struct promql_expr *expr, const str
     if (steps->count == 1 || !is_constant(expr, &has_selector) || !has_selector)
         return plan_at_steps(run, expr, steps, err);
     struct steps one = {steps->start_ms, steps->step_ms, 1};
+    enum counting_kind counting = run->counting;
+    if (counting == COUNTING_BY_STEP)
+        run->counting = COUNTING_ALL_STEPS;
     struct operator* input = plan_at_steps(run, expr, &one, err);
+    run->counting = counting;
     if (!input)
         return NULL;
     struct operator* op = operator_new(run, sizeof(*op), &repeat_class, expr, steps);

@@ -79,6 +79,8 @@ struct worker *run_worker(struct run *run, size_t index)
         run->workers[index] = ap_new0(struct worker);
         run->workers[index]->run = run;
         ap_arena_init(&run->workers[index]->arena, 0);
+        if (run->request->is_counting)
+            run->workers[index]->step_samples = ap_new0_array(uint64_t, run->steps.count);
     }
     return run->workers[index];
 }
@@ -91,6 +93,7 @@ void worker_free(struct worker *worker)
     ap_arena_clear(&worker->arena);
     for (size_t i = 0; i < WORKER_BUFFERS_MAX; i++)
         free(worker->buffers[i].values);
+    free(worker->step_samples);
     free(worker);
 }
 
@@ -157,6 +160,7 @@ void *operator_new(struct run *run, size_t bytes, const struct operator_class *c
     op->run = run;
     op->expr = expr;
     op->steps = *steps;
+    op->counting = run->counting;
     op->next = run->operators;
     run->operators = op;
     return op;
@@ -184,6 +188,8 @@ enum ap_rc operator_open(struct operator* op, struct ap_err *err)
     enum ap_rc rc = run_check(op->run, err);
     if (rc == AP_OK)
         rc = op->class->open(op, err);
+    if (rc == AP_OK && op->counting != COUNTING_NOTHING)
+        op->is_counted = ap_arena_alloc0(&op->run->arena, (op->count + 1) * sizeof(*op->is_counted));
     op->is_open = rc == AP_OK;
     return rc;
 }

@@ -75,6 +75,8 @@ struct worker {
     } buffers[WORKER_BUFFERS_MAX];
     size_t buffer_count; /* in use, the first ones */
     uint64_t samples_read;
+    uint64_t *step_samples;        /* of the query's steps; NULL when they are not to be counted */
+    uint64_t samples_at_all_steps; /* for each of them, beside the above */
 };
 
 /* Uninitialised, `count` doubles; given back in reverse order. */
@@ -100,6 +102,13 @@ struct operator_class {
 
 enum { OPERATOR_INPUTS_MAX = 8 };
 
+/* Which of the query's steps the samples count for that a step of an operator looks at. */
+enum counting_kind {
+    COUNTING_NOTHING,  /* nobody asked; or in a sub-query, whose results are counted in place of its samples */
+    COUNTING_BY_STEP,  /* the operator's steps are the query's */
+    COUNTING_ALL_STEPS /* the operator has one step, which stands for all */
+};
+
 struct operator
 {
     const struct operator_class *class;
@@ -112,8 +121,10 @@ struct operator
     struct ap_slice *labels;     /* canonical; lent by a set, or in the run's arena */
     bool is_unique_without_name; /* no two series become the same when their names are dropped */
     bool is_open;
-    uint64_t cost;         /* samples that a read looks at, about: whether it is worth waking other threads */
-    struct operator* next; /* all of the run */
+    enum counting_kind counting;
+    _Atomic bool *is_counted; /* of each series, as some are read more than once; NULL: COUNTING_NOTHING */
+    uint64_t cost;            /* samples that a read looks at, about: whether it is worth waking other threads */
+    struct operator* next;    /* all of the run */
 };
 
 /* Opens once. */
@@ -125,6 +136,20 @@ static inline enum ap_rc operator_read(struct operator* op, struct worker *worke
 {
     ret_column->histograms = NULL;
     return op->class->read(op, worker, index, ret_column, err);
+}
+
+/* Whether the samples of this series are still to be counted, which the caller does then. */
+static inline bool operator_counts(struct operator* op, size_t index)
+{
+    return op->is_counted && !atomic_exchange(&op->is_counted[index], true);
+}
+
+static inline void operator_count(const struct operator* op, struct worker *worker, size_t step, uint64_t samples)
+{
+    if (op->counting == COUNTING_BY_STEP)
+        worker->step_samples[step] += samples;
+    else
+        worker->samples_at_all_steps += samples;
 }
 
 struct run {
@@ -141,6 +166,8 @@ struct run {
     struct annotations annotations;
     struct helpers *helpers;             /* the engine's */
     struct worker *workers[WORKERS_MAX]; /* made when they are needed; 0 is the caller's */
+    enum counting_kind counting;         /* of operators that are planned now */
+    enum counting_kind of_subquery;      /* of those in a sub-query: the query itself may be one */
     _Atomic uint64_t samples_now;
     _Atomic uint64_t samples_peak;
     uint64_t series_selected;

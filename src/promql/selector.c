@@ -118,6 +118,16 @@ static void choose_histograms(const struct selector *selector, const struct tsdb
     }
 }
 
+static void count_chosen(const struct operator* op, struct worker *worker, const struct column *column)
+{
+    for (size_t i = 0; i < op->steps.count; i++) {
+        if (!is_absent(column->values[i]))
+            operator_count(op, worker, i, 1);
+        else if (column->histograms && column->histograms[i])
+            operator_count(op, worker, i, float_histogram_samples(column->histograms[i]));
+    }
+}
+
 static enum ap_rc selector_read(struct operator* op, struct worker *worker, size_t index, struct column *ret_column,
                                 struct ap_err *err)
 {
@@ -131,6 +141,8 @@ static enum ap_rc selector_read(struct operator* op, struct worker *worker, size
         ret_column->histograms = worker_histograms(worker, op->steps.count);
         choose_histograms(selector, &worker->columns, histograms, ret_column);
     }
+    if (operator_counts(op, index))
+        count_chosen(op, worker, ret_column);
     return AP_OK;
 }
 
@@ -289,7 +301,11 @@ static struct operator* plan_subquery(struct run *run, const struct promql_expr 
     }
     bool is_empty = inner.count == 0;
     inner.count += is_empty; /* operators have one step at least; the window leaves it out */
+    enum counting_kind counting = run->counting;
+    run->counting = run->of_subquery;
+    run->of_subquery = COUNTING_NOTHING;
     struct operator* input = plan(run, expr->subquery.of, &inner, err);
+    run->counting = counting;
     if (!input)
         return NULL;
     struct subquery *subquery = operator_new(run, sizeof(*subquery), &subquery_class, expr, steps);

@@ -588,6 +588,16 @@ static bool slide(struct window *window, size_t step, size_t drop_count)
     return window->to > window->from || window->histogram_to > window->histogram_from;
 }
 
+/* What the histograms in front of each one count for; one number more than there are histograms. */
+static const uint64_t *sum_histograms(struct worker *worker, const struct promql_points *samples)
+{
+    uint64_t *sums = worker_alloc(worker, (samples->histogram_count + 1) * sizeof(*sums));
+    sums[0] = 0;
+    for (size_t i = 0; i < samples->histogram_count; i++)
+        sums[i + 1] = sums[i] + float_histogram_samples(samples->histograms[i]);
+    return sums;
+}
+
 static enum ap_rc window_call_read(struct operator* op, struct worker *worker, size_t index, struct column *ret_column,
                                    struct ap_err *err)
 {
@@ -601,6 +611,7 @@ static enum ap_rc window_call_read(struct operator* op, struct worker *worker, s
     size_t drop_count = call->function->needs_drops ? find_drops(worker, &samples, &window.drops) : 0;
     bool has_floats = false;
     size_t unchecked_count = 0; /* samples that were looked at since run_check() */
+    const uint64_t *histogram_sums = operator_counts(op, index) ? sum_histograms(worker, &samples) : NULL;
     for (size_t i = 0; i < op->steps.count && rc == AP_OK; i++) {
         struct window_result result = {absent(), NULL};
         if (unchecked_count > SAMPLES_UNCHECKED_MAX) {
@@ -611,6 +622,10 @@ static enum ap_rc window_call_read(struct operator* op, struct worker *worker, s
         }
         if (slide(&window, i, drop_count)) {
             unchecked_count += window_floats(&window) + window_histograms(&window);
+            if (histogram_sums)
+                operator_count(op, worker, i,
+                               window_floats(&window) + histogram_sums[window.histogram_to] -
+                                   histogram_sums[window.histogram_from]);
             for (size_t j = 0; j < WINDOW_PARAMETERS_MAX; j++)
                 if (call->parameter_values[j])
                     window.parameters[j] = call->parameter_values[j][i];

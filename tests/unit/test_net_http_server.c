@@ -430,6 +430,10 @@ static void test_compressed_replies(void **state)
     assert_int_equal(stream.total_out, LARGE_BYTES);
     assert_memory_equal(plain + 8, "{\"a\":1}\n", 8);
     inflateEnd(&stream);
+    ASK(fd, &answer, "GET", "/large", "Accept-Encoding: gzip, zstd\r\n", NULL);
+    assert_string_equal(answer_field(&answer, "Content-Encoding"), "zstd");
+    assert_string_equal(answer_field(&answer, "Vary"), "Accept-Encoding");
+    assert_int_equal(ZSTD_getFrameContentSize(answer.body.data, answer.body.bytes), LARGE_BYTES);
     ASK(fd, &answer, "GET", "/large", "Accept-Encoding: gzip;q=0\r\n", NULL);
     assert_null(answer_field(&answer, "Content-Encoding"));
     assert_int_equal(answer.body.bytes, LARGE_BYTES);

@@ -150,6 +150,16 @@ static void add_annotations(struct promql_execution *execution, enum promql_anno
     }
 }
 
+static void add_counts(const struct promql_execution *execution, struct ap_buf *out)
+{
+    ap_buf_add_cstr(out, "samples:");
+    for (size_t i = 0; i < promql_execution_steps(execution); i++) {
+        ap_buf_add_char(out, ' ');
+        ap_buf_add_integer(out, (int64_t)promql_execution_samples_at(execution, i));
+    }
+    ap_buf_add_char(out, '\n');
+}
+
 static char *ask(struct test *test, const struct promql_request *request)
 {
     struct promql_engine_options options;
@@ -167,6 +177,8 @@ static char *ask(struct test *test, const struct promql_request *request)
     if (rc == AP_OK) {
         add_annotations(execution, PROMQL_WARNING, &out);
         add_annotations(execution, PROMQL_INFO, &out);
+        if (request->is_counting)
+            add_counts(execution, &out);
     } else {
         ap_buf_reset(&out);
         ap_buf_printf(&out, "fails: %s\n", err.text);
@@ -248,6 +260,7 @@ static void check_query(struct test *test, struct ap_slice head, struct ap_slice
             break;
         }
         test->line++;
+        request.is_counting |= ap_slice_starts_with(answer, "samples:");
         ap_buf_add_slice(&wanted, answer);
         ap_buf_add_char(&wanted, '\n');
     }
