@@ -15,10 +15,21 @@ enum { FRACTIONS = 1 << HISTOGRAM_SCHEMA_MAX };
 
 static double fractions[FRACTIONS]; /* 2^(i / 256) */
 
+/*
+ * Bounds are what clients see and what the label of count_values() is made of, so they are Prometheus' to the last bit:
+ * the product of the roots of 2 that i is made of, largest first, with a square root that is one bit below the nearest
+ * double.
+ */
 static void make_fractions(void)
 {
-    for (int i = 0; i < FRACTIONS; i++)
-        fractions[i] = (double)exp2l((long double)i / FRACTIONS);
+    fractions[0] = 1;
+    for (int bit = FRACTIONS / 2; bit > 0; bit /= 2) {
+        double root = (double)exp2l((long double)bit / FRACTIONS);
+        if (bit == FRACTIONS / 2)
+            root = nextafter(root, 0);
+        for (int i = 0; i < FRACTIONS; i += 2 * bit)
+            fractions[i + bit] = fractions[i] * root;
+    }
 }
 
 /* Upper bound of a bucket: 2^(index * 2^-schema). The last bucket of finite values ends at the largest double, the one
