@@ -550,7 +550,17 @@ static struct float_bucket bucket_at(const struct float_histogram *histogram, co
     return bucket;
 }
 
-bool float_bucket_next(struct float_bucket_cursor *cursor, struct float_bucket *ret_bucket)
+/* Observations in what a bucket shares with the zero bucket are in the latter. */
+static struct float_bucket beside_zero(struct float_bucket bucket, double zero_threshold)
+{
+    if (bucket.lower > 0 && bucket.lower < zero_threshold)
+        bucket.lower = zero_threshold;
+    else if (bucket.upper < 0 && bucket.upper > -zero_threshold)
+        bucket.upper = -zero_threshold;
+    return bucket;
+}
+
+static bool next_whole(struct float_bucket_cursor *cursor, struct float_bucket *ret_bucket)
 {
     const struct float_histogram *histogram = cursor->histogram;
     uint32_t at = cursor->position++;
@@ -566,7 +576,7 @@ bool float_bucket_next(struct float_bucket_cursor *cursor, struct float_bucket *
     case PART_ZERO:
         cursor->part = PART_POSITIVE;
         cursor->position = 0;
-        if (histogram->zero_count != 0) {
+        if (cursor->is_whole ? histogram->zero_count != 0 : histogram->zero_count > 0) {
             *ret_bucket = (struct float_bucket){
                 -histogram->zero_threshold, histogram->zero_threshold, histogram->zero_count, true, true, 0};
             return true;
@@ -585,6 +595,15 @@ bool float_bucket_next(struct float_bucket_cursor *cursor, struct float_bucket *
     }
 }
 
+bool float_bucket_next(struct float_bucket_cursor *cursor, struct float_bucket *ret_bucket)
+{
+    if (!next_whole(cursor, ret_bucket))
+        return false;
+    if (!cursor->is_whole)
+        *ret_bucket = beside_zero(*ret_bucket, cursor->histogram->zero_threshold);
+    return true;
+}
+
 static void print_number(double value, struct ap_buf *out)
 {
     struct float_text text = go_float(value);
@@ -597,7 +616,7 @@ void float_histogram_print(const struct float_histogram *histogram, struct ap_bu
     print_number(histogram->count, out);
     ap_buf_add_cstr(out, ", sum:");
     print_number(histogram->sum, out);
-    struct float_bucket_cursor cursor = {.histogram = histogram};
+    struct float_bucket_cursor cursor = {.histogram = histogram, .is_whole = true};
     struct float_bucket bucket;
     while (float_bucket_next(&cursor, &bucket)) {
         if (bucket.count == 0)
