@@ -34,11 +34,15 @@ def said_otherwise(query, difference):
     return theirs == ours or any(mark in a and mark in b for a, b, mark in pairs)
 
 
+NEWER = re.compile('|'.join((
+    r'label name in (label_join|label_replace)\(\): |invalid label name "',  # may be any text
+    r'parse error: unexpected (duration|number|<op:[+-]> in offset)',  # durations and numbers stand for each other, with signs
+    r'parse error: unexpected (<bool>|<on>)')))  # may be names of metrics
+
+
 def newer_language(query, difference):
-    """Names of labels may be any text (3.0), durations and numbers stand for each other (3.0)."""
-    if difference.what != 'status' or difference.ours != 'success':
-        return False
-    return re.search(r'label name in (label_join|label_replace)\(\): a-b|invalid label name "a-b"|parse error: unexpected (duration|number|<bool>|<on>)', difference.theirs)
+    """What can be said since 3.0 only."""
+    return difference.what == 'status' and difference.ours == 'success' and NEWER.search(difference.theirs)
 
 
 RULES = (deviation_of_one, rounding, said_otherwise, newer_language)
