@@ -40,8 +40,8 @@ lint: ## clang-format, folder order, cppcheck, clang-tidy, shellcheck, eslint, p
 setup: ## what all of the above need: Debian packages, DuckDB, npm packages
 	@tools/setup test
 
-torture: ## the fault tests with 1,000 rounds of kill -9 (APIARY_KILL_ROUNDS)
-	@tools/setup test
+torture: ## the fault tests with 1,000 rounds of kill -9 (APIARY_KILL_ROUNDS), a million queries beside Prometheus (DIFFERENTIAL_QUERIES)
+	@tools/setup bench
 	@tools/run-tests torture
 
 clients: ## real agents write into Apiary while it is killed and restarted (AGENT_SECONDS=600: the whole of it)

@@ -301,11 +301,11 @@ static enum ap_rc fail_many_to_many(const struct match *match, uint32_t first, u
     AP_AUTO_BUF struct ap_buf text = {0};
     signature_labels(&match->signatures, one->labels[second], &matched);
     ap_buf_add_cstr(&text, "found duplicate series for the match group ");
-    labels_format(ap_buf_slice(&matched), &text);
+    labels_format_set(ap_buf_slice(&matched), &text);
     ap_buf_printf(&text, " on the %s hand-side of the operation: [", match->many_side == 0 ? "right" : "left");
-    labels_format(one->labels[second], &text);
+    labels_format_set(one->labels[second], &text);
     ap_buf_add_cstr(&text, ", ");
-    labels_format(one->labels[first], &text);
+    labels_format_set(one->labels[first], &text);
     ap_buf_add_cstr(&text, "];many-to-many matching not allowed: matching labels must be unique on one side");
     return ap_fail(err, AP_E_CONFLICT, "%.*s", AP_SLICE_ARG(ap_buf_slice(&text)));
 }

@@ -15,10 +15,21 @@ enum { FRACTIONS = 1 << HISTOGRAM_SCHEMA_MAX };
 
 static double fractions[FRACTIONS]; /* 2^(i / 256) */
 
+/*
+ * Bounds are what clients see and what the label of count_values() is made of, so they are Prometheus' to the last bit:
+ * the product of the roots of 2 that i is made of, largest first, with a square root that is one bit below the nearest
+ * double.
+ */
 static void make_fractions(void)
 {
-    for (int i = 0; i < FRACTIONS; i++)
-        fractions[i] = (double)exp2l((long double)i / FRACTIONS);
+    fractions[0] = 1;
+    for (int bit = FRACTIONS / 2; bit > 0; bit /= 2) {
+        double root = (double)exp2l((long double)bit / FRACTIONS);
+        if (bit == FRACTIONS / 2)
+            root = nextafter(root, 0);
+        for (int i = 0; i < FRACTIONS; i += 2 * bit)
+            fractions[i + bit] = fractions[i] * root;
+    }
 }
 
 /* Upper bound of a bucket: 2^(index * 2^-schema). The last bucket of finite values ends at the largest double, the one
@@ -556,7 +567,17 @@ static struct float_bucket bucket_at(const struct float_histogram *histogram, co
     return bucket;
 }
 
-bool float_bucket_next(struct float_bucket_cursor *cursor, struct float_bucket *ret_bucket)
+/* Observations in what a bucket shares with the zero bucket are in the latter. */
+static struct float_bucket beside_zero(struct float_bucket bucket, double zero_threshold)
+{
+    if (bucket.lower > 0 && bucket.lower < zero_threshold)
+        bucket.lower = zero_threshold;
+    else if (bucket.upper < 0 && bucket.upper > -zero_threshold)
+        bucket.upper = -zero_threshold;
+    return bucket;
+}
+
+static bool next_whole(struct float_bucket_cursor *cursor, struct float_bucket *ret_bucket)
 {
     const struct float_histogram *histogram = cursor->histogram;
     uint32_t at = cursor->position++;
@@ -572,7 +593,7 @@ bool float_bucket_next(struct float_bucket_cursor *cursor, struct float_bucket *
     case PART_ZERO:
         cursor->part = PART_POSITIVE;
         cursor->position = 0;
-        if (histogram->zero_count != 0) {
+        if (cursor->is_whole ? histogram->zero_count != 0 : histogram->zero_count > 0) {
             *ret_bucket = (struct float_bucket){
                 -histogram->zero_threshold, histogram->zero_threshold, histogram->zero_count, true, true, 0};
             return true;
@@ -591,6 +612,15 @@ bool float_bucket_next(struct float_bucket_cursor *cursor, struct float_bucket *
     }
 }
 
+bool float_bucket_next(struct float_bucket_cursor *cursor, struct float_bucket *ret_bucket)
+{
+    if (!next_whole(cursor, ret_bucket))
+        return false;
+    if (!cursor->is_whole)
+        *ret_bucket = beside_zero(*ret_bucket, cursor->histogram->zero_threshold);
+    return true;
+}
+
 static void print_number(double value, struct ap_buf *out)
 {
     struct float_text text = go_float(value);
@@ -603,7 +633,7 @@ void float_histogram_print(const struct float_histogram *histogram, struct ap_bu
     print_number(histogram->count, out);
     ap_buf_add_cstr(out, ", sum:");
     print_number(histogram->sum, out);
-    struct float_bucket_cursor cursor = {.histogram = histogram};
+    struct float_bucket_cursor cursor = {.histogram = histogram, .is_whole = true};
     struct float_bucket bucket;
     while (float_bucket_next(&cursor, &bucket)) {
         if (bucket.count == 0)

@@ -85,7 +85,7 @@ bool float_histogram_is_reset(const struct float_histogram *histogram, const str
                               struct ap_arena *scratch);
 bool float_histogram_has_overflow(const struct float_histogram *histogram); /* some count or the sum is infinite */
 
-/* ---- Buckets in order of their bounds: negative ones, the zero bucket if it has a count, positive ones ---- */
+/* ---- Buckets in order of their bounds: negative ones, the zero bucket if its count is above 0, positive ones ---- */
 
 struct float_bucket {
     double lower;
@@ -99,6 +99,9 @@ struct float_bucket_cursor {
     const struct float_histogram *histogram;
     uint32_t position;
     uint8_t part; /* 0 negative, 1 zero, 2 positive, 3 end */
+    /* As they are kept: the zero bucket with a count below 0 as well, and others that overlap it. Otherwise those begin
+     * where it ends. */
+    bool is_whole;
 };
 /* `struct float_bucket_cursor cursor = {.histogram = h}; while (float_bucket_next(&cursor, &bucket))`. */
 bool float_bucket_next(struct float_bucket_cursor *cursor, struct float_bucket *ret_bucket);

@@ -64,14 +64,15 @@ static double find_bucket(const struct float_histogram *histogram, double rank, 
         return count;
     }
     /* The cursor goes one way only: the last buckets are at the places from its end. */
-    size_t total = (size_t)histogram->negative.count + histogram->positive.count + (histogram->zero_count != 0);
+    bool has_zero = histogram->zero_count > 0;
+    size_t total = (size_t)histogram->negative.count + histogram->positive.count + has_zero;
     for (size_t left = total; left > 0; left--) {
         size_t at = left - 1;
         bool is_in_negative = at < histogram->negative.count;
         size_t behind = at - histogram->negative.count;
-        bool is_zero = !is_in_negative && histogram->zero_count != 0 && behind == 0;
+        bool is_zero = !is_in_negative && has_zero && behind == 0;
         cursor.part = is_in_negative ? 0 : is_zero ? 1 : 2;
-        cursor.position = (uint32_t)(is_in_negative ? at : is_zero ? 0 : behind - (histogram->zero_count != 0));
+        cursor.position = (uint32_t)(is_in_negative ? at : is_zero ? 0 : behind - has_zero);
         (void)float_bucket_next(&cursor, &bucket);
         if (bucket.count == 0)
             continue;
@@ -250,7 +251,7 @@ static double trim_bucket(struct trimming *trimming, const struct float_bucket *
 static void trim_sign(struct trimming *trimming, struct float_histogram *histogram, bool is_negative)
 {
     struct float_buckets *buckets = is_negative ? &histogram->negative : &histogram->positive;
-    struct float_bucket_cursor cursor = {.histogram = histogram, .part = is_negative ? 0 : 2};
+    struct float_bucket_cursor cursor = {.histogram = histogram, .part = is_negative ? 0 : 2, .is_whole = true};
     struct float_bucket bucket;
     for (uint32_t i = 0; i < buckets->count; i++) {
         (void)float_bucket_next(&cursor, &bucket);

@@ -142,9 +142,9 @@ static enum ap_rc fail_duplicate(const struct joining *joining, uint32_t a, uint
     AP_AUTO_BUF struct ap_buf text = {0};
     long long ts_ms = llround(held_values(&joining->infos, a)[step] * 1000);
     ap_buf_add_cstr(&text, "found duplicate series for info metric: existing ");
-    labels_format(infos->labels[a], &text);
+    labels_format_set(infos->labels[a], &text);
     ap_buf_printf(&text, " @ %lld, new ", ts_ms);
-    labels_format(infos->labels[b], &text);
+    labels_format_set(infos->labels[b], &text);
     ap_buf_printf(&text, " @ %lld", ts_ms);
     return ap_fail(err, AP_E_CONFLICT, "%.*s", AP_SLICE_ARG(ap_buf_slice(&text)));
 }

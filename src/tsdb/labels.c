@@ -287,6 +287,16 @@ static void add_quoted(struct ap_buf *out, struct ap_slice text)
     ap_buf_add_char(out, '"');
 }
 
+static void add_pair(struct ap_buf *out, const struct label *label)
+{
+    if (is_plain_name(label->name, false))
+        ap_buf_add_slice(out, label->name);
+    else
+        add_quoted(out, label->name);
+    ap_buf_add_char(out, '=');
+    add_quoted(out, label->value);
+}
+
 void labels_format(struct ap_slice labels, struct ap_buf *out)
 {
     struct ap_slice metric = labels_get(labels, ap_slice_cstr(LABEL_METRIC_NAME));
@@ -308,12 +318,20 @@ void labels_format(struct ap_slice labels, struct ap_buf *out)
         if (!is_first)
             ap_buf_add_cstr(out, ", ");
         is_first = false;
-        if (is_plain_name(label.name, false))
-            ap_buf_add_slice(out, label.name);
-        else
-            add_quoted(out, label.name);
-        ap_buf_add_char(out, '=');
-        add_quoted(out, label.value);
+        add_pair(out, &label);
+    }
+    ap_buf_add_char(out, '}');
+}
+
+void labels_format_set(struct ap_slice labels, struct ap_buf *out)
+{
+    struct label label;
+    const char *separator = "";
+    ap_buf_add_char(out, '{');
+    while (labels_next(&labels, &label)) {
+        ap_buf_add_cstr(out, separator);
+        add_pair(out, &label);
+        separator = ", ";
     }
     ap_buf_add_char(out, '}');
 }

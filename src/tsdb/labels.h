@@ -76,3 +76,5 @@ int labels_compare(struct ap_slice a, struct ap_slice b);
 /* As Prometheus prints it: `up{instance="a:9090",job="b"}`, values escaped; names beyond [a-zA-Z_][a-zA-Z0-9_]* quoted.
  */
 void labels_format(struct ap_slice labels, struct ap_buf *out);
+/* As errors of queries have it: `{__name__="up", instance="a:9090"}`. */
+void labels_format_set(struct ap_slice labels, struct ap_buf *out);

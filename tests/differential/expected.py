@@ -1,30 +1,48 @@
 """Where Prometheus 3, whose language Apiary speaks, answers otherwise than the Prometheus 2.42 that Debian has.
 
-One function for each; docs/promql-differences.md tells people the same."""
+One function for each; docs/promql-differences.md tells people the same. Each gets a query and one difference of its answers."""
 import re
 
-
-def is_expected(query, answers, reason):
-    return any(rule(query, answers, reason) for rule in RULES)
+import answers
 
 
-def atan2_keeps_name(query, answers, reason):
-    """2.42 forgot atan2 among the operators that drop a metric's name."""
-    return 'atan2' in query and '__name__' in reason
+def is_expected(query, difference):
+    return any(rule(query, difference) for rule in RULES)
 
 
-def deviation_of_one(query, answers, reason):
+def deviation_of_one(query, difference):
     """The deviation of one value that is NaN or infinite was 0, and is NaN."""
-    return re.search(r'std(dev|var)\b', query) and re.search(r': 0 \| NaN$|Inf|NaN|\bodd\b', query + reason)
-
-
-def rounding(query, answers, reason):
-    """Sums are compensated in 3.x: what is left of numbers of 1 and more that cancel each other is 0, or less than before."""
-    found = re.search(r': (\S+) \| (\S+)$', reason)
-    try:
-        return found and all(abs(float(text)) < 1e-11 for text in found.groups())
-    except ValueError:
+    if not re.search(r'\bstd(dev|var)\b', query):
         return False
+    return difference.what == 'value' and difference.ours == 'NaN'
 
 
-RULES = (atan2_keeps_name, deviation_of_one, rounding)
+def rounding(query, difference):
+    """Sums are compensated in 3.x: what is left of numbers of 1 and more that cancel each other is 0, or less than before."""
+    if difference.what != 'value' or not answers.LOOSE.search(query) or not isinstance(difference.theirs, str):
+        return False
+    return all(abs(answers.number(text)) < 1e-11 for text in (difference.theirs, difference.ours))
+
+
+def said_otherwise(query, difference):
+    """Of what cannot be parsed, and of regular expressions, only that it is so and what kind of error it is. And 2.42 tells the parameter's
+    name in one of the two ways to ask only."""
+    if difference.what != 'error':
+        return False
+    theirs, ours = (text.removeprefix('invalid parameter "query": ') for text in (difference.theirs, difference.ours))
+    pairs = ((theirs, ours, 'parse error: '), (theirs, ours, 'invalid regular expression in label_replace()'))
+    return theirs == ours or any(mark in a and mark in b for a, b, mark in pairs)
+
+
+NEWER = re.compile('|'.join((
+    r'label name in (label_join|label_replace)\(\): |invalid label name "',  # may be any text
+    r'parse error: unexpected (duration|number|<op:[+-]> in offset)',  # durations and numbers stand for each other, with signs
+    r'parse error: unexpected (<bool>|<on>)')))  # may be names of metrics
+
+
+def newer_language(query, difference):
+    """What can be said since 3.0 only."""
+    return difference.what == 'status' and difference.ours == 'success' and NEWER.search(difference.theirs)
+
+
+RULES = (deviation_of_one, rounding, said_otherwise, newer_language)

@@ -1,8 +1,13 @@
 """Random queries that type-check, about the series of samples.py.
 
 Prometheus 3 sums with compensation and 2.42 does not, and powers differ in the last bit. So nothing here makes much out of little:
-remainders, comparisons and differences are of what was measured, and not of what was calculated."""
+remainders, comparisons and differences are of what was measured, and not of what was calculated. Of native histograms there is what
+2.42 knows already; what 3 does otherwise with the same histograms is calculated by figures.py. A small share of the queries fail."""
+import functools
 import random
+import typing
+
+import figures
 
 COUNTERS = ('cpu_seconds_total', 'http_requests_total', 'request_seconds_bucket')
 GAUGES = ('temperature_celsius', 'memory_bytes', 'memory_limit_bytes', 'entropy', 'odd', 'up')
@@ -15,9 +20,30 @@ OVER_TIME = ('sum_over_time', 'avg_over_time', 'min_over_time', 'max_over_time',
 ELEMENTS = ('abs', 'ceil', 'floor', 'exp', 'sqrt', 'ln', 'log2', 'log10', 'sgn', 'sin', 'cos', 'tan', 'atan', 'sinh', 'cosh', 'tanh',
             'deg', 'rad', 'acos', 'asin', 'acosh', 'asinh', 'atanh', 'round', 'hour', 'minute', 'month', 'year',
             'day_of_month', 'day_of_week', 'day_of_year', 'days_in_month')
-AGGREGATIONS = ('sum', 'avg', 'min', 'max', 'count', 'group', 'stddev', 'stdvar')
+AGGREGATIONS = ('sum', 'avg', 'min', 'max', 'count', 'group')
 MATCHERS = ('job="api"', 'job!="api"', 'job=~"a.*"', 'job!~"w.*"', 'instance=~"host-[0-2].*"', 'instance="host-1:9100"', 'code=~"4..|5.."',
             'mode!=""', 'sensor=""', 'nothing=""', 'instance=~".+"', 'le=~"0.*"')
+
+SORTED = ('sort(', 'sort_desc(', 'topk (', 'bottomk (')  # whose instant answers have an order
+FAILING = ('cpu_seconds_total + on (job) up', 'up + on (job) memory_bytes', 'up / ignoring (instance) memory_bytes', 'memory_bytes > on (job) group_left up',
+           'up * on (job) group_right memory_bytes', 'build_info * on (job) group_left (version) build_info',
+           'cpu_seconds_total + on (instance, job) group_left (mode) memory_bytes', 'up == on (instance) up',
+           'label_replace(up, "job", "x", "", "")', 'label_replace(cpu_seconds_total, "mode", "", "", "")', 'label_replace(up, "a-b", "x", "", "")',
+           'label_replace(up, "a", "x", "job", "(")', 'label_join(up, "a-b", "-", "job")', 'label_join(up, "job", "-")', 'count_values("a-b", up)',
+           '{__name__=~"memory.*"} * 1', '-{__name__=~"up|memory_bytes"}', '{__name__=~"up|memory_bytes"} + 0', 'rate({__name__=~".*_total"}[5m])', 'rate(up)', 'sum(up[5m])', 'up[5m] + 1',
+           'abs()', 'abs(up, up)', 'round(up, up)', 'nothing(up)', 'up +', '(up', 'up)', '1 > 2', '1 == 1', '"a" + 1', '-"a"', 'up offset', 'up offset 5x', '{job=~".*"}',
+           '{}', 'up{job="a"', 'up{job=a}', 'up{job}', 'up{,}', 'up[5x]', 'up[0s]', 'up[]', 'up[5m:', 'up[5m][5m]', 'sum by (1) (up)', 'sum by (job (up)', 'topk(up, up)',
+           'topk(1)', 'topk(1, 2)', 'sum()', 'sum(1)', 'sum(up, up)', 'quantile("a", up)', 'count_values(1, up)', 'up and 1', '1 or up', 'up and bool up', 'up + bool up',
+           'up + on (job) group_left (job) up', 'up and on (job) group_left up', '1 + on (job) 2', 'up @ up', 'up @ start', 'up @ "a"', 'up @ Inf', 'up @ 1 @ 2',
+           'up offset 1m offset 2m', 'vector(up)', 'scalar(1)', 'time(1)', 'hour(1)', '5m', 'up{job=~"("}', 'up{__name__="down"}', '"open', "'open", 'up{job="\\z"}', '1 2', 'up up',
+           '#', '', '!', 'up ! up', 'up = up', 'up =~ "a"', '1.2.3', '0x', '1e', 'up[5m] offset 1m @ 0 [5m]', 'sum without up', 'by (job)', 'bool', 'on', 'histogram_quantile(up, up)',
+           'absent_over_time(up)', 'label_replace(up, 1, "", "", "")', 'up unless', 'up if up', 'up * * up', 'up // up')
+
+
+class Query(typing.NamedTuple):
+    text: str
+    inner: str = ''  # what Prometheus is asked instead,
+    figure: typing.Optional[typing.Callable] = None  # and what 3 makes of each of those histograms
 
 
 class Generator:
@@ -63,8 +89,10 @@ class Generator:
     def aggregation(self, depth):
         by = self.pick('', f' by ({self.labels()})', f' without ({self.labels()})')
         kind = self.rng.random()
-        if kind < 0.8:
+        if kind < 0.65:
             return f'{self.rng.choice(AGGREGATIONS)}{by} ({self.vector(depth - 1)})'
+        if kind < 0.8:
+            return f'{self.pick("stddev", "stdvar")}{by} ({self.selector()}{self.when()})'
         if kind < 0.9:
             return f'quantile{by} ({self.pick("0", "0.5", "0.9", "1", "0.33")}, {self.vector(depth - 1)})'
         if kind < 0.95:
@@ -142,10 +170,73 @@ class Generator:
         if kind < 0.7:
             return self.aggregation(depth)
         if kind < 0.95:
-            return '(' + self.binary(depth) + ')'
+            text = self.binary(depth)
+            # 2.42 forgot that atan2 drops a metric's name.
+            return f'(({text}) + 0)' if 'atan2' in text else f'({text})'
         return '-' + self.selector()
 
+    def histogram(self, depth):
+        """A vector of native histograms that count up, so that no bucket is below 0."""
+        kind = self.rng.random()
+        if depth <= 0 or kind < 0.3:
+            return self.selector(('latency_seconds', 'latency_seconds', 'payload_bytes')) + self.when()
+        if kind < 0.65:
+            return f'{self.rng.choice(RATES)}({self.selector(("latency_seconds",))}[{self.rng.choice(RANGES)}]{self.when()})'
+        if kind < 0.85:
+            by = self.pick('', f' by ({self.labels()})', f' without ({self.labels()})')
+            return f'sum{by} ({self.histogram(depth - 1)})'
+        if kind < 0.93:
+            same = self.histogram(depth - 1)
+            return f'({same} + {self.pick("", "ignoring (nothing) ")}{same})'
+        both = self.histogram(depth - 1)
+        return f'({both} {self.pick("and", "or", "unless")} {self.pick("", "on (instance) ", "ignoring (code) ")}{self.selector(("latency_seconds", "up"))})'
+
+    def figure(self):
+        """What is asked of histograms, and how to know it."""
+        inner = self.histogram(2)
+        q = self.pick('0', '0.1', '0.5', '0.9', '0.99', '1', '-1', '2', 'NaN')
+        low, high = self.pick('-Inf', '-1', '0', '0.3', '1'), self.pick('Inf', '0', '0.5', '2', '7.5', 'NaN')
+        return self.pick(
+            Query(f'histogram_quantile({q}, {inner})', inner, functools.partial(figures.quantile, q=float(q))),
+            Query(f'histogram_fraction({low}, {high}, {inner})', inner, functools.partial(figures.fraction, lower=float(low), upper=float(high))),
+            Query(f'histogram_avg({inner})', inner, figures.average),
+            Query(f'histogram_stdvar({inner})', inner, figures.variance),
+            Query(f'histogram_stddev({inner})', inner, figures.deviation))
+
+    def of_histograms(self):
+        kind = self.rng.random()
+        names = ('latency_seconds', 'payload_bytes')
+        if kind < 0.3:
+            return self.histogram(3)
+        if kind < 0.7:
+            inner = self.pick(*[self.histogram(2)] * 4, 'latency_seconds or up', '{__name__=~"payload_bytes|up"}')
+            return f'{self.pick("histogram_count", "histogram_sum")}({inner})'
+        if kind < 0.8:
+            by = self.pick('', f' by ({self.labels()})')
+            inner = self.pick(self.selector(names), '{__name__=~"latency_seconds|up|entropy"}')
+            return f'{self.pick("count", "group")}{by} ({inner})'
+        if kind < 0.9:
+            return f'{self.pick("count_over_time", "present_over_time")}({self.selector(names)}[{self.rng.choice(RANGES)}]{self.when()})'
+        if kind < 0.95:
+            return f'timestamp({self.selector(names)}{self.when()}) - time()'
+        return f'absent({self.selector(names)})'
+
+    def failing(self):
+        """Mostly: some of what is left of a query that was damaged is one."""
+        if self.rng.random() < 0.5:
+            return self.rng.choice(FAILING)
+        text = self.vector(2)
+        at = self.rng.randrange(len(text))
+        return self.pick(text[:at], text[:at] + text[at + 1:], text[:at] + self.pick(*'(){}[],:"\'+-@#!=~<>', ' by ', ' on ', ' offset ', ' bool ', '5', '5m') + text[at:])
+
     def query(self):
-        if self.rng.random() < 0.04:
-            return self.scalar(3)
-        return self.vector(self.pick(1, 2, 2, 3))
+        kind = self.rng.random()
+        if kind < 0.04:
+            return Query(self.scalar(3))
+        if kind < 0.08:
+            return Query(self.failing())
+        if kind < 0.16:
+            return Query(self.of_histograms())
+        if kind < 0.2:
+            return self.figure()
+        return Query(self.vector(self.pick(1, 2, 2, 3)))

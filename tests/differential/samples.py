@@ -1,7 +1,7 @@
 """The samples that both servers get: seeded, and the same for the same seed.
 
 Every kind of series that a query may meet: gauges with decimals, counters that are reset, constants, full-entropy floats, NaN and
-infinities, series that begin late, end early or have gaps, staleness markers, classic histograms, and names that are not ASCII words.
+infinities, series that begin late, end early or have gaps, staleness markers, classic and native histograms.
 Times are off every boundary that a query's window may have (these are whole and half seconds), because Prometheus 3 leaves a range's
 left end out and Prometheus 2 does not.
 """
@@ -54,6 +54,93 @@ def odd(rng):
         yield rng.choice((math.nan, math.inf, -math.inf, 0.0, -0.0, 1.0, -1.0, rng.uniform(-1, 1)))
 
 
+class Histogram:
+    """A native histogram as remote write has it: bucket indexes to counts, of observations above and below zero."""
+
+    def __init__(self, schema, zero_threshold):
+        self.schema, self.zero_threshold = schema, zero_threshold
+        self.sum, self.zero, self.positive, self.negative = 0.0, 0, {}, {}
+
+    def observe(self, value, times=1):
+        self.sum += value * times
+        if abs(value) <= self.zero_threshold:
+            self.zero += times
+            return
+        side = self.positive if value > 0 else self.negative
+        index = math.ceil(math.log2(abs(value)) * 2.0**self.schema)
+        side[index] = side.get(index, 0) + times
+
+    def coarser(self, schema):
+        """The same at a lower resolution, as a client makes it that has too many buckets."""
+        other = Histogram(schema, self.zero_threshold)
+        other.sum, other.zero = self.sum, self.zero
+        shift = self.schema - schema
+        for mine, its in ((self.positive, other.positive), (self.negative, other.negative)):
+            for index, count in mine.items():
+                its[-(-index >> shift)] = its.get(-(-index >> shift), 0) + count
+        return other
+
+    def copy(self):
+        return self.coarser(self.schema)
+
+    def stale(self):
+        other = Histogram(0, 0.0)
+        other.sum = STALE
+        return other
+
+    def count(self):
+        return self.zero + sum(self.positive.values()) + sum(self.negative.values())
+
+    def encode(self, ts):
+        out = bytearray(b'\x08' + varint(self.count()) + b'\x19' + struct.pack('<d', self.sum) + b'\x20' + varint(zigzag(self.schema)))
+        out += b'\x29' + struct.pack('<d', self.zero_threshold) + b'\x30' + varint(self.zero)
+        for number, side in ((8, self.negative), (11, self.positive)):
+            spans, at = [], None
+            for index in sorted(side):
+                if index == at:
+                    spans[-1][1] += 1
+                else:
+                    spans.append([index - (at or 0), 1])
+                at = index + 1
+            for offset, length in spans:
+                out += field(number, b'\x08' + varint(zigzag(offset)) + b'\x10' + varint(length))
+            counts = [side[index] for index in sorted(side)]
+            deltas = [b - a for a, b in zip([0] + counts, counts)]
+            out += field(number + 1, b''.join(varint(zigzag(delta)) for delta in deltas))
+        return bytes(out) + b'\x78' + varint(ts)
+
+
+def native(rng, life, threshold=2.0**-128):
+    """Native histograms that count, in whole numbers: Prometheus 2.42 loses samples of others. They are far from 0, and have as many
+    observations after a reset as before the first, for the reason that counter() tells. Observations are multiples of 1/1024, so that
+    sums of them are exact."""
+    schema = rng.choice((-4, -1, 0, 1, 2, 3, 5, 8))
+    spread = rng.choice((0.5, 1, 2))
+    is_signed = rng.random() < 0.4
+
+    def observation():
+        value = round(rng.lognormvariate(0, spread) * 1024) / 1024
+        return -value if is_signed and rng.random() < 0.3 else value
+
+    def fresh(count):
+        histogram = Histogram(schema, threshold)
+        places = rng.randrange(1, 9)
+        for _ in range(places):
+            histogram.observe(observation(), count // places)
+        return histogram
+
+    histogram = fresh(5_000_000)
+    while True:
+        if life == 'whole' and rng.random() < 0.01:
+            histogram = fresh(4_000_000)
+        elif schema > 0 and rng.random() < 0.005:
+            schema -= 1
+            histogram = histogram.coarser(schema)
+        for _ in range(rng.choice((0, 1, 5, rng.randrange(40)))):
+            histogram.observe(observation())
+        yield histogram.copy()
+
+
 def points(rng, values, kind):
     """Times and values of one series; kinds of life: whole, late, short, gaps, stale."""
     begin = rng.randrange(SPAN_S // 2) if kind == 'late' else 0
@@ -64,7 +151,7 @@ def points(rng, values, kind):
         value = next(values)
         if kind in ('gaps', 'stale') and rng.random() < 0.02:
             if kind == 'stale' and not is_off:
-                out.append((ts, STALE))
+                out.append((ts, value.stale() if isinstance(value, Histogram) else STALE))
             is_off = not is_off
         if not is_off:
             out.append((ts, value))
@@ -75,14 +162,14 @@ LIVES = ('whole', 'whole', 'whole', 'late', 'short', 'gaps', 'stale')
 
 
 def make(seed, instances=5):
-    """A list of (labels, [(ts_ms, value)])."""
+    """A list of (labels, [(ts_ms, value)]); a value is a float or a Histogram."""
     rng = random.Random(seed)
     series = []
 
     def add(name, labels, values, life=None):
         life = life or rng.choice(LIVES)
-        if values is counter:
-            values = counter(rng, life)
+        if values in (counter, native):
+            values = values(rng, life)
         series.append(({'__name__': name, **labels}, points(rng, values, life)))
 
     for number in range(instances):
@@ -99,6 +186,9 @@ def make(seed, instances=5):
             add('memory_limit_bytes', base, constant(rng))
             add('entropy', base, (rng.gauss(0, 1e6) for _ in iter(int, 1)))
             add('odd', base, odd(rng))
+            for code in ('200', '500'):
+                add('latency_seconds', {**base, 'code': code}, native)
+            add('payload_bytes', base, native(rng, 'gaps', threshold=0.001))
             counts = [0] * 6
             bounds = ('0.1', '0.5', '1', '2.5', '10', '+Inf')
             rows = [[] for _ in bounds]
@@ -132,6 +222,10 @@ def varint(number):
     return bytes(out)
 
 
+def zigzag(number):
+    return number << 1 ^ number >> 63
+
+
 def field(number, payload):
     return varint(number << 3 | 2) + varint(len(payload)) + payload
 
@@ -143,7 +237,10 @@ def write_request(series):
         for name in sorted(labels):
             body += field(1, field(1, name.encode()) + field(2, labels[name].encode()))
         for ts, value in rows:
-            body += field(2, b'\x09' + struct.pack('<d', value) + b'\x10' + varint(ts))
+            if isinstance(value, Histogram):
+                body += field(4, value.encode(ts))
+            else:
+                body += field(2, b'\x09' + struct.pack('<d', value) + b'\x10' + varint(ts))
         out += field(1, bytes(body))
     return bytes(out)
 

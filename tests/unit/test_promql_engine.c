@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "promql/ast.h"
 #include "promql/engine.h"
 #include "promql/float_text.h"
 #include "promql/lexer.h"
@@ -23,6 +24,8 @@
 struct test {
     const char *file;
     int line;
+    struct ap_slice title; /* of the case */
+    struct ap_buf titles;  /* of all cases, each on a line */
     int64_t interval_ms;
     bool is_experimental;
     struct memory_storage *storage;
@@ -269,12 +272,15 @@ static void check_query(struct test *test, struct ap_slice head, struct ap_slice
     if (ap_slice_equal_cstr(ap_buf_slice(&wanted), got))
         return;
     test->wrong++;
-    print_error("%s:%d: %.*s\nanswered:\n%sand should have:\n%.*s", test->file, line, AP_SLICE_ARG(request.text), got,
-                AP_SLICE_ARG(ap_buf_slice(&wanted)));
+    print_error("%s:%d: %.*s: %.*s\nanswered:\n%sand should have:\n%.*s", test->file, line, AP_SLICE_ARG(test->title),
+                AP_SLICE_ARG(request.text), got, AP_SLICE_ARG(ap_buf_slice(&wanted)));
 }
 
-static void begin_case(struct test *test)
+static void begin_case(struct test *test, struct ap_slice title)
 {
+    test->title = title;
+    ap_buf_add_slice(&test->titles, title);
+    ap_buf_add_char(&test->titles, '\n');
     memory_storage_free(test->storage);
     test->storage = memory_storage_new();
     test->interval_ms = 60000;
@@ -284,14 +290,14 @@ static void begin_case(struct test *test)
 static void check_file(struct test *test, struct ap_slice rest)
 {
     bool is_in_series = false;
-    begin_case(test);
+    begin_case(test, ap_slice_cstr("before the first case"));
     while (rest.bytes) {
         struct ap_slice line = ap_slice_split(&rest, '\n');
         test->line++;
         if (line.bytes == 0 || line.data[0] == '#')
             continue;
         if (cut_word(&line, "== "))
-            begin_case(test);
+            begin_case(test, line);
         else if (cut_word(&line, "options: "))
             read_options(test, line);
         else if (ap_slice_equal_cstr(line, "series:"))
@@ -317,6 +323,30 @@ static void read_file(const char *path, struct ap_buf *out)
     fclose(file);
 }
 
+/* ---- Everything that is documented has a case, whose title begins with its kind and name ---- */
+
+static void want_title(struct test *test, const char *kind, const char *name)
+{
+    AP_AUTO_FREE char *title = ap_asprintf("\n%s %s\n", kind, name);
+    ap_buf_add_char(&test->titles, '\0');
+    bool is_there = strstr(test->titles.data, title) != NULL;
+    test->titles.bytes--;
+    if (!is_there) {
+        print_error("there is no case \"== %s %s\"\n", kind, name);
+        test->wrong++;
+    }
+}
+
+static void check_titles(struct test *test)
+{
+    for (size_t i = 0; promql_function_at(i); i++)
+        want_title(test, "function", promql_function_at(i)->name);
+    for (enum promql_aggregation i = AGGREGATE_SUM; i <= AGGREGATE_LIMIT_RATIO; i++)
+        want_title(test, "aggregation", promql_aggregation_name(i));
+    for (enum promql_operator i = OPERATOR_POW; i <= OPERATOR_OR; i++)
+        want_title(test, "operator", promql_operator_name(i));
+}
+
 static void test_cases(void **state)
 {
     (void)state;
@@ -333,6 +363,8 @@ static void test_cases(void **state)
         check_file(&test, ap_buf_slice(&text));
     }
     globfree(&found);
+    check_titles(&test);
+    ap_buf_clear(&test.titles);
     assert_int_equal(test.wrong, 0);
     assert_true(test.queries > 20);
     print_message("%d queries\n", test.queries);
