@@ -349,26 +349,6 @@ static struct ap_slice series_record(const struct block *block, uint32_t series)
     return ap_slice(all.data + offset, all.bytes - offset);
 }
 
-static size_t varint_bytes(size_t value)
-{
-    size_t bytes = 1;
-    for (; value >= 0x80; value >>= 7)
-        bytes++;
-    return bytes;
-}
-
-static void add_label(struct ap_slice name, struct ap_slice value, struct ap_buf *out)
-{
-    ap_buf_add_char(out, 0x0A);
-    ap_buf_add_varint(out, 2 + varint_bytes(name.bytes) + name.bytes + varint_bytes(value.bytes) + value.bytes);
-    ap_buf_add_char(out, 0x0A);
-    ap_buf_add_varint(out, name.bytes);
-    ap_buf_add_slice(out, name);
-    ap_buf_add_char(out, 0x12);
-    ap_buf_add_varint(out, value.bytes);
-    ap_buf_add_slice(out, value);
-}
-
 void block_series_labels(const struct block *block, uint32_t series, struct ap_buf *out)
 {
     struct ap_slice rest = series_record(block, series);
@@ -382,8 +362,9 @@ void block_series_labels(const struct block *block, uint32_t series, struct ap_b
             return;
         struct index_pair pair = block_pair(block, (uint32_t)number);
         struct index_name name = block_name(block, pair.name);
-        add_label(block_text(block, name.text_offset, name.text_bytes),
-                  block_text(block, pair.text_offset, pair.text_bytes), out);
+        struct label label = {block_text(block, name.text_offset, name.text_bytes),
+                              block_text(block, pair.text_offset, pair.text_bytes)};
+        labels_add(out, &label);
     }
 }
 
@@ -444,12 +425,11 @@ enum ap_rc block_chunk(const struct block *block, const struct chunk_entry *entr
         return ap_fail(err, AP_E_CORRUPT, "blocks/%s/index names chunk file %" PRIu32 ", which is not there",
                        block->meta.id, entry->file_index);
     enum ap_rc rc = chunk_file_read(block->files[entry->file_index], entry->offset, entry->bytes, ret_chunk, err);
-    if (rc == AP_OK) {
-        enum chunk_kind kind;
-        rc = chunk_check(*ret_chunk, entry->min_ts_ms, &kind, err);
-    }
-    if (rc != AP_OK)
-        return ap_err_prefix(err, "blocks/%s/chunks-%04" PRIu32 " at offset %" PRIu64, block->meta.id,
-                             entry->file_index, entry->offset);
-    return AP_OK;
+    return rc == AP_OK ? AP_OK : block_chunk_failed(block, entry, err);
+}
+
+enum ap_rc block_chunk_failed(const struct block *block, const struct chunk_entry *entry, struct ap_err *err)
+{
+    return ap_err_prefix(err, "blocks/%s/chunks-%04" PRIu32 " at offset %" PRIu64, block->meta.id, entry->file_index,
+                         entry->offset);
 }

@@ -94,11 +94,26 @@ static int compare_bytes(struct ap_slice a, struct ap_slice b)
     return order ? order : (a.bytes > b.bytes) - (a.bytes < b.bytes);
 }
 
+/* Cuts off the first label of both where it is the same in both, as long as it is short, as most are. */
+static inline bool cut_equal(struct ap_slice *a, struct ap_slice *b)
+{
+    if (a->bytes < 2 || b->bytes < 2 || a->data[1] != b->data[1] || (uint8_t)a->data[1] >= 0x80)
+        return false;
+    size_t bytes = 2 + (size_t)a->data[1];
+    if (a->bytes < bytes || b->bytes < bytes || memcmp(a->data, b->data, bytes) != 0)
+        return false;
+    *a = ap_slice(a->data + bytes, a->bytes - bytes);
+    *b = ap_slice(b->data + bytes, b->bytes - bytes);
+    return true;
+}
+
 int labels_compare(struct ap_slice a, struct ap_slice b)
 {
     struct label x;
     struct label y;
     for (;;) {
+        while (cut_equal(&a, &b))
+            continue;
         bool has_x = labels_next(&a, &x);
         bool has_y = labels_next(&b, &y);
         if (!has_x || !has_y)
