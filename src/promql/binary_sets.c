@@ -41,7 +41,7 @@ static enum ap_rc mark_part(struct worker *worker, size_t part, size_t from, siz
             rc = operator_read(set->op.inputs[marking->side], worker, i, &column, err);
         if (rc == AP_OK)
             mark(set, set->signatures.of[marking->side][i], &column);
-        ap_arena_reset(&worker->arena);
+        ap_arena_recycle(&worker->arena);
     }
     worker_give(worker);
     return rc;

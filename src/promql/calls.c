@@ -288,7 +288,7 @@ static enum ap_rc read_whole(struct worker *worker, size_t part, size_t from, si
             if (is_float)
                 values[j] = column.values[j];
         }
-        ap_arena_reset(&worker->arena);
+        ap_arena_recycle(&worker->arena);
     }
     worker_give(worker);
     return rc;

@@ -259,7 +259,7 @@ static enum ap_rc read_batch_part(struct worker *worker, size_t part, size_t fro
     struct read_ahead *ahead = &execution->ahead;
     enum ap_rc rc = AP_OK;
     (void)part;
-    ap_arena_reset(&worker->arena); /* what is made now has to stay as long as the batch */
+    ap_arena_recycle(&worker->arena); /* what is made now has to stay as long as the batch */
     for (size_t i = from; i < to && rc == AP_OK; i++) {
         struct column column = {.values = ahead->values + i * execution->run.steps.count};
         rc = run_check(worker->run, err);
@@ -333,7 +333,7 @@ static enum ap_rc read_samples(struct promql_execution *execution, size_t index,
                                struct ap_err *err)
 {
     struct worker *worker = run_worker(&execution->run, 0);
-    ap_arena_reset(&worker->arena);
+    ap_arena_recycle(&worker->arena);
     struct operator* root = execution->root;
     enum ap_rc rc = root->class->read_samples(root, worker, series_at(execution, index), points, err);
     if (rc != AP_OK)

@@ -293,7 +293,7 @@ static enum ap_rc hold_part(struct worker *worker, size_t part, size_t from, siz
             rc = operator_read(holding->op, worker, i, &column, err);
         if (rc == AP_OK && column.histograms)
             held->histograms[i] = copy_histograms(column.histograms, held->steps, &held->arenas[part]);
-        ap_arena_reset(&worker->arena);
+        ap_arena_recycle(&worker->arena);
     }
     return rc;
 }
@@ -320,6 +320,8 @@ struct ap_slice run_copy(struct run *run, struct ap_slice text)
 
 static bool is_metadata(struct ap_slice name)
 {
+    if (name.bytes < 8 || name.data[0] != '_')
+        return false;
     return ap_slice_equal_cstr(name, LABEL_METRIC_NAME) || ap_slice_equal_cstr(name, "__type__") ||
            ap_slice_equal_cstr(name, "__unit__");
 }
@@ -327,9 +329,12 @@ static bool is_metadata(struct ap_slice name)
 bool labels_has_name(struct ap_slice labels)
 {
     struct label label;
-    while (labels_next(&labels, &label))
+    while (labels_next(&labels, &label)) {
         if (is_metadata(label.name))
             return true;
+        if (label.name.bytes && label.name.data[0] > '_') /* they are in order */
+            break;
+    }
     return false;
 }
 

@@ -8,6 +8,7 @@
 
 #include "promql/run.h"
 #include "tsdb/labels.h"
+#include "tsdb/vectors.h"
 
 struct selector {
     struct operator op;
@@ -137,7 +138,7 @@ static enum ap_rc selector_read(struct operator* op, struct worker *worker, size
 /* ---- Ranges ---- */
 
 /* Without a branch for each, so that it is many at a time: mostly there is none. */
-static bool has_absent(const double *values, size_t count)
+WITH_VECTORS static bool has_absent(const double *values, size_t count)
 {
     uint64_t found = 0;
     for (size_t i = 0; i < count; i++)

@@ -549,7 +549,7 @@ static bool decode_frames(struct ap_slice *rest, size_t frame_count, struct fram
 }
 
 /* Adds the upper parts, one for each one that is set; ends with the byte that has the last. */
-static bool decode_unary(struct ap_slice *rest, size_t count, unsigned width, uint64_t *numbers)
+WITH_BITS static bool decode_unary(struct ap_slice *rest, size_t count, unsigned width, uint64_t *numbers)
 {
     size_t found = 0;
     uint64_t behind = 0; /* the bit behind the last one found */
@@ -560,7 +560,7 @@ static bool decode_unary(struct ap_slice *rest, size_t count, unsigned width, ui
         else
             memcpy(&word, rest->data + at, rest->bytes - at);
         for (; word; word &= word - 1) {
-            uint64_t bit = at * 8 + (unsigned)__builtin_ctzll(word);
+            uint64_t bit = at * 8 + (uint64_t)__builtin_ctzll(word);
             numbers[found] += (bit - behind) << width;
             behind = bit + 1;
             if (++found < count)
@@ -596,7 +596,7 @@ static bool decode_outliers(struct ap_slice *rest, size_t count, const struct fr
     return true;
 }
 
-static void add_base(uint64_t *numbers, size_t count, const struct frame *frame)
+WITH_VECTORS static void add_base(uint64_t *numbers, size_t count, const struct frame *frame)
 {
     uint64_t base = frame->base;
     switch (frame->shape) {

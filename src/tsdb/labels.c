@@ -19,6 +19,11 @@ struct labels_hash labels_hash_of(uint64_t seed, struct ap_slice labels)
 static inline bool cut_varint(struct ap_slice *rest, uint32_t *ret_value, bool *ret_is_shortest)
 {
     uint32_t value = 0;
+    if (rest->bytes && (uint8_t)rest->data[0] < 0x80) { /* most are one byte */
+        *ret_value = (uint8_t)rest->data[0];
+        *rest = ap_slice(rest->data + 1, rest->bytes - 1);
+        return true;
+    }
     for (unsigned i = 0; i < 5 && i < rest->bytes; i++) {
         uint8_t byte = (uint8_t)rest->data[i];
         value |= (uint32_t)(byte & 0x7f) << (7 * i);

@@ -606,7 +606,7 @@ enum ap_rc tsdb_set_read(struct tsdb_set *set, size_t index, struct tsdb_columns
         ap_arena_init(columns->arena, 0);
         columns->scratch = ap_new0(struct tsdb_scratch);
     }
-    ap_arena_reset(columns->arena);
+    ap_arena_recycle(columns->arena);
     columns->count = columns->histogram_count = 0;
     struct gathering gathering = {.set = set, .columns = columns};
     reserve(&gathering, CHUNK_SAMPLES_MAX);
