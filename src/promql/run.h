@@ -278,5 +278,3 @@ double scalar_operate(enum promql_operator operator, double left, double right);
 struct operator* plan_merge(struct operator* input);
 
 enum ap_rc fail_same_labels(struct ap_err *err);
-/* kahan.h's quantile of unsorted values; sorts them. */
-double quantile_of(double q, double *values, size_t count);
