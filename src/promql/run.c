@@ -308,6 +308,38 @@ enum ap_rc held_read(struct held *held, struct operator* op, struct ap_err *err)
     return run_parallel(op->run, op->count, op->cost, hold_part, &holding, err);
 }
 
+/* ---- Windows ---- */
+
+/* How many steps there are before this time; `ts_ms` as the steps count it. */
+static size_t steps_before(const struct steps *steps, int64_t ts_ms)
+{
+    if (ts_ms <= steps->start_ms)
+        return 0;
+    uint64_t before = ((uint64_t)ts_ms - (uint64_t)steps->start_ms - 1) / (uint64_t)steps->step_ms + 1;
+    return (size_t)AP_MIN(before, (uint64_t)steps->count);
+}
+
+struct step_span steps_that_see(const struct steps *steps, const struct window_plan *window, int64_t first_ms,
+                                int64_t last_ms)
+{
+    if (window->is_fixed)
+        return (struct step_span){0, steps->count};
+    return (struct step_span){steps_before(steps, first_ms + window->offset_ms),
+                              steps_before(steps, last_ms + window->offset_ms + window->range_ms)};
+}
+
+size_t times_pass_far(const int64_t *ts_ms, size_t at, size_t count, int64_t last_ms)
+{
+    while (at < count) {
+        size_t middle = at + (count - at) / 2;
+        if (ts_ms[middle] <= last_ms)
+            at = middle + 1;
+        else
+            count = middle;
+    }
+    return at;
+}
+
 /* ---- Labels ---- */
 
 struct ap_slice run_copy(struct run *run, struct ap_slice text)

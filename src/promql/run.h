@@ -167,6 +167,44 @@ size_t run_parts(const struct run *run, size_t count, uint64_t cost);
 enum ap_rc run_parallel(struct run *run, size_t count, uint64_t cost, run_part_fn part, void *context,
                         struct ap_err *err);
 
+/* ---- Windows: which samples a step sees ---- */
+
+struct window_plan {
+    int64_t range_ms;
+    int64_t offset_ms; /* the window of step t ends at t - offset_ms, or at fixed_ms */
+    bool is_fixed;
+    int64_t fixed_ms;
+};
+
+static inline int64_t window_plan_end(const struct window_plan *window, int64_t ts_ms)
+{
+    return window->is_fixed ? window->fixed_ms : ts_ms - window->offset_ms;
+}
+
+/* From ≤ i < to. */
+struct step_span {
+    size_t from, to;
+};
+/* Outside of these no window has anything of samples between these times. */
+struct step_span steps_that_see(const struct steps *steps, const struct window_plan *window, int64_t first_ms,
+                                int64_t last_ms);
+
+static inline void fill_absent(double *values, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++)
+        values[i] = absent();
+}
+
+/* The first position from `at` on whose time is behind `last_ms`. */
+size_t times_pass_far(const int64_t *ts_ms, size_t at, size_t count, int64_t last_ms);
+static inline size_t times_pass(const int64_t *ts_ms, size_t at, size_t count, int64_t last_ms)
+{
+    for (size_t near = 0; near < 8; near++, at++) /* mostly it is a few further on */
+        if (at == count || ts_ms[at] > last_ms)
+            return at;
+    return times_pass_far(ts_ms, at, count, last_ms);
+}
+
 /* ---- Labels: canonical sets, made in the run's arena ---- */
 
 struct ap_slice run_copy(struct run *run, struct ap_slice text);
@@ -226,12 +264,6 @@ static inline struct float_histogram *held_histogram(const struct held *held, si
 /* The operator for an expression at these steps; NULL with `err` where it cannot be planned. */
 struct operator* plan(struct run *run, const struct promql_expr *expr, const struct steps *steps, struct ap_err *err);
 /* A range vector's samples; `ret_window` says where a step's window is. */
-struct window_plan {
-    int64_t range_ms;
-    int64_t offset_ms; /* the window of step t ends at t - offset_ms, or at fixed_ms */
-    bool is_fixed;
-    int64_t fixed_ms;
-};
 struct operator* plan_range(struct run *run, const struct promql_expr *expr, const struct steps *steps,
                             struct window_plan *ret_window, struct ap_err *err);
 /* AP_E_PARSE: out of range, or not positive where it has to be. */

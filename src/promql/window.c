@@ -152,8 +152,10 @@ static enum ap_rc run_sum(const struct window *window, struct window_result *ret
         return AP_OK;
     }
     struct kahan kahan = {0, 0};
-    for (size_t i = window->from; i < window->to; i++)
-        kahan_add(&kahan, window->samples->values[i]);
+    const double *values = window->samples->values;
+    if (!kahan_add_finite(&kahan, values + window->from, window_floats(window)))
+        for (size_t i = window->from; i < window->to; i++)
+            kahan_add(&kahan, values[i]);
     ret->value = kahan_total(&kahan);
     return AP_OK;
 }
@@ -170,8 +172,7 @@ static enum ap_rc run_avg(const struct window *window, struct window_result *ret
         return AP_OK;
     }
     struct mean mean = {0};
-    for (size_t i = window->from; i < window->to; i++)
-        mean_add(&mean, window->samples->values[i]);
+    mean_add_all(&mean, window->samples->values + window->from, window_floats(window));
     ret->value = mean_total(&mean);
     return AP_OK;
 }
@@ -191,51 +192,58 @@ static enum ap_rc run_present(const struct window *window, struct window_result 
     return AP_OK;
 }
 
-/* The position of the largest or smallest float; NaN only where there is nothing else. */
-static size_t extreme(const struct window *window, bool is_max, bool is_last)
+/* The largest or smallest float; NaN only where there is nothing else. What is NaN is neither larger nor smaller. */
+static inline enum ap_rc run_extreme(const struct window *window, bool is_max, struct window_result *ret)
 {
     const double *values = window->samples->values;
-    size_t best = window->from;
-    for (size_t i = window->from; i < window->to; i++) {
-        bool is_better = is_max ? values[i] > values[best] : values[i] < values[best];
-        if (is_better || isnan(values[best]) || (is_last && values[i] == values[best]))
-            best = i;
-    }
-    return best;
-}
-
-static enum ap_rc run_extreme(const struct window *window, bool is_max, bool is_time, struct window_result *ret)
-{
     if (window_floats(window) == 0)
         return AP_OK;
     window_note_ignored(window);
-    size_t best = extreme(window, is_max, is_time);
-    ret->value = is_time ? (double)window->samples->ts_ms[best] / 1000 : window->samples->values[best];
+    size_t at = window->from;
+    while (isnan(values[at]) && at + 1 < window->to)
+        at++;
+    double best = values[at];
+    for (; at < window->to; at++)
+        best = (is_max ? values[at] > best : values[at] < best) ? values[at] : best;
+    ret->value = best;
     return AP_OK;
 }
 
 static enum ap_rc run_max(const struct window *window, struct window_result *ret, struct ap_err *err)
 {
     (void)err;
-    return run_extreme(window, true, false, ret);
+    return run_extreme(window, true, ret);
 }
 
 static enum ap_rc run_min(const struct window *window, struct window_result *ret, struct ap_err *err)
 {
     (void)err;
-    return run_extreme(window, false, false, ret);
+    return run_extreme(window, false, ret);
+}
+
+/* When it was so the last time. */
+static enum ap_rc run_ts_of_extreme(const struct window *window, window_fn run, struct window_result *ret,
+                                    struct ap_err *err)
+{
+    size_t at = window->to;
+    enum ap_rc rc = run(window, ret, err);
+    if (rc != AP_OK || window_floats(window) == 0)
+        return rc;
+    do
+        at--;
+    while (at > window->from && window->samples->values[at] != ret->value && !isnan(ret->value));
+    ret->value = (double)window->samples->ts_ms[at] / 1000;
+    return AP_OK;
 }
 
 static enum ap_rc run_ts_of_max(const struct window *window, struct window_result *ret, struct ap_err *err)
 {
-    (void)err;
-    return run_extreme(window, true, true, ret);
+    return run_ts_of_extreme(window, run_max, ret, err);
 }
 
 static enum ap_rc run_ts_of_min(const struct window *window, struct window_result *ret, struct ap_err *err)
 {
-    (void)err;
-    return run_extreme(window, false, true, ret);
+    return run_ts_of_extreme(window, run_min, ret, err);
 }
 
 /* ---- First and last ---- */
@@ -583,43 +591,40 @@ static struct sorted_window *find_order(struct worker *worker, const struct wind
     return sorted;
 }
 
-/* Up to 8 are passed one by one: windows mostly move by a few samples. The rest is halved. */
-static size_t pass(const int64_t *ts_ms, size_t at, size_t count, int64_t last_ms)
-{
-    size_t near = AP_MIN(count, at + 8);
-    while (at < near && ts_ms[at] <= last_ms)
-        at++;
-    if (at < near || at == count)
-        return at;
-    while (at < count) {
-        size_t middle = at + (count - at) / 2;
-        if (ts_ms[middle] <= last_ms)
-            at = middle + 1;
-        else
-            count = middle;
-    }
-    return at;
-}
-
 /* Moves the window to where the step has it. False: there is nothing in it. */
 static bool slide(struct window *window, size_t step, size_t drop_count)
 {
     const struct window_call *call = window->call;
     const struct promql_points *samples = window->samples;
     window->ts_ms = step_time(&call->op.steps, step);
-    window->end_ms = call->window.is_fixed ? call->window.fixed_ms : window->ts_ms - call->window.offset_ms;
+    window->end_ms = window_plan_end(&call->window, window->ts_ms);
     window->start_ms = window->end_ms - call->window.range_ms;
-    window->to = pass(samples->ts_ms, window->to, samples->count, window->end_ms);
-    window->from = pass(samples->ts_ms, window->from, window->to, window->start_ms);
+    window->to = times_pass(samples->ts_ms, window->to, samples->count, window->end_ms);
+    window->from = times_pass(samples->ts_ms, window->from, window->to, window->start_ms);
     window->histogram_to =
-        pass(samples->histogram_ts_ms, window->histogram_to, samples->histogram_count, window->end_ms);
+        times_pass(samples->histogram_ts_ms, window->histogram_to, samples->histogram_count, window->end_ms);
     window->histogram_from =
-        pass(samples->histogram_ts_ms, window->histogram_from, window->histogram_to, window->start_ms);
+        times_pass(samples->histogram_ts_ms, window->histogram_from, window->histogram_to, window->start_ms);
     while (window->drop_to < drop_count && window->drops[window->drop_to] < window->to)
         window->drop_to++;
     while (window->drop_from < window->drop_to && window->drops[window->drop_from] <= window->from)
         window->drop_from++;
     return window->to > window->from || window->histogram_to > window->histogram_from;
+}
+
+static struct step_span span_of(const struct window_call *call, const struct promql_points *samples)
+{
+    const struct steps *steps = &call->op.steps;
+    struct step_span floats = {0, 0}, histograms = {0, 0};
+    if (samples->count)
+        floats = steps_that_see(steps, &call->window, samples->ts_ms[0], samples->ts_ms[samples->count - 1]);
+    if (samples->histogram_count == 0)
+        return floats;
+    histograms = steps_that_see(steps, &call->window, samples->histogram_ts_ms[0],
+                                samples->histogram_ts_ms[samples->histogram_count - 1]);
+    if (samples->count == 0)
+        return histograms;
+    return (struct step_span){AP_MIN(floats.from, histograms.from), AP_MAX(floats.to, histograms.to)};
 }
 
 static enum ap_rc window_call_read(struct operator* op, struct worker *worker, size_t index, struct column *ret_column,
@@ -637,8 +642,11 @@ static enum ap_rc window_call_read(struct operator* op, struct worker *worker, s
         drop_count = find_drops(worker, &samples, &window.drops);
     else if (call->function->needs == NEEDS_ORDER)
         window.sorted = find_order(worker, call, &samples);
+    struct step_span span = span_of(call, &samples);
+    fill_absent(ret_column->values, 0, span.from);
+    fill_absent(ret_column->values, span.to, op->steps.count);
     bool has_floats = false;
-    for (size_t i = 0; i < op->steps.count && rc == AP_OK; i++) {
+    for (size_t i = span.from; i < span.to && rc == AP_OK; i++) {
         struct window_result result = {absent(), NULL};
         if (slide(&window, i, drop_count)) {
             for (size_t j = 0; j < WINDOW_PARAMETERS_MAX; j++)

@@ -32,6 +32,8 @@ struct tsdb_scratch {
     struct head_copy copy;
     struct chunk_entry *entries;
     size_t entry_capacity;
+    size_t *entry_ends; /* of each place of the series, in `entries` */
+    size_t place_capacity;
     struct time_span *deleted;
     size_t deleted_capacity;
     uint8_t *ranks; /* which source a sample is from: the first one wins */
@@ -313,6 +315,7 @@ void tsdb_columns_clear(struct tsdb_columns *columns)
     if (columns->scratch) {
         head_copy_clear(&columns->scratch->copy);
         free(columns->scratch->entries);
+        free(columns->scratch->entry_ends);
         free(columns->scratch->deleted);
         free(columns->scratch->ranks);
         free(columns->scratch->histogram_ranks);
@@ -468,11 +471,49 @@ static enum ap_rc add_chunk(struct gathering *gathering, struct ap_slice chunk, 
     return rc;
 }
 
-static enum ap_rc add_place(struct gathering *gathering, const struct place *place, struct ap_err *err)
+/* So that it is on its way from memory; does nothing about what is on disk only. */
+static void prefetch(struct ap_slice bytes)
+{
+    enum { LINE_BYTES = 64, LINES_MAX = 8 };
+    for (size_t at = 0; at < AP_MIN(bytes.bytes, (size_t)LINE_BYTES * LINES_MAX); at += LINE_BYTES)
+        __builtin_prefetch(bytes.data + at);
+}
+
+/* Which chunks of the blocks there are. They lie far from each other, so all are sent for before the first is read. */
+static enum ap_rc find_chunks(struct gathering *gathering, const struct set_series *series, struct ap_err *err)
 {
     const struct tsdb_set *set = gathering->set;
     struct tsdb_scratch *scratch = gathering->columns->scratch;
-    const struct block *block = set->blocks[place->block];
+    size_t count = 0, place_count = 0;
+    for (uint32_t at = series->first_place; at != UINT32_MAX; at = set->places[at].next) {
+        const struct place *place = &set->places[at];
+        const struct block *block = set->blocks[place->block];
+        size_t first = count;
+        enum ap_rc rc = block_series_chunks(block, place->series, set->min_ts_ms, set->max_ts_ms, &scratch->entries,
+                                            &count, &scratch->entry_capacity, err);
+        if (rc != AP_OK)
+            return rc;
+        if (place_count == scratch->place_capacity) {
+            scratch->place_capacity = scratch->place_capacity ? scratch->place_capacity * 2 : 16;
+            scratch->entry_ends =
+                ap_realloc(scratch->entry_ends, scratch->place_capacity * sizeof(*scratch->entry_ends));
+        }
+        scratch->entry_ends[place_count++] = count;
+        struct ap_slice chunk;
+        struct ap_err ignored;
+        for (size_t i = first; i < count; i++)
+            if (block_chunk(block, &scratch->entries[i], &chunk, &ignored) == AP_OK)
+                prefetch(chunk);
+    }
+    return AP_OK;
+}
+
+/* The chunks first ≤ i < end of those that were found. */
+static enum ap_rc add_place(struct gathering *gathering, const struct place *place, size_t first, size_t end,
+                            struct ap_err *err)
+{
+    struct tsdb_scratch *scratch = gathering->columns->scratch;
+    const struct block *block = gathering->set->blocks[place->block];
     gathering->deleted_count = 0;
     if (block_has_tombstones(block)) {
         size_t count = block_tombstones(block, place->series, scratch->deleted, scratch->deleted_capacity);
@@ -485,10 +526,8 @@ static enum ap_rc add_place(struct gathering *gathering, const struct place *pla
         gathering->deleted = scratch->deleted;
         gathering->deleted_count = count;
     }
-    size_t count = 0;
-    enum ap_rc rc = block_series_chunks(block, place->series, set->min_ts_ms, set->max_ts_ms, &scratch->entries, &count,
-                                        &scratch->entry_capacity, err);
-    for (size_t i = 0; i < count && rc == AP_OK; i++) {
+    enum ap_rc rc = AP_OK;
+    for (size_t i = first; i < end && rc == AP_OK; i++) {
         struct ap_slice chunk;
         rc = block_chunk(block, &scratch->entries[i], &chunk, err);
         if (rc == AP_OK &&
@@ -610,9 +649,12 @@ enum ap_rc tsdb_set_read(struct tsdb_set *set, size_t index, struct tsdb_columns
     columns->count = columns->histogram_count = 0;
     struct gathering gathering = {.set = set, .columns = columns};
     reserve(&gathering, CHUNK_SAMPLES_MAX);
-    enum ap_rc rc = AP_OK;
+    enum ap_rc rc = find_chunks(&gathering, series, err);
+    size_t first = 0, place_index = 0;
     for (uint32_t place = series->first_place; place != UINT32_MAX && rc == AP_OK; place = set->places[place].next) {
-        rc = add_place(&gathering, &set->places[place], err);
+        size_t end = columns->scratch->entry_ends[place_index++];
+        rc = add_place(&gathering, &set->places[place], first, end, err);
+        first = end;
         gathering.rank += gathering.rank < 200;
     }
     if (rc == AP_OK && series->ref != REGISTRY_NONE)

@@ -17,5 +17,5 @@
 #define WITH_BITS
 #else
 #define WITH_VECTORS __attribute__((target_clones("avx2", "default")))
-#define WITH_BITS    __attribute__((target_clones("arch=haswell", "default"))) /* not for floats: it has fused ones */
+#define WITH_BITS    __attribute__((target_clones("arch=x86-64-v3", "default"))) /* not for floats: it has fused ones */
 #endif
