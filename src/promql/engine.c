@@ -13,6 +13,9 @@
 
 enum { BATCH_COST = 2000000, BATCH_MIN = 16, BATCH_MAX = 4096 };
 
+/* In longer queries nothing is looked for that is there twice: each expression is printed for it, with all below it. */
+enum { SHARING_BYTES_MAX = 8192 };
+
 struct promql_engine {
     struct promql_engine_options options;
     struct helpers *helpers;
@@ -135,6 +138,7 @@ static enum ap_rc plan_root(struct promql_execution *execution, struct ap_err *e
                        promql_type_name(expr->type));
     if (expr->type == TYPE_STRING)
         return AP_OK;
+    run->is_sharing = execution->query.matchers_count > 1 && run->text.bytes <= SHARING_BYTES_MAX;
     execution->is_range_vector = expr->type == TYPE_MATRIX;
     execution->root = execution->is_range_vector ? plan_range(run, expr, &run->steps, &execution->window, err)
                                                  : plan(run, expr, &run->steps, err);
@@ -205,9 +209,12 @@ void promql_execution_free(struct promql_execution *execution)
     if (!execution)
         return;
     struct run *run = &execution->run;
-    for (struct operator* op = run->operators; op; op = op->next)
+    for (struct operator* op = run->operators; op; op = op->next) {
+        if (op->shared)
+            held_clear(op->shared, run);
         if (op->class->close)
             op->class->close(op);
+    }
     run_release(run, execution->held);
     for (size_t i = 0; i < WORKERS_MAX; i++)
         worker_free(run->workers[i]);

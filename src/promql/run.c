@@ -177,6 +177,20 @@ enum ap_rc operator_open_inputs(struct operator* op, struct ap_err *err)
     return rc;
 }
 
+/* Reads all once, unless that would take too much of what the query may hold: then each user reads for itself. */
+static enum ap_rc share(struct operator* op, struct ap_err *err)
+{
+    enum { SAMPLES_MAX = 2000000 /* 16 MB */, SHARE_OF_ALL = 8 };
+    uint64_t samples = (uint64_t)op->count * op->steps.count;
+    if (samples > AP_MIN((uint64_t)SAMPLES_MAX, op->run->options->samples_max / SHARE_OF_ALL))
+        return AP_OK;
+    struct held *held = ap_arena_alloc0(&op->run->arena, sizeof(*held));
+    enum ap_rc rc = held_read(held, op, err);
+    op->shared = held; /* also to be freed */
+    op->cost = 0;
+    return rc;
+}
+
 enum ap_rc operator_open(struct operator* op, struct ap_err *err)
 {
     if (op->is_open)
@@ -184,6 +198,8 @@ enum ap_rc operator_open(struct operator* op, struct ap_err *err)
     enum ap_rc rc = run_check(op->run, err);
     if (rc == AP_OK)
         rc = op->class->open(op, err);
+    if (rc == AP_OK && op->uses > 1)
+        rc = share(op, err);
     op->is_open = rc == AP_OK;
     return rc;
 }

@@ -112,6 +112,8 @@ struct operator
     struct ap_slice *labels;     /* canonical; lent by a set, or in the run's arena */
     bool is_unique_without_name; /* no two series become the same when their names are dropped */
     bool is_open;
+    uint32_t uses;         /* by other operators; more than one only of what is written more than once in the query */
+    struct held *shared;   /* its columns, where it is used more than once and they are not too many */
     uint64_t cost;         /* samples that a read looks at, about: whether it is worth waking other threads */
     struct operator* next; /* all of the run */
 };
@@ -120,9 +122,16 @@ struct operator
 enum ap_rc operator_open(struct operator* op, struct ap_err *err);
 enum ap_rc operator_open_inputs(struct operator* op, struct ap_err *err);
 
+struct held;
+void held_column(const struct held *held, size_t index, struct worker *worker, struct column *ret_column);
+
 static inline enum ap_rc operator_read(struct operator* op, struct worker *worker, size_t index,
                                        struct column *ret_column, struct ap_err *err)
 {
+    if (op->shared) {
+        held_column(op->shared, index, worker, ret_column);
+        return AP_OK;
+    }
     ret_column->histograms = NULL;
     return op->class->read(op, worker, index, ret_column, err);
 }
@@ -138,6 +147,8 @@ struct run {
     int64_t lookback_ms;
     int64_t deadline_us;
     struct operator* operators; /* all, newest first */
+    struct planned *planned;    /* those that equal expressions may share */
+    bool is_sharing;            /* there may be such */
     struct annotations annotations;
     struct helpers *helpers;             /* the engine's */
     struct worker *workers[WORKERS_MAX]; /* made when they are needed; 0 is the caller's */
@@ -248,7 +259,6 @@ struct held {
 /* Reads all series of `op`; those without points keep their place. */
 enum ap_rc held_read(struct held *held, struct operator* op, struct ap_err *err);
 void held_clear(struct held *held, struct run *run);
-void held_column(const struct held *held, size_t index, struct worker *worker, struct column *ret_column);
 static inline double *held_values(const struct held *held, size_t index)
 {
     return held->values + index * held->steps;
