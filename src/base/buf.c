@@ -137,7 +137,8 @@ static void add_json_run(struct ap_buf *buf, struct ap_slice run)
 static inline bool is_plain_word(uint64_t word)
 {
     const uint64_t ones = UINT64_C(0x0101010101010101), highs = UINT64_C(0x8080808080808080);
-    /* A byte below what is taken off borrows, which sets its upper bit; what that does to bytes above does not matter. */
+    /* A byte below what is taken off borrows, which sets its upper bit; what that does to bytes above does not matter.
+     */
     uint64_t below_space = word - ones * 0x20;
     uint64_t quotes = (word ^ ones * '"') - ones, backslashes = (word ^ ones * '\\') - ones;
     return ((below_space | quotes | backslashes | word) & highs) == 0;

@@ -88,8 +88,10 @@ static const struct promql_expr *find_twin(const struct promql_expr *computed, c
 
 void annotations_add_twin(struct annotations *annotations, struct annotation_twin *twin)
 {
-    twin->next = annotations->twins;
-    annotations->twins = twin;
+    struct annotation_twin **end = &annotations->twins;
+    while (*end)
+        end = &(*end)->next;
+    *end = twin;
 }
 
 static void say(struct annotations *annotations, enum promql_annotation_kind kind, const struct promql_expr *where,

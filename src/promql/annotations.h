@@ -19,14 +19,14 @@ struct annotations {
     struct ap_slice query; /* lent: for lines and columns */
     char **texts[2];       /* owned; by enum promql_annotation_kind */
     size_t counts[2];
-    const struct annotation_twin *twins; /* constant while there are threads */
+    struct annotation_twin *twins; /* constant while there are threads */
 };
 
 /* An expression that is not computed, as it is the same as one that is: what is said of that is said of this too. */
 struct annotation_twin {
     const struct promql_expr *computed;
     const struct promql_expr *same;
-    const struct annotation_twin *next;
+    struct annotation_twin *next;
 };
 
 void annotations_init(struct annotations *annotations, struct ap_slice query);

@@ -29,7 +29,7 @@ struct window {
     int64_t start_ms, end_ms;
     int64_t ts_ms; /* of the step */
     double parameters[WINDOW_PARAMETERS_MAX];
-    struct ap_slice metric; /* the series' name, for annotations; may be empty */
+    struct ap_slice metric;       /* the series' name, for annotations; may be empty */
     struct sorted_window *sorted; /* only where the function asks for it, and windows share most of their floats */
     /* Floats that are lower than the one before, over the whole series: those with from < position < to are the
      * window's resets. Only where the function asks for them. */

@@ -66,7 +66,7 @@ struct block {
     /* Under tombstones_mtx. */
     pthread_mutex_t tombstones_mtx;
     struct block_deletion *deletions; /* owned; by series, then time */
-    size_t deletion_count; /* read without it by block_has_tombstones() */
+    size_t deletion_count;            /* read without it by block_has_tombstones() */
 };
 
 void block_meta_encode(const struct block_meta *meta, struct ap_buf *out);

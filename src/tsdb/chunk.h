@@ -23,7 +23,7 @@
 
 enum {
     CHUNK_SAMPLES_MAX = 1024,
-    CHUNK_PADDING = 64, /* behind decoded samples: decoders write whole vectors */
+    CHUNK_PADDING = 64,        /* behind decoded samples: decoders write whole vectors */
     CHUNK_BYTES_MAX = 1 << 20, /* of a histogram chunk; a float chunk is much smaller */
 };
 

@@ -335,7 +335,6 @@ struct gathering {
     bool are_histograms_unordered;
 };
 
-
 static void reserve(struct gathering *gathering, size_t count)
 {
     struct tsdb_columns *columns = gathering->columns;
