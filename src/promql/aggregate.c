@@ -362,9 +362,7 @@ static enum ap_rc add_series(struct aggregate *aggregate, struct worker *worker,
 {
     struct operator* op = & aggregate->op;
     struct column column = {.values = worker_take(worker, op->steps.count)};
-    enum ap_rc rc = run_check(op->run, err);
-    if (rc == AP_OK)
-        rc = operator_read(op->inputs[0], worker, series, &column, err);
+    enum ap_rc rc = operator_drive(op->inputs[0], worker, series, &column, err);
     if (rc == AP_OK)
         aggregate->aggregation->add(tallies, column.values, op->steps.count);
     if (rc == AP_OK && column.histograms)

@@ -269,9 +269,7 @@ static enum ap_rc read_batch_part(struct worker *worker, size_t part, size_t fro
     ap_arena_recycle(&worker->arena); /* what is made now has to stay as long as the batch */
     for (size_t i = from; i < to && rc == AP_OK; i++) {
         struct column column = {.values = ahead->values + i * execution->run.steps.count};
-        rc = run_check(worker->run, err);
-        if (rc == AP_OK)
-            rc = operator_read(execution->root, worker, series_at(execution, ahead->from + i), &column, err);
+        rc = operator_drive(execution->root, worker, series_at(execution, ahead->from + i), &column, err);
         ahead->histograms[i] = column.histograms;
     }
     return rc;

@@ -124,7 +124,7 @@ static void run_part(void *context, size_t part)
 
 size_t run_parts(const struct run *run, size_t count, uint64_t cost)
 {
-    enum { WORTH_A_THREAD = 100000 }; /* samples: some hundred microseconds */
+    enum { WORTH_A_THREAD = 50000 }; /* samples: some hundred microseconds, a wake-up is some ten */
     uint64_t parts = (uint64_t)count * (cost + 20) / WORTH_A_THREAD + 1;
     parts = AP_MIN(parts, AP_MIN((uint64_t)run->options->threads_max, (uint64_t)WORKERS_MAX));
     return (size_t)AP_MAX(AP_MIN(parts, (uint64_t)count), 1);
@@ -202,6 +202,20 @@ enum ap_rc operator_open(struct operator* op, struct ap_err *err)
         rc = share(op, err);
     op->is_open = rc == AP_OK;
     return rc;
+}
+
+enum ap_rc operator_drive(struct operator* op, struct worker *worker, size_t index, struct column *ret_column,
+                          struct ap_err *err)
+{
+    enum { UNCHECKED_MAX = 100000, OF_A_SERIES = 200 }; /* samples: some hundred microseconds */
+    worker->unchecked += op->cost + OF_A_SERIES;
+    if (worker->unchecked > UNCHECKED_MAX) {
+        worker->unchecked = 0;
+        enum ap_rc rc = run_check(worker->run, err);
+        if (rc != AP_OK)
+            return rc;
+    }
+    return operator_read(op, worker, index, ret_column, err);
 }
 
 enum ap_rc operator_take_labels(struct operator* op, bool is_dropping_name, struct ap_err *err)
@@ -304,9 +318,7 @@ static enum ap_rc hold_part(struct worker *worker, size_t part, size_t from, siz
     enum ap_rc rc = AP_OK;
     for (size_t i = from; i < to && rc == AP_OK; i++) {
         struct column column = {.values = held_values(held, i)};
-        rc = run_check(worker->run, err);
-        if (rc == AP_OK)
-            rc = operator_read(holding->op, worker, i, &column, err);
+        rc = operator_drive(holding->op, worker, i, &column, err);
         if (rc == AP_OK && column.histograms)
             held->histograms[i] = copy_histograms(column.histograms, held->steps, &held->arenas[part]);
         ap_arena_recycle(&worker->arena);

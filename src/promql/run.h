@@ -75,6 +75,7 @@ struct worker {
     } buffers[WORKER_BUFFERS_MAX];
     size_t buffer_count; /* in use, the first ones */
     uint64_t samples_read;
+    uint64_t unchecked; /* what was read since run_check(), about */
 };
 
 /* Uninitialised, `count` doubles; given back in reverse order. */
@@ -136,6 +137,10 @@ static inline enum ap_rc operator_read(struct operator* op, struct worker *worke
     return op->class->read(op, worker, index, ret_column, err);
 }
 
+/* operator_read() for whoever reads one series after the other: fails when the query has to end. */
+enum ap_rc operator_drive(struct operator* op, struct worker *worker, size_t index, struct column *ret_column,
+                          struct ap_err *err);
+
 struct run {
     const struct promql_engine_options *options;
     const struct promql_request *request;
@@ -161,7 +166,7 @@ struct run {
 struct worker *run_worker(struct run *run, size_t index);
 void worker_free(struct worker *worker); /* NULL is allowed */
 
-/* AP_E_TIMEOUT or AP_E_BUSY when the query has to end. Cheap enough for each series. */
+/* AP_E_TIMEOUT or AP_E_BUSY when the query has to end. Asks for the time. */
 enum ap_rc run_check(struct run *run, struct ap_err *err);
 /* Counts samples that stay in memory; AP_E_LIMIT above the engine's maximum. run_release() before freeing them. */
 enum ap_rc run_hold(struct run *run, uint64_t samples, struct ap_err *err);
