@@ -124,7 +124,7 @@ static void run_part(void *context, size_t part)
 
 size_t run_parts(const struct run *run, size_t count, uint64_t cost)
 {
-    enum { WORTH_A_THREAD = 50000 }; /* samples: some hundred microseconds, a wake-up is some ten */
+    enum { WORTH_A_THREAD = 100000 }; /* samples: some hundred microseconds */
     uint64_t parts = (uint64_t)count * (cost + 20) / WORTH_A_THREAD + 1;
     parts = AP_MIN(parts, AP_MIN((uint64_t)run->options->threads_max, (uint64_t)WORKERS_MAX));
     return (size_t)AP_MAX(AP_MIN(parts, (uint64_t)count), 1);

@@ -389,23 +389,55 @@ static bool take_entry(struct ap_slice *rest, int64_t *ts_before, uint64_t *end_
     return values[3] <= CHUNK_BYTES_MAX && values[4] <= CHUNK_SAMPLES_MAX;
 }
 
+/* The chunk entries of a series, one after the other. */
+struct entries {
+    struct ap_slice rest;
+    uint64_t left;
+    int64_t ts_before;
+    uint64_t end_before;
+};
+
+static enum ap_rc fail_series(const struct block *block, uint32_t series, struct ap_err *err)
+{
+    return ap_fail(err, AP_E_CORRUPT, "blocks/%s/index: series %" PRIu32 " makes no sense", block->meta.id, series);
+}
+
+static bool entries_begin(const struct block *block, uint32_t series, struct entries *ret_entries)
+{
+    struct entries entries = {.rest = series_record(block, series)};
+    uint64_t pair_count;
+    uint64_t number;
+    bool is_sound = bitpack_take_varint(&entries.rest, &pair_count) && pair_count <= LABELS_COUNT_MAX;
+    for (uint64_t i = 0; is_sound && i < pair_count; i++)
+        is_sound = bitpack_take_varint(&entries.rest, &number);
+    is_sound = is_sound && bitpack_take_varint(&entries.rest, &entries.left);
+    *ret_entries = entries;
+    return is_sound;
+}
+
+/* Only while entries->left is not 0. */
+static bool entries_next(struct entries *entries, struct chunk_entry *ret_entry)
+{
+    entries->left--;
+    return take_entry(&entries->rest, &entries->ts_before, &entries->end_before, ret_entry);
+}
+
+static bool touches(const struct chunk_entry *entry, int64_t min_ts_ms, int64_t max_ts_ms)
+{
+    return entry->max_ts_ms >= min_ts_ms && entry->min_ts_ms <= max_ts_ms;
+}
+
 enum ap_rc block_series_chunks(const struct block *block, uint32_t series, int64_t min_ts_ms, int64_t max_ts_ms,
                                struct chunk_entry **entries, size_t *count, size_t *capacity, struct ap_err *err)
 {
-    struct ap_slice rest = series_record(block, series);
-    uint64_t pair_count;
-    uint64_t number;
-    uint64_t entry_count = 0;
-    bool is_sound = bitpack_take_varint(&rest, &pair_count) && pair_count <= LABELS_COUNT_MAX;
-    for (uint64_t i = 0; is_sound && i < pair_count; i++)
-        is_sound = bitpack_take_varint(&rest, &number);
-    is_sound = is_sound && bitpack_take_varint(&rest, &entry_count);
-    int64_t ts_before = 0;
-    uint64_t end_before = 0;
-    for (uint64_t i = 0; is_sound && i < entry_count; i++) {
-        struct chunk_entry entry;
-        is_sound = take_entry(&rest, &ts_before, &end_before, &entry);
-        if (!is_sound || entry.max_ts_ms < min_ts_ms || entry.min_ts_ms > max_ts_ms)
+    struct entries all;
+    struct chunk_entry entry;
+    if (!entries_begin(block, series, &all))
+        return fail_series(block, series, err);
+    while (all.left) {
+        if (!entries_next(&all, &entry))
+            return fail_series(block, series, err);
+        if (!touches(&entry, min_ts_ms, max_ts_ms))
             continue;
         if (*count == *capacity) {
             *capacity = *capacity ? *capacity * 2 : 16;
@@ -413,8 +445,24 @@ enum ap_rc block_series_chunks(const struct block *block, uint32_t series, int64
         }
         (*entries)[(*count)++] = entry;
     }
-    if (!is_sound)
-        return ap_fail(err, AP_E_CORRUPT, "blocks/%s/index: series %" PRIu32 " makes no sense", block->meta.id, series);
+    return AP_OK;
+}
+
+enum ap_rc block_series_touches(const struct block *block, uint32_t series, int64_t min_ts_ms, int64_t max_ts_ms,
+                                bool *ret_touches, struct ap_err *err)
+{
+    struct entries all;
+    struct chunk_entry entry;
+    *ret_touches = block->meta.min_ts_ms >= min_ts_ms && block->meta.max_ts_ms <= max_ts_ms;
+    if (*ret_touches)
+        return AP_OK;
+    if (!entries_begin(block, series, &all))
+        return fail_series(block, series, err);
+    while (all.left && !*ret_touches) {
+        if (!entries_next(&all, &entry))
+            return fail_series(block, series, err);
+        *ret_touches = touches(&entry, min_ts_ms, max_ts_ms);
+    }
     return AP_OK;
 }
 

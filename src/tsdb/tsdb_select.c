@@ -63,8 +63,6 @@ struct tsdb_set {
     size_t table_mask;
     struct ap_arena arena;
     struct ap_buf scratch;
-    struct chunk_entry *entries; /* while the set is being made, as the table */
-    size_t entry_capacity;
 };
 
 /* ---- Making a set ---- */
@@ -114,7 +112,6 @@ void tsdb_set_free(struct tsdb_set *set)
     free(set->series);
     free(set->places);
     free(set->table);
-    free(set->entries);
     ap_buf_clear(&set->scratch);
     ap_arena_clear(&set->arena);
     pthread_mutex_lock(&tsdb->view_mtx);
@@ -223,10 +220,9 @@ static enum ap_rc add_block_series(struct tsdb_set *set, uint32_t block_index, u
                                    struct ap_err *err)
 {
     const struct block *block = set->blocks[block_index];
-    size_t entry_count = 0;
-    enum ap_rc rc = block_series_chunks(block, number, set->min_ts_ms, set->max_ts_ms, &set->entries, &entry_count,
-                                        &set->entry_capacity, err);
-    if (rc != AP_OK || entry_count == 0)
+    bool touches;
+    enum ap_rc rc = block_series_touches(block, number, set->min_ts_ms, set->max_ts_ms, &touches, err);
+    if (rc != AP_OK || !touches)
         return rc;
     ap_buf_reset(&set->scratch);
     block_series_labels(block, number, &set->scratch);
