@@ -289,7 +289,10 @@ static enum ap_rc read_batch(struct promql_execution *execution, size_t from, st
     }
     ahead->from = from;
     ahead->to = AP_MIN(from + ahead->capacity, root->count);
+    const struct ap_clock *clock = execution->run.options->clock;
+    int64_t started_us = ap_clock_monotonic_us(clock);
     enum ap_rc rc = run_parallel(&execution->run, ahead->to - from, root->cost, read_batch_part, execution, err);
+    execution->stats.read_us += ap_clock_monotonic_us(clock) - started_us;
     if (rc != AP_OK)
         ahead->to = from;
     return rc;
@@ -340,7 +343,10 @@ static enum ap_rc read_samples(struct promql_execution *execution, size_t index,
     struct worker *worker = run_worker(&execution->run, 0);
     ap_arena_recycle(&worker->arena);
     struct operator* root = execution->root;
+    const struct ap_clock *clock = execution->run.options->clock;
+    int64_t started_us = ap_clock_monotonic_us(clock);
     enum ap_rc rc = root->class->read_samples(root, worker, series_at(execution, index), points, err);
+    execution->stats.read_us += ap_clock_monotonic_us(clock) - started_us;
     if (rc != AP_OK)
         return rc;
     const struct window_plan *window = &execution->window;
@@ -363,12 +369,8 @@ enum ap_rc promql_execution_read(struct promql_execution *execution, size_t inde
                                  struct ap_err *err)
 {
     AP_ASSERT(index < promql_execution_count(execution));
-    const struct ap_clock *clock = execution->run.options->clock;
-    int64_t started_us = ap_clock_monotonic_us(clock);
-    enum ap_rc rc = execution->is_range_vector ? read_samples(execution, index, ret_points, err)
-                                               : read_column(execution, index, ret_points, err);
-    execution->stats.read_us += ap_clock_monotonic_us(clock) - started_us;
-    return rc;
+    return execution->is_range_vector ? read_samples(execution, index, ret_points, err)
+                                      : read_column(execution, index, ret_points, err);
 }
 
 /* ---- Beside the answer ---- */

@@ -78,7 +78,7 @@ WITH_VECTORS static bool fill_regular(uint64_t interval, size_t count, int64_t *
     if (interval == 0 || interval > left / (count - 1))
         return false;
     for (size_t i = 1; i < count; i++)
-        ret_ts_ms[i] = (int64_t)(first + i * interval);
+        ret_ts_ms[i] = (int64_t)(first += interval);
     return true;
 }
 
