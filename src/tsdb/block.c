@@ -220,33 +220,6 @@ size_t block_series_count(const struct block *block)
 
 /* ---- Names and pairs ---- */
 
-struct index_name block_name(const struct block *block, uint32_t number)
-{
-    struct index_name name = {0};
-    if (number < block->name_count)
-        memcpy(&name, block->sections[SECTION_NAMES].data + (size_t)number * sizeof(name), sizeof(name));
-    /* A count that the checksum vouches for may still be nonsense of a program's making. */
-    if (name.first_pair > block->pair_count || name.pair_count > block->pair_count - name.first_pair)
-        name.pair_count = 0;
-    return name;
-}
-
-struct index_pair block_pair(const struct block *block, uint32_t number)
-{
-    struct index_pair pair = {0};
-    if (number < block->pair_count)
-        memcpy(&pair, block->sections[SECTION_PAIRS].data + (size_t)number * sizeof(pair), sizeof(pair));
-    return pair;
-}
-
-struct ap_slice block_text(const struct block *block, uint32_t offset, uint32_t bytes)
-{
-    struct ap_slice texts = block->sections[SECTION_TEXTS];
-    if (offset > texts.bytes || bytes > texts.bytes - offset)
-        return ap_slice("", 0);
-    return ap_slice(texts.data + offset, bytes);
-}
-
 static int compare_bytes(struct ap_slice a, struct ap_slice b)
 {
     size_t bytes = AP_MIN(a.bytes, b.bytes);
