@@ -147,14 +147,18 @@ static inline bool is_plain_word(uint64_t word)
 static bool is_plain(struct ap_slice text)
 {
     uint64_t word;
-    size_t i = 0;
-    for (; i + sizeof(word) <= text.bytes; i += sizeof(word)) {
+    if (text.bytes < sizeof(word)) {
+        memset(&word, 'x', sizeof(word));
+        for (size_t i = 0; i < text.bytes; i++)
+            word = word << 8 | (uint8_t)text.data[i];
+        return is_plain_word(word);
+    }
+    for (size_t i = 0; i < text.bytes - sizeof(word); i += sizeof(word)) {
         memcpy(&word, text.data + i, sizeof(word));
         if (!is_plain_word(word))
             return false;
     }
-    memset(&word, 'x', sizeof(word));
-    memcpy(&word, text.data + i, text.bytes - i);
+    memcpy(&word, text.data + text.bytes - sizeof(word), sizeof(word));
     return is_plain_word(word);
 }
 
@@ -190,6 +194,11 @@ void ap_buf_add_integer(struct ap_buf *buf, int64_t value)
     char text[24];
     char *at = text + sizeof(text);
     uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    for (; rest >= 10000; rest /= 10000) {
+        uint64_t four = rest % 10000;
+        memcpy(at -= 2, pairs + four % 100 * 2, 2);
+        memcpy(at -= 2, pairs + four / 100 * 2, 2);
+    }
     for (; rest >= 10; rest /= 100)
         memcpy(at -= 2, pairs + rest % 100 * 2, 2);
     if (rest || at == text + sizeof(text))
