@@ -105,11 +105,12 @@ enum ap_rc pool_submit(struct pool *pool, struct pool_task *task, struct ap_err 
         *pool->tail = task;
         pool->tail = &task->next;
         pool->waiting_count++;
-        pthread_cond_signal(&pool->work);
     }
     pthread_mutex_unlock(&pool->mtx);
-    if (is_taken)
+    if (is_taken) {
+        pthread_cond_signal(&pool->work); /* without the lock, which the thread that wakes wants at once */
         return AP_OK;
+    }
     return ap_fail(err, AP_E_BUSY,
                    is_stopping ? "the server is stopping" : "too many questions wait already; ask again in a moment");
 }

@@ -50,6 +50,20 @@ void ap_arena_reset(struct ap_arena *arena)
     ap_arena_init_with(arena, memory, memory_bytes, arena->bytes_max);
 }
 
+void ap_arena_recycle(struct ap_arena *arena)
+{
+    AP_ASSERT(!arena->first_memory);
+    struct ap_arena_block *kept = arena->last;
+    if (!kept)
+        return;
+    arena->last = kept->previous;
+    ap_arena_clear(arena);
+    kept->previous = NULL;
+    arena->last = kept;
+    arena->next = kept->memory;
+    arena->left_bytes = kept->bytes;
+}
+
 void *ap_arena_try_alloc(struct ap_arena *arena, size_t bytes)
 {
     if (bytes > SIZE_MAX / 2)

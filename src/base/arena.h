@@ -28,6 +28,8 @@ void ap_arena_init(struct ap_arena *arena, size_t bytes_max);
 void ap_arena_init_with(struct ap_arena *arena, void *memory, size_t memory_bytes, size_t bytes_max);
 void ap_arena_clear(struct ap_arena *arena); /* frees all of it */
 void ap_arena_reset(struct ap_arena *arena); /* as new, keeps the caller's memory */
+/* As new, keeps the newest block: for memory of the same size again and again. Only without memory of the caller's. */
+void ap_arena_recycle(struct ap_arena *arena);
 #define AP_AUTO_ARENA __attribute__((cleanup(ap_arena_clear)))
 
 /* Uninitialised, 16-byte aligned memory; NULL over bytes_max or when memory is gone. */

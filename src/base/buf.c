@@ -25,7 +25,7 @@ void ap_buf_reset(struct ap_buf *buf)
     buf->is_overflown = false;
 }
 
-char *ap_buf_reserve(struct ap_buf *buf, size_t bytes)
+char *ap_buf_grow(struct ap_buf *buf, size_t bytes)
 {
     size_t needed = buf->bytes + bytes;
     if (buf->is_overflown || needed < bytes || (buf->bytes_max && needed > buf->bytes_max)) {
@@ -35,34 +35,12 @@ char *ap_buf_reserve(struct ap_buf *buf, size_t bytes)
     if (needed > buf->capacity_bytes) {
         size_t capacity = AP_MAX(buf->capacity_bytes * 2, (size_t)64);
         capacity = AP_MAX(capacity, needed);
+        if (buf->bytes_max)
+            capacity = AP_MIN(capacity, buf->bytes_max);
         buf->data = ap_realloc(buf->data, capacity);
         buf->capacity_bytes = capacity;
     }
     return buf->data + buf->bytes;
-}
-
-void ap_buf_add(struct ap_buf *buf, const void *data, size_t bytes)
-{
-    char *to = bytes ? ap_buf_reserve(buf, bytes) : NULL;
-    if (!to)
-        return;
-    memcpy(to, data, bytes);
-    buf->bytes += bytes;
-}
-
-void ap_buf_add_char(struct ap_buf *buf, char c)
-{
-    ap_buf_add(buf, &c, 1);
-}
-
-void ap_buf_add_slice(struct ap_buf *buf, struct ap_slice slice)
-{
-    ap_buf_add(buf, slice.data, slice.bytes);
-}
-
-void ap_buf_add_cstr(struct ap_buf *buf, const char *text)
-{
-    ap_buf_add(buf, text, strlen(text));
 }
 
 void ap_buf_printf(struct ap_buf *buf, const char *format, ...)
@@ -155,8 +133,46 @@ static void add_json_run(struct ap_buf *buf, struct ap_slice run)
     ap_buf_add(buf, run.data + copied, run.bytes - copied);
 }
 
+/* Eight bytes of which each is printable ASCII that JSON wants no escape for. */
+static inline bool is_plain_word(uint64_t word)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), highs = UINT64_C(0x8080808080808080);
+    /* A byte below what is taken off borrows, which sets its upper bit; what that does to bytes above does not matter.
+     */
+    uint64_t below_space = word - ones * 0x20;
+    uint64_t quotes = (word ^ ones * '"') - ones, backslashes = (word ^ ones * '\\') - ones;
+    return ((below_space | quotes | backslashes | word) & highs) == 0;
+}
+
+static bool is_plain(struct ap_slice text)
+{
+    uint64_t word;
+    if (text.bytes < sizeof(word)) {
+        memset(&word, 'x', sizeof(word));
+        for (size_t i = 0; i < text.bytes; i++)
+            word = word << 8 | (uint8_t)text.data[i];
+        return is_plain_word(word);
+    }
+    for (size_t i = 0; i < text.bytes - sizeof(word); i += sizeof(word)) {
+        memcpy(&word, text.data + i, sizeof(word));
+        if (!is_plain_word(word))
+            return false;
+    }
+    memcpy(&word, text.data + text.bytes - sizeof(word), sizeof(word));
+    return is_plain_word(word);
+}
+
 void ap_buf_add_json_string(struct ap_buf *buf, struct ap_slice text)
 {
+    if (text.bytes && is_plain(text)) { /* most of what there is to write */
+        char *to = ap_buf_reserve(buf, text.bytes + 2);
+        if (!to)
+            return;
+        to[0] = to[text.bytes + 1] = '"';
+        memcpy(to + 1, text.data, text.bytes);
+        buf->bytes += text.bytes + 2;
+        return;
+    }
     ap_buf_add_char(buf, '"');
     while (text.bytes > 0) {
         size_t valid_bytes = ap_utf8_valid_bytes(text);
@@ -172,13 +188,21 @@ void ap_buf_add_json_string(struct ap_buf *buf, struct ap_slice text)
 
 void ap_buf_add_integer(struct ap_buf *buf, int64_t value)
 {
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+                                "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+                                "8081828384858687888990919293949596979899";
     char text[24];
     char *at = text + sizeof(text);
     uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-    do {
-        *--at = (char)('0' + rest % 10);
-        rest /= 10;
-    } while (rest);
+    for (; rest >= 10000; rest /= 10000) {
+        uint64_t four = rest % 10000;
+        memcpy(at -= 2, pairs + four % 100 * 2, 2);
+        memcpy(at -= 2, pairs + four / 100 * 2, 2);
+    }
+    for (; rest >= 10; rest /= 100)
+        memcpy(at -= 2, pairs + rest % 100 * 2, 2);
+    if (rest || at == text + sizeof(text))
+        *--at = (char)('0' + rest);
     if (value < 0)
         *--at = '-';
     ap_buf_add(buf, at, (size_t)(text + sizeof(text) - at));

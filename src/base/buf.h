@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/rc.h"
 #include "base/shortest.h"
@@ -18,8 +19,8 @@
 struct ap_buf {
     char *data; /* owned */
     size_t bytes;
-    size_t capacity_bytes;
-    size_t bytes_max; /* 0: none. Set it for whatever a client can make grow. */
+    size_t capacity_bytes; /* not above bytes_max */
+    size_t bytes_max;      /* 0: none. Set it for whatever a client can make grow, before anything is added. */
     bool is_overflown;
 };
 
@@ -42,14 +43,42 @@ static inline struct ap_slice ap_buf_slice(const struct ap_buf *buf)
     return ap_slice(buf->data, buf->bytes);
 }
 
-/* Room for `bytes` more behind the end, to be written directly and then added to buf->bytes; NULL when over the
- * maximum. */
-char *ap_buf_reserve(struct ap_buf *buf, size_t bytes);
+/* As ap_buf_reserve(), where there is no room yet. */
+char *ap_buf_grow(struct ap_buf *buf, size_t bytes);
 
-void ap_buf_add(struct ap_buf *buf, const void *data, size_t bytes);
-void ap_buf_add_char(struct ap_buf *buf, char c);
-void ap_buf_add_slice(struct ap_buf *buf, struct ap_slice slice);
-void ap_buf_add_cstr(struct ap_buf *buf, const char *text);
+/* Room for `bytes` more behind the end, to be written directly and then added to buf->bytes; NULL when over the
+ * maximum. Inline, as what follows: texts are written in many small pieces. */
+static inline char *ap_buf_reserve(struct ap_buf *buf, size_t bytes)
+{
+    if (bytes <= buf->capacity_bytes - buf->bytes && !buf->is_overflown)
+        return buf->data + buf->bytes;
+    return ap_buf_grow(buf, bytes);
+}
+
+static inline void ap_buf_add(struct ap_buf *buf, const void *data, size_t bytes)
+{
+    char *to = bytes ? ap_buf_reserve(buf, bytes) : NULL;
+    if (!to)
+        return;
+    memcpy(to, data, bytes);
+    buf->bytes += bytes;
+}
+
+static inline void ap_buf_add_char(struct ap_buf *buf, char c)
+{
+    ap_buf_add(buf, &c, 1);
+}
+
+static inline void ap_buf_add_slice(struct ap_buf *buf, struct ap_slice slice)
+{
+    ap_buf_add(buf, slice.data, slice.bytes);
+}
+
+static inline void ap_buf_add_cstr(struct ap_buf *buf, const char *text)
+{
+    ap_buf_add(buf, text, strlen(text));
+}
+
 void ap_buf_printf(struct ap_buf *buf, const char *format, ...) ap_printf(2, 3);
 
 /* Little-endian fixed-width and base-128 varint (as Protocol Buffers encode them) integers. */

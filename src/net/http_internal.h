@@ -187,6 +187,8 @@ struct http_loop {
     struct http_task *inbox_first;
     struct http_task **inbox_tail;
     int inbox_event_fd; /* becomes readable when the inbox stops being empty */
+    /* Any thread. */
+    atomic_uint posting_count; /* threads within http_loop_post() */
 };
 
 /* ---- The server ---- */

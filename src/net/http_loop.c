@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -38,18 +39,20 @@ enum event_kind { EVENT_INBOX, EVENT_LISTEN, EVENT_DAEMON, EVENT_LINGER };
 
 void http_loop_post(struct http_loop *loop, struct http_task *take_task)
 {
+    /*
+     * This task may be what the server waits for before it ends, and it may run before the next line here: the loop
+     * stays as long as somebody is posting. The lock is not for that: the thread that is woken wants it at once.
+     */
+    atomic_fetch_add(&loop->posting_count, 1);
     take_task->next = NULL;
     pthread_mutex_lock(&loop->inbox_mtx);
     bool was_empty = loop->inbox_first == NULL;
     *loop->inbox_tail = take_task;
     loop->inbox_tail = &take_task->next;
-    /*
-     * Under the lock, although the woken thread will want it: this task may be what the server waits for before it
-     * ends, so the loop must not be touched any more once the task can run.
-     */
+    pthread_mutex_unlock(&loop->inbox_mtx);
     if (was_empty) /* otherwise a wake-up is already under way */
         (void)eventfd_write(loop->inbox_event_fd, 1);
-    pthread_mutex_unlock(&loop->inbox_mtx);
+    atomic_fetch_sub(&loop->posting_count, 1);
 }
 
 static void inbox_run(struct http_loop *loop)
@@ -661,6 +664,8 @@ void http_loop_stop(struct http_loop *loop)
 
 void http_loop_clear(struct http_loop *loop)
 {
+    while (atomic_load(&loop->posting_count) > 0) /* between two lines of http_loop_post() */
+        (void)sched_yield();
     for (size_t i = 0; loop->daemons && i < loop->server->listener_count; i++)
         if (loop->daemons[i].mhd)
             MHD_stop_daemon(loop->daemons[i].mhd);

@@ -362,9 +362,7 @@ static enum ap_rc add_series(struct aggregate *aggregate, struct worker *worker,
 {
     struct operator* op = & aggregate->op;
     struct column column = {.values = worker_take(worker, op->steps.count)};
-    enum ap_rc rc = run_check(op->run, err);
-    if (rc == AP_OK)
-        rc = operator_read(op->inputs[0], worker, series, &column, err);
+    enum ap_rc rc = operator_drive(op->inputs[0], worker, series, &column, err);
     if (rc == AP_OK)
         aggregate->aggregation->add(tallies, column.values, op->steps.count);
     if (rc == AP_OK && column.histograms)
@@ -423,8 +421,9 @@ static enum ap_rc aggregate_read(struct operator* op, struct worker *worker, siz
     enum ap_rc rc = AP_OK;
     for (uint32_t i = groups->starts[index]; i < groups->starts[index + 1] && rc == AP_OK; i++) {
         rc = add_series(aggregate, worker, groups->members[i], tallies, &sums, &kept, err);
-        ap_arena_reset(&worker->arena);
+        ap_arena_recycle(&worker->arena);
     }
+    ap_arena_clear(&worker->arena);
     worker->arena = kept;
     if (rc == AP_OK)
         give_results(aggregate, tallies, sums, worker, ret_column);
@@ -450,7 +449,7 @@ static enum ap_rc compute_part(struct worker *worker, size_t part, size_t from, 
         size_t group = aggregate->groups.of[i];
         rc = add_series(aggregate, worker, i, tallies->rows + group * steps, &tallies->histograms[group],
                         &aggregate->arenas[part], err);
-        ap_arena_reset(&worker->arena);
+        ap_arena_recycle(&worker->arena);
     }
     return rc;
 }

@@ -9,6 +9,7 @@
 #include "promql/aggregate.h"
 #include "promql/float_text.h"
 #include "promql/gathered.h"
+#include "promql/quantile.h"
 #include "tsdb/labels.h"
 
 struct choice {

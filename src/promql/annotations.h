@@ -19,9 +19,19 @@ struct annotations {
     struct ap_slice query; /* lent: for lines and columns */
     char **texts[2];       /* owned; by enum promql_annotation_kind */
     size_t counts[2];
+    struct annotation_twin *twins; /* constant while there are threads */
+};
+
+/* An expression that is not computed, as it is the same as one that is: what is said of that is said of this too. */
+struct annotation_twin {
+    const struct promql_expr *computed;
+    const struct promql_expr *same;
+    struct annotation_twin *next;
 };
 
 void annotations_init(struct annotations *annotations, struct ap_slice query);
 void annotations_clear(struct annotations *annotations);
+/* Must stay as long as the annotations. */
+void annotations_add_twin(struct annotations *annotations, struct annotation_twin *twin);
 void annotate(struct annotations *annotations, enum promql_annotation_kind kind, const struct promql_expr *where,
               const char *format, ...) ap_printf(4, 5);

@@ -380,7 +380,7 @@ static enum ap_rc match_steps(struct match *match, struct ap_err *err)
         rc = run_check(op->run, err);
         if (rc == AP_OK)
             rc = match_step(&matching, i, err);
-        ap_arena_reset(&matching.worker->arena);
+        ap_arena_recycle(&matching.worker->arena);
     }
     gathered_take_labels(&match->results, op);
     free(matching.known);

@@ -36,12 +36,10 @@ static enum ap_rc mark_part(struct worker *worker, size_t part, size_t from, siz
     enum ap_rc rc = AP_OK;
     (void)part;
     for (size_t i = from; i < to && rc == AP_OK; i++) {
-        rc = run_check(worker->run, err);
-        if (rc == AP_OK)
-            rc = operator_read(set->op.inputs[marking->side], worker, i, &column, err);
+        rc = operator_drive(set->op.inputs[marking->side], worker, i, &column, err);
         if (rc == AP_OK)
             mark(set, set->signatures.of[marking->side][i], &column);
-        ap_arena_reset(&worker->arena);
+        ap_arena_recycle(&worker->arena);
     }
     worker_give(worker);
     return rc;

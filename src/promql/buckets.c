@@ -16,7 +16,11 @@ static int compare_bounds(const void *a, const void *b)
 /* Sorted, each bound once. 0: the last is not +Inf. */
 static size_t prepare(struct bucket *buckets, size_t count)
 {
-    qsort(buckets, count, sizeof(*buckets), compare_bounds);
+    size_t sorted = 1;
+    while (sorted < count && buckets[sorted - 1].upper_bound <= buckets[sorted].upper_bound)
+        sorted++;
+    if (sorted < count)
+        qsort(buckets, count, sizeof(*buckets), compare_bounds);
     if (count == 0 || !isinf(buckets[count - 1].upper_bound) || buckets[count - 1].upper_bound < 0)
         return 0;
     size_t kept = 0;

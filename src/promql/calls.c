@@ -278,9 +278,7 @@ static enum ap_rc read_whole(struct worker *worker, size_t part, size_t from, si
     double *values = reading->values + part * reading->steps;
     enum ap_rc rc = AP_OK;
     for (size_t i = from; i < to && rc == AP_OK; i++) {
-        rc = run_check(worker->run, err);
-        if (rc == AP_OK)
-            rc = operator_read(reading->input, worker, i, &column, err);
+        rc = operator_drive(reading->input, worker, i, &column, err);
         for (size_t j = 0; j < reading->steps && rc == AP_OK; j++) {
             bool is_float = !is_absent(column.values[j]);
             counts[j] += is_float;
@@ -288,7 +286,7 @@ static enum ap_rc read_whole(struct worker *worker, size_t part, size_t from, si
             if (is_float)
                 values[j] = column.values[j];
         }
-        ap_arena_reset(&worker->arena);
+        ap_arena_recycle(&worker->arena);
     }
     worker_give(worker);
     return rc;

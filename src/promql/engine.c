@@ -13,6 +13,9 @@
 
 enum { BATCH_COST = 2000000, BATCH_MIN = 16, BATCH_MAX = 4096 };
 
+/* In longer queries nothing is looked for that is there twice: each expression is printed for it, with all below it. */
+enum { SHARING_BYTES_MAX = 8192 };
+
 struct promql_engine {
     struct promql_engine_options options;
     struct helpers *helpers;
@@ -148,6 +151,9 @@ static enum ap_rc plan_root(struct promql_execution *execution, struct ap_err *e
                        promql_type_name(expr->type));
     if (expr->type == TYPE_STRING)
         return AP_OK;
+    /* Statistics count what is written twice twice, as Prometheus does. */
+    run->is_sharing =
+        execution->query.matchers_count > 1 && run->text.bytes <= SHARING_BYTES_MAX && !execution->request.is_counting;
     execution->is_range_vector = expr->type == TYPE_MATRIX;
     if (execution->request.is_counting) {
         run->counting = COUNTING_BY_STEP;
@@ -282,9 +288,12 @@ void promql_execution_free(struct promql_execution *execution)
         return;
     add_to_figures(execution);
     struct run *run = &execution->run;
-    for (struct operator* op = run->operators; op; op = op->next)
+    for (struct operator* op = run->operators; op; op = op->next) {
+        if (op->shared)
+            held_clear(op->shared, run);
         if (op->class->close)
             op->class->close(op);
+    }
     run_release(run, execution->held);
     for (size_t i = 0; i < WORKERS_MAX; i++)
         worker_free(run->workers[i]);
@@ -336,12 +345,10 @@ static enum ap_rc read_batch_part(struct worker *worker, size_t part, size_t fro
     struct read_ahead *ahead = &execution->ahead;
     enum ap_rc rc = AP_OK;
     (void)part;
-    ap_arena_reset(&worker->arena); /* what is made now has to stay as long as the batch */
+    ap_arena_recycle(&worker->arena); /* what is made now has to stay as long as the batch */
     for (size_t i = from; i < to && rc == AP_OK; i++) {
         struct column column = {.values = ahead->values + i * execution->run.steps.count};
-        rc = run_check(worker->run, err);
-        if (rc == AP_OK)
-            rc = operator_read(execution->root, worker, series_at(execution, ahead->from + i), &column, err);
+        rc = operator_drive(execution->root, worker, series_at(execution, ahead->from + i), &column, err);
         ahead->histograms[i] = column.histograms;
     }
     return rc;
@@ -361,7 +368,10 @@ static enum ap_rc read_batch(struct promql_execution *execution, size_t from, st
     }
     ahead->from = from;
     ahead->to = AP_MIN(from + ahead->capacity, root->count);
+    const struct ap_clock *clock = execution->run.options->clock;
+    int64_t started_us = ap_clock_monotonic_us(clock);
     enum ap_rc rc = run_parallel(&execution->run, ahead->to - from, root->cost, read_batch_part, execution, err);
+    execution->stats.read_us += ap_clock_monotonic_us(clock) - started_us;
     if (rc != AP_OK)
         ahead->to = from;
     return rc;
@@ -410,9 +420,12 @@ static enum ap_rc read_samples(struct promql_execution *execution, size_t index,
                                struct ap_err *err)
 {
     struct worker *worker = run_worker(&execution->run, 0);
-    ap_arena_reset(&worker->arena);
+    ap_arena_recycle(&worker->arena);
     struct operator* root = execution->root;
+    const struct ap_clock *clock = execution->run.options->clock;
+    int64_t started_us = ap_clock_monotonic_us(clock);
     enum ap_rc rc = root->class->read_samples(root, worker, series_at(execution, index), points, err);
+    execution->stats.read_us += ap_clock_monotonic_us(clock) - started_us;
     if (rc != AP_OK)
         return rc;
     const struct window_plan *window = &execution->window;
@@ -441,11 +454,8 @@ enum ap_rc promql_execution_read(struct promql_execution *execution, size_t inde
                                  struct ap_err *err)
 {
     AP_ASSERT(index < promql_execution_count(execution));
-    const struct ap_clock *clock = execution->run.options->clock;
-    int64_t started_us = ap_clock_monotonic_us(clock);
     enum ap_rc rc = execution->is_range_vector ? read_samples(execution, index, ret_points, err)
                                                : read_column(execution, index, ret_points, err);
-    execution->stats.read_us += ap_clock_monotonic_us(clock) - started_us;
     promql_execution_note_failure(execution, rc);
     return rc;
 }

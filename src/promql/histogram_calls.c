@@ -212,9 +212,11 @@ struct group_reading {
     struct quantile_call *call;
     struct worker *worker;
     struct ap_slice metric;
+    struct bucket_column {
+        double upper_bound;
+        const double *counts;
+    } * buckets; /* those with a bound, sorted by it: then a step's are, too */
     size_t bucket_count;
-    const double **buckets; /* columns of those with a bound */
-    double *bounds;
     struct float_histogram **histograms; /* of the native one, or NULL */
 };
 
@@ -234,8 +236,7 @@ static enum ap_rc read_member(struct group_reading *reading, const struct member
     if (rc != AP_OK)
         return rc;
     if (member->has_bound) {
-        reading->bounds[reading->bucket_count] = member->upper_bound;
-        reading->buckets[reading->bucket_count++] = column.values;
+        reading->buckets[reading->bucket_count++] = (struct bucket_column){member->upper_bound, column.values};
         return AP_OK;
     }
     reading->histograms = column.histograms;
@@ -289,8 +290,8 @@ static double figure_at(const struct group_reading *reading, size_t step, const 
 {
     size_t count = 0;
     for (size_t i = 0; i < reading->bucket_count; i++)
-        if (!is_absent(reading->buckets[i][step]))
-            buckets[count++] = (struct bucket){reading->bounds[i], reading->buckets[i][step]};
+        if (!is_absent(reading->buckets[i].counts[step]))
+            buckets[count++] = (struct bucket){reading->buckets[i].upper_bound, reading->buckets[i].counts[step]};
     const struct float_histogram *histogram = reading->histograms ? reading->histograms[step] : NULL;
     if (histogram && count) {
         note(reading, PROMQL_WARNING, "vector contains a mix of classic and native histograms");
@@ -316,6 +317,12 @@ static bool choose_parameters(const struct quantile_call *call, size_t index, si
     return false;
 }
 
+static int compare_bucket_columns(const void *a, const void *b)
+{
+    double x = ((const struct bucket_column *)a)->upper_bound, y = ((const struct bucket_column *)b)->upper_bound;
+    return (x > y) - (x < y);
+}
+
 static enum ap_rc quantile_read(struct operator* op, struct worker *worker, size_t index, struct column *ret_column,
                                 struct ap_err *err)
 {
@@ -328,12 +335,12 @@ static enum ap_rc quantile_read(struct operator* op, struct worker *worker, size
         .call = call,
         .worker = worker,
         .metric = labels_get(op->inputs[0]->labels[first], ap_slice_cstr(LABEL_METRIC_NAME)),
-        .buckets = worker_alloc(worker, count * sizeof(double *)),
-        .bounds = worker_alloc(worker, count * sizeof(double)),
+        .buckets = worker_alloc(worker, count * sizeof(struct bucket_column)),
     };
     enum ap_rc rc = AP_OK;
     for (uint32_t i = first; i != UINT32_MAX && rc == AP_OK; i = call->members[i].next)
         rc = read_member(&reading, &call->members[i], err);
+    qsort(reading.buckets, reading.bucket_count, sizeof(*reading.buckets), compare_bucket_columns);
     struct bucket *buckets = worker_alloc(worker, count * sizeof(*buckets));
     for (size_t i = 0; i < op->steps.count && rc == AP_OK; i++) {
         double parameters[2];

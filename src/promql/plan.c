@@ -297,7 +297,6 @@ static struct operator*
     case EXPR_UNARY:
         return plan_unary(run, expr, steps, err);
     case EXPR_PAREN:
-        return plan(run, expr->paren, steps, err);
     case EXPR_TEXT:
     case EXPR_RANGE:
     case EXPR_SUBQUERY:
@@ -307,16 +306,60 @@ static struct operator*
     return NULL;
 }
 
+/* ---- What is there twice ---- */
+
+/* An operator, found by how its expression is printed: blanks and the like do not matter. */
+struct planned {
+    struct ap_slice text;
+    struct operator* op;
+    const struct promql_expr *expr;
+    struct planned *next;
+};
+
+static struct planned *find_planned(const struct run *run, struct ap_slice text, const struct steps *steps)
+{
+    struct planned *planned = run->planned;
+    while (planned && !(ap_slice_equal(planned->text, text) && planned->op->steps.start_ms == steps->start_ms &&
+                        planned->op->steps.step_ms == steps->step_ms && planned->op->steps.count == steps->count))
+        planned = planned->next;
+    return planned;
+}
+
+static struct operator*
+    plan_shared(struct run *run, const struct promql_expr *expr, const struct steps *steps, struct ap_err *err)
+{
+    AP_AUTO_BUF struct ap_buf text = {0};
+    promql_print(expr, &text);
+    struct planned *planned = find_planned(run, ap_buf_slice(&text), steps);
+    if (planned) {
+        struct annotation_twin *twin = ap_arena_alloc0(&run->arena, sizeof(*twin));
+        *twin = (struct annotation_twin){.computed = planned->expr, .same = expr};
+        annotations_add_twin(&run->annotations, twin);
+        planned->op->uses++;
+        return planned->op;
+    }
+    struct operator* op = plan_at_steps(run, expr, steps, err);
+    if (!op)
+        return NULL;
+    op->uses += op->uses == 0; /* `+x` and `vector(1)` are the operators of what is in them */
+    planned = ap_arena_alloc0(&run->arena, sizeof(*planned));
+    *planned = (struct planned){run_copy(run, ap_buf_slice(&text)), op, expr, run->planned};
+    run->planned = planned;
+    return op;
+}
+
 struct operator* plan(struct run *run, const struct promql_expr *expr, const struct steps *steps, struct ap_err *err)
 {
+    expr = without_parens(expr);
     bool has_selector = false;
     if (steps->count == 1 || !is_constant(expr, &has_selector) || !has_selector)
-        return plan_at_steps(run, expr, steps, err);
+        return run->is_sharing && expr->kind != EXPR_NUMBER ? plan_shared(run, expr, steps, err)
+                                                            : plan_at_steps(run, expr, steps, err);
     struct steps one = {steps->start_ms, steps->step_ms, 1};
     enum counting_kind counting = run->counting;
     if (counting == COUNTING_BY_STEP)
         run->counting = COUNTING_ALL_STEPS;
-    struct operator* input = plan_at_steps(run, expr, &one, err);
+    struct operator* input = plan(run, expr, &one, err);
     run->counting = counting;
     if (!input)
         return NULL;

@@ -181,6 +181,20 @@ enum ap_rc operator_open_inputs(struct operator* op, struct ap_err *err)
     return rc;
 }
 
+/* Reads all once, unless that would take too much of what the query may hold: then each user reads for itself. */
+static enum ap_rc share(struct operator* op, struct ap_err *err)
+{
+    enum { SAMPLES_MAX = 2000000 /* 16 MB */, SHARE_OF_ALL = 8 };
+    uint64_t samples = (uint64_t)op->count * op->steps.count;
+    if (samples > AP_MIN((uint64_t)SAMPLES_MAX, op->run->options->samples_max / SHARE_OF_ALL))
+        return AP_OK;
+    struct held *held = ap_arena_alloc0(&op->run->arena, sizeof(*held));
+    enum ap_rc rc = held_read(held, op, err);
+    op->shared = held; /* also to be freed */
+    op->cost = 0;
+    return rc;
+}
+
 enum ap_rc operator_open(struct operator* op, struct ap_err *err)
 {
     if (op->is_open)
@@ -190,8 +204,18 @@ enum ap_rc operator_open(struct operator* op, struct ap_err *err)
         rc = op->class->open(op, err);
     if (rc == AP_OK && op->counting != COUNTING_NOTHING)
         op->is_counted = ap_arena_alloc0(&op->run->arena, (op->count + 1) * sizeof(*op->is_counted));
+    if (rc == AP_OK && op->uses > 1)
+        rc = share(op, err);
     op->is_open = rc == AP_OK;
     return rc;
+}
+
+enum ap_rc operator_drive(struct operator* op, struct worker *worker, size_t index, struct column *ret_column,
+                          struct ap_err *err)
+{
+    enum { OF_A_SERIES = 200 };
+    enum ap_rc rc = worker_check(worker, op->cost + OF_A_SERIES, err);
+    return rc == AP_OK ? operator_read(op, worker, index, ret_column, err) : rc;
 }
 
 enum ap_rc operator_take_labels(struct operator* op, bool is_dropping_name, struct ap_err *err)
@@ -294,12 +318,10 @@ static enum ap_rc hold_part(struct worker *worker, size_t part, size_t from, siz
     enum ap_rc rc = AP_OK;
     for (size_t i = from; i < to && rc == AP_OK; i++) {
         struct column column = {.values = held_values(held, i)};
-        rc = run_check(worker->run, err);
-        if (rc == AP_OK)
-            rc = operator_read(holding->op, worker, i, &column, err);
+        rc = operator_drive(holding->op, worker, i, &column, err);
         if (rc == AP_OK && column.histograms)
             held->histograms[i] = copy_histograms(column.histograms, held->steps, &held->arenas[part]);
-        ap_arena_reset(&worker->arena);
+        ap_arena_recycle(&worker->arena);
     }
     return rc;
 }
@@ -314,6 +336,38 @@ enum ap_rc held_read(struct held *held, struct operator* op, struct ap_err *err)
     return run_parallel(op->run, op->count, op->cost, hold_part, &holding, err);
 }
 
+/* ---- Windows ---- */
+
+/* How many steps there are before this time; `ts_ms` as the steps count it. */
+static size_t steps_before(const struct steps *steps, int64_t ts_ms)
+{
+    if (ts_ms <= steps->start_ms)
+        return 0;
+    uint64_t before = ((uint64_t)ts_ms - (uint64_t)steps->start_ms - 1) / (uint64_t)steps->step_ms + 1;
+    return (size_t)AP_MIN(before, (uint64_t)steps->count);
+}
+
+struct step_span steps_that_see(const struct steps *steps, const struct window_plan *window, int64_t first_ms,
+                                int64_t last_ms)
+{
+    if (window->is_fixed)
+        return (struct step_span){0, steps->count};
+    return (struct step_span){steps_before(steps, first_ms + window->offset_ms),
+                              steps_before(steps, last_ms + window->offset_ms + window->range_ms)};
+}
+
+size_t times_pass_far(const int64_t *ts_ms, size_t at, size_t count, int64_t last_ms)
+{
+    while (at < count) {
+        size_t middle = at + (count - at) / 2;
+        if (ts_ms[middle] <= last_ms)
+            at = middle + 1;
+        else
+            count = middle;
+    }
+    return at;
+}
+
 /* ---- Labels ---- */
 
 struct ap_slice run_copy(struct run *run, struct ap_slice text)
@@ -326,6 +380,8 @@ struct ap_slice run_copy(struct run *run, struct ap_slice text)
 
 static bool is_metadata(struct ap_slice name)
 {
+    if (name.bytes < 8 || name.data[0] != '_')
+        return false;
     return ap_slice_equal_cstr(name, LABEL_METRIC_NAME) || ap_slice_equal_cstr(name, "__type__") ||
            ap_slice_equal_cstr(name, "__unit__");
 }
@@ -333,9 +389,12 @@ static bool is_metadata(struct ap_slice name)
 bool labels_has_name(struct ap_slice labels)
 {
     struct label label;
-    while (labels_next(&labels, &label))
+    while (labels_next(&labels, &label)) {
         if (is_metadata(label.name))
             return true;
+        if (label.name.bytes && label.name.data[0] > '_') /* they are in order */
+            break;
+    }
     return false;
 }
 

@@ -77,6 +77,7 @@ struct worker {
     uint64_t samples_read;
     uint64_t *step_samples;        /* of the query's steps; NULL when they are not to be counted */
     uint64_t samples_at_all_steps; /* for each of them, beside the above */
+    uint64_t unchecked;            /* worker_check()'s */
 };
 
 /* Uninitialised, `count` doubles; given back in reverse order. */
@@ -123,17 +124,26 @@ struct operator
     bool is_open;
     enum counting_kind counting;
     _Atomic bool *is_counted; /* of each series, as some are read more than once; NULL: COUNTING_NOTHING */
-    uint64_t cost;            /* samples that a read looks at, about: whether it is worth waking other threads */
-    struct operator* next;    /* all of the run */
+    uint32_t uses;         /* by other operators; more than one only of what is written more than once in the query */
+    struct held *shared;   /* its columns, where it is used more than once and they are not too many */
+    uint64_t cost;         /* samples that a read looks at, about: whether it is worth waking other threads */
+    struct operator* next; /* all of the run */
 };
 
 /* Opens once. */
 enum ap_rc operator_open(struct operator* op, struct ap_err *err);
 enum ap_rc operator_open_inputs(struct operator* op, struct ap_err *err);
 
+struct held;
+void held_column(const struct held *held, size_t index, struct worker *worker, struct column *ret_column);
+
 static inline enum ap_rc operator_read(struct operator* op, struct worker *worker, size_t index,
                                        struct column *ret_column, struct ap_err *err)
 {
+    if (op->shared) {
+        held_column(op->shared, index, worker, ret_column);
+        return AP_OK;
+    }
     ret_column->histograms = NULL;
     return op->class->read(op, worker, index, ret_column, err);
 }
@@ -151,6 +161,9 @@ static inline void operator_count(const struct operator* op, struct worker *work
     else
         worker->samples_at_all_steps += samples;
 }
+/* operator_read() for whoever reads one series after the other: fails when the query has to end. */
+enum ap_rc operator_drive(struct operator* op, struct worker *worker, size_t index, struct column *ret_column,
+                          struct ap_err *err);
 
 struct run {
     const struct promql_engine_options *options;
@@ -163,6 +176,8 @@ struct run {
     int64_t lookback_ms;
     int64_t deadline_us;
     struct operator* operators; /* all, newest first */
+    struct planned *planned;    /* those that equal expressions may share */
+    bool is_sharing;            /* there may be such */
     struct annotations annotations;
     struct helpers *helpers;             /* the engine's */
     struct worker *workers[WORKERS_MAX]; /* made when they are needed; 0 is the caller's */
@@ -177,8 +192,20 @@ struct run {
 struct worker *run_worker(struct run *run, size_t index);
 void worker_free(struct worker *worker); /* NULL is allowed */
 
-/* AP_E_TIMEOUT or AP_E_BUSY when the query has to end. Cheap enough for each series. */
+/* AP_E_TIMEOUT or AP_E_BUSY when the query has to end. Asks for the time. */
 enum ap_rc run_check(struct run *run, struct ap_err *err);
+
+/* The same, but only after some hundred microseconds' work: `samples` were looked at since the last call, about. */
+static inline enum ap_rc worker_check(struct worker *worker, uint64_t samples, struct ap_err *err)
+{
+    enum { UNCHECKED_MAX = 100000 };
+    worker->unchecked += samples;
+    if (worker->unchecked <= UNCHECKED_MAX)
+        return AP_OK;
+    worker->unchecked = 0;
+    return run_check(worker->run, err);
+}
+
 /* Counts samples that stay in memory; AP_E_LIMIT above the engine's maximum. run_release() before freeing them. */
 enum ap_rc run_hold(struct run *run, uint64_t samples, struct ap_err *err);
 void run_release(struct run *run, uint64_t samples);
@@ -193,6 +220,44 @@ typedef enum ap_rc (*run_part_fn)(struct worker *worker, size_t part, size_t fro
 size_t run_parts(const struct run *run, size_t count, uint64_t cost);
 enum ap_rc run_parallel(struct run *run, size_t count, uint64_t cost, run_part_fn part, void *context,
                         struct ap_err *err);
+
+/* ---- Windows: which samples a step sees ---- */
+
+struct window_plan {
+    int64_t range_ms;
+    int64_t offset_ms; /* the window of step t ends at t - offset_ms, or at fixed_ms */
+    bool is_fixed;
+    int64_t fixed_ms;
+};
+
+static inline int64_t window_plan_end(const struct window_plan *window, int64_t ts_ms)
+{
+    return window->is_fixed ? window->fixed_ms : ts_ms - window->offset_ms;
+}
+
+/* From ≤ i < to. */
+struct step_span {
+    size_t from, to;
+};
+/* Outside of these no window has anything of samples between these times. */
+struct step_span steps_that_see(const struct steps *steps, const struct window_plan *window, int64_t first_ms,
+                                int64_t last_ms);
+
+static inline void fill_absent(double *values, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++)
+        values[i] = absent();
+}
+
+/* The first position from `at` on whose time is behind `last_ms`. */
+size_t times_pass_far(const int64_t *ts_ms, size_t at, size_t count, int64_t last_ms);
+static inline size_t times_pass(const int64_t *ts_ms, size_t at, size_t count, int64_t last_ms)
+{
+    for (size_t near = 0; near < 8; near++, at++) /* mostly it is a few further on */
+        if (at == count || ts_ms[at] > last_ms)
+            return at;
+    return times_pass_far(ts_ms, at, count, last_ms);
+}
 
 /* ---- Labels: canonical sets, made in the run's arena ---- */
 
@@ -237,7 +302,6 @@ struct held {
 /* Reads all series of `op`; those without points keep their place. */
 enum ap_rc held_read(struct held *held, struct operator* op, struct ap_err *err);
 void held_clear(struct held *held, struct run *run);
-void held_column(const struct held *held, size_t index, struct worker *worker, struct column *ret_column);
 static inline double *held_values(const struct held *held, size_t index)
 {
     return held->values + index * held->steps;
@@ -253,12 +317,6 @@ static inline struct float_histogram *held_histogram(const struct held *held, si
 /* The operator for an expression at these steps; NULL with `err` where it cannot be planned. */
 struct operator* plan(struct run *run, const struct promql_expr *expr, const struct steps *steps, struct ap_err *err);
 /* A range vector's samples; `ret_window` says where a step's window is. */
-struct window_plan {
-    int64_t range_ms;
-    int64_t offset_ms; /* the window of step t ends at t - offset_ms, or at fixed_ms */
-    bool is_fixed;
-    int64_t fixed_ms;
-};
 struct operator* plan_range(struct run *run, const struct promql_expr *expr, const struct steps *steps,
                             struct window_plan *ret_window, struct ap_err *err);
 /* AP_E_PARSE: out of range, or not positive where it has to be. */
@@ -305,5 +363,3 @@ double scalar_operate(enum promql_operator operator, double left, double right);
 struct operator* plan_merge(struct operator* input);
 
 enum ap_rc fail_same_labels(struct ap_err *err);
-/* kahan.h's quantile of unsorted values; sorts them. */
-double quantile_of(double q, double *values, size_t count);

@@ -8,6 +8,7 @@
 
 #include "promql/run.h"
 #include "tsdb/labels.h"
+#include "tsdb/vectors.h"
 
 struct selector {
     struct operator op;
@@ -17,18 +18,12 @@ struct selector {
     struct window_plan window; /* of an instant selector: range_ms is the look-back */
 };
 
-/* Where the window of a step ends. */
-static int64_t window_end(const struct window_plan *window, int64_t ts_ms)
-{
-    return window->is_fixed ? window->fixed_ms : ts_ms - window->offset_ms;
-}
-
 static enum ap_rc selector_open(struct operator* op, struct ap_err *err)
 {
     struct selector *selector = (struct selector *)op;
     struct run *run = op->run;
-    int64_t first_ms = window_end(&selector->window, op->steps.start_ms);
-    int64_t last_ms = window_end(&selector->window, step_time(&op->steps, op->steps.count - 1));
+    int64_t first_ms = window_plan_end(&selector->window, op->steps.start_ms);
+    int64_t last_ms = window_plan_end(&selector->window, step_time(&op->steps, op->steps.count - 1));
     enum ap_rc rc = run->storage.class->select(run->storage.context, selector->what->matchers,
                                                first_ms - selector->window.range_ms + 1, last_ms,
                                                run->options->series_max, &selector->set, err);
@@ -84,10 +79,14 @@ static void choose_floats(const struct selector *selector, const struct tsdb_col
     const struct window_plan *window = &selector->window;
     const int64_t *ts_ms = columns->ts_ms;
     size_t count = columns->count, at = 0;
-    for (size_t i = 0; i < steps->count; i++) {
-        int64_t end_ms = window_end(window, step_time(steps, i));
-        while (at < count && ts_ms[at] <= end_ms)
-            at++;
+    struct step_span span = {0, 0};
+    if (count)
+        span = steps_that_see(steps, window, ts_ms[0], ts_ms[count - 1]);
+    fill_absent(values, 0, span.from);
+    fill_absent(values, span.to, steps->count);
+    for (size_t i = span.from; i < span.to; i++) {
+        int64_t end_ms = window_plan_end(window, step_time(steps, i));
+        at = times_pass(ts_ms, at, count, end_ms);
         bool is_there = at > 0 && ts_ms[at - 1] > end_ms - window->range_ms;
         values[i] = is_there ? columns->values[at - 1] : absent();
         if (selector->is_timestamp && !is_absent(values[i]))
@@ -102,7 +101,7 @@ static void choose_histograms(const struct selector *selector, const struct tsdb
     const struct steps *steps = &selector->op.steps;
     size_t at = 0, float_at = 0;
     for (size_t i = 0; i < steps->count; i++) {
-        int64_t end_ms = window_end(&selector->window, step_time(steps, i));
+        int64_t end_ms = window_plan_end(&selector->window, step_time(steps, i));
         while (at < columns->histogram_count && columns->histogram_ts_ms[at] <= end_ms)
             at++;
         while (float_at < columns->count && columns->ts_ms[float_at] <= end_ms)
@@ -149,7 +148,7 @@ static enum ap_rc selector_read(struct operator* op, struct worker *worker, size
 /* ---- Ranges ---- */
 
 /* Without a branch for each, so that it is many at a time: mostly there is none. */
-static bool has_absent(const double *values, size_t count)
+WITH_VECTORS static bool has_absent(const double *values, size_t count)
 {
     uint64_t found = 0;
     for (size_t i = 0; i < count; i++)
@@ -288,8 +287,8 @@ static struct operator* plan_subquery(struct run *run, const struct promql_expr 
         (expr->subquery.has_step && plan_duration(run, &expr->subquery.step, true, &step_ms, err) != AP_OK) ||
         plan_window(run, &expr->subquery.when, range_ms, ret_window, err) != AP_OK)
         return NULL;
-    int64_t first_ms = window_end(ret_window, steps->start_ms) - range_ms;
-    int64_t last_ms = window_end(ret_window, step_time(steps, steps->count - 1));
+    int64_t first_ms = window_plan_end(ret_window, steps->start_ms) - range_ms;
+    int64_t last_ms = window_plan_end(ret_window, step_time(steps, steps->count - 1));
     /* Steps are multiples of the step since 1970, the first one behind the (open) start. */
     struct steps inner = {.start_ms = first_ms / step_ms * step_ms, .step_ms = step_ms};
     if (inner.start_ms <= first_ms)

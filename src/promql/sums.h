@@ -7,6 +7,8 @@
 #pragma once
 
 #include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
 
 struct kahan {
     double sum;
@@ -23,6 +25,25 @@ static inline void kahan_add(struct kahan *kahan, double value)
     else
         kahan->rest += (value - sum) + kahan->sum;
     kahan->sum = sum;
+}
+
+/*
+ * As kahan_add() for each of them. What is lost by an addition comes from D. E. Knuth's six operations (The Art of
+ * Computer Programming 2, 4.2.2, theorem B) in place of a comparison: the same number, without a branch. False: a sum
+ * is not finite, and nothing was done.
+ */
+static inline bool kahan_add_finite(struct kahan *kahan, const double *values, size_t count)
+{
+    double sum = kahan->sum, rest = kahan->rest;
+    for (size_t i = 0; i < count; i++) {
+        double next = sum + values[i], added = next - sum;
+        rest += (sum - (next - added)) + (values[i] - added);
+        sum = next;
+    }
+    if (!isfinite(sum) || !isfinite(rest)) /* they never become so again */
+        return false;
+    *kahan = (struct kahan){sum, rest};
+    return true;
 }
 
 static inline double kahan_total(const struct kahan *kahan)
@@ -59,6 +80,18 @@ static inline void mean_add(struct mean *mean, double value)
     mean->kahan.sum *= share;
     mean->kahan.rest *= share;
     kahan_add(&mean->kahan, value / mean->count);
+}
+
+/* As mean_add() for each of at least one. */
+static inline void mean_add_all(struct mean *mean, const double *values, size_t count)
+{
+    struct kahan kahan = {values[0], 0};
+    if (mean->count == 0 && kahan_add_finite(&kahan, values + 1, count - 1)) {
+        *mean = (struct mean){.kahan = kahan, .count = (double)count};
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        mean_add(mean, values[i]);
 }
 
 static inline double mean_total(const struct mean *mean)

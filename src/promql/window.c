@@ -13,8 +13,6 @@
 #include "promql/sums.h"
 #include "tsdb/labels.h"
 
-enum { SAMPLES_UNCHECKED_MAX = 1 << 20 }; /* about a millisecond's work, between two looks at the clock */
-
 /* ---- Annotations ---- */
 
 void window_annotate(const struct window *window, enum promql_annotation_kind kind, const char *format, ...)
@@ -154,8 +152,10 @@ static enum ap_rc run_sum(const struct window *window, struct window_result *ret
         return AP_OK;
     }
     struct kahan kahan = {0, 0};
-    for (size_t i = window->from; i < window->to; i++)
-        kahan_add(&kahan, window->samples->values[i]);
+    const double *values = window->samples->values;
+    if (!kahan_add_finite(&kahan, values + window->from, window_floats(window)))
+        for (size_t i = window->from; i < window->to; i++)
+            kahan_add(&kahan, values[i]);
     ret->value = kahan_total(&kahan);
     return AP_OK;
 }
@@ -172,8 +172,7 @@ static enum ap_rc run_avg(const struct window *window, struct window_result *ret
         return AP_OK;
     }
     struct mean mean = {0};
-    for (size_t i = window->from; i < window->to; i++)
-        mean_add(&mean, window->samples->values[i]);
+    mean_add_all(&mean, window->samples->values + window->from, window_floats(window));
     ret->value = mean_total(&mean);
     return AP_OK;
 }
@@ -193,51 +192,58 @@ static enum ap_rc run_present(const struct window *window, struct window_result 
     return AP_OK;
 }
 
-/* The position of the largest or smallest float; NaN only where there is nothing else. */
-static size_t extreme(const struct window *window, bool is_max, bool is_last)
+/* The largest or smallest float; NaN only where there is nothing else. What is NaN is neither larger nor smaller. */
+static inline enum ap_rc run_extreme(const struct window *window, bool is_max, struct window_result *ret)
 {
     const double *values = window->samples->values;
-    size_t best = window->from;
-    for (size_t i = window->from; i < window->to; i++) {
-        bool is_better = is_max ? values[i] > values[best] : values[i] < values[best];
-        if (is_better || isnan(values[best]) || (is_last && values[i] == values[best]))
-            best = i;
-    }
-    return best;
-}
-
-static enum ap_rc run_extreme(const struct window *window, bool is_max, bool is_time, struct window_result *ret)
-{
     if (window_floats(window) == 0)
         return AP_OK;
     window_note_ignored(window);
-    size_t best = extreme(window, is_max, is_time);
-    ret->value = is_time ? (double)window->samples->ts_ms[best] / 1000 : window->samples->values[best];
+    size_t at = window->from;
+    while (isnan(values[at]) && at + 1 < window->to)
+        at++;
+    double best = values[at];
+    for (; at < window->to; at++)
+        best = (is_max ? values[at] > best : values[at] < best) ? values[at] : best;
+    ret->value = best;
     return AP_OK;
 }
 
 static enum ap_rc run_max(const struct window *window, struct window_result *ret, struct ap_err *err)
 {
     (void)err;
-    return run_extreme(window, true, false, ret);
+    return run_extreme(window, true, ret);
 }
 
 static enum ap_rc run_min(const struct window *window, struct window_result *ret, struct ap_err *err)
 {
     (void)err;
-    return run_extreme(window, false, false, ret);
+    return run_extreme(window, false, ret);
+}
+
+/* When it was so the last time. */
+static enum ap_rc run_ts_of_extreme(const struct window *window, window_fn run, struct window_result *ret,
+                                    struct ap_err *err)
+{
+    size_t at = window->to;
+    enum ap_rc rc = run(window, ret, err);
+    if (rc != AP_OK || window_floats(window) == 0)
+        return rc;
+    do
+        at--;
+    while (at > window->from && window->samples->values[at] != ret->value && !isnan(ret->value));
+    ret->value = (double)window->samples->ts_ms[at] / 1000;
+    return AP_OK;
 }
 
 static enum ap_rc run_ts_of_max(const struct window *window, struct window_result *ret, struct ap_err *err)
 {
-    (void)err;
-    return run_extreme(window, true, true, ret);
+    return run_ts_of_extreme(window, run_max, ret, err);
 }
 
 static enum ap_rc run_ts_of_min(const struct window *window, struct window_result *ret, struct ap_err *err)
 {
-    (void)err;
-    return run_extreme(window, false, true, ret);
+    return run_ts_of_extreme(window, run_min, ret, err);
 }
 
 /* ---- First and last ---- */
@@ -294,26 +300,23 @@ static enum ap_rc run_ts_of_last(const struct window *window, struct window_resu
 
 /* ---- Distributions ---- */
 
-static int compare_values(const void *a, const void *b)
+/* As find_order() found them worth it: puts in what came, takes out what went. */
+static double quantile_of_sorted(double q, const struct window *window)
 {
-    double x = *(const double *)a, y = *(const double *)b;
-    if (isnan(x) || isnan(y))
-        return isnan(y) - isnan(x); /* NaN first */
-    return (x > y) - (x < y);
-}
-
-double quantile_of(double q, double *values, size_t count)
-{
-    if (count == 0 || isnan(q))
-        return NAN;
-    if (q < 0 || q > 1)
-        return q < 0 ? -INFINITY : INFINITY;
-    qsort(values, count, sizeof(*values), compare_values);
-    double rank = q * (double)(count - 1);
-    double lower = floor(rank);
-    double upper = fmin((double)(count - 1), lower + 1);
-    double weight = rank - lower;
-    return values[(size_t)lower] * (1 - weight) + values[(size_t)upper] * weight;
+    struct sorted_window *sorted = window->sorted;
+    const double *values = window->samples->values;
+    if (window->from >= sorted->to) { /* the first window, or one behind a gap */
+        sorted_floats_fill(&sorted->floats, values + window->from, window_floats(window));
+        sorted->from = window->from;
+        sorted->to = window->to;
+    }
+    while (sorted->from < window->from && sorted->to < window->to)
+        sorted_floats_replace(&sorted->floats, values[sorted->from++], values[sorted->to++]);
+    while (sorted->from < window->from)
+        sorted_floats_remove(&sorted->floats, values[sorted->from++]);
+    while (sorted->to < window->to)
+        sorted_floats_add(&sorted->floats, values[sorted->to++]);
+    return sorted_floats_quantile(q, &sorted->floats);
 }
 
 static enum ap_rc run_quantile(const struct window *window, struct window_result *ret, struct ap_err *err)
@@ -326,6 +329,10 @@ static enum ap_rc run_quantile(const struct window *window, struct window_result
     if (!(q >= 0 && q <= 1))
         window_annotate(window, PROMQL_WARNING, "quantile value should be between 0 and 1, got %s", go_float(q).text);
     window_note_ignored(window);
+    if (window->sorted) {
+        ret->value = quantile_of_sorted(q, window);
+        return AP_OK;
+    }
     double *values = worker_take(window->worker, count);
     memcpy(values, window->samples->values + window->from, count * sizeof(*values));
     ret->value = quantile_of(q, values, count);
@@ -340,11 +347,12 @@ static enum ap_rc run_mad(const struct window *window, struct window_result *ret
     if (count == 0)
         return AP_OK;
     window_note_ignored(window);
+    const double *floats = window->samples->values + window->from;
     double *values = worker_take(window->worker, count);
-    memcpy(values, window->samples->values + window->from, count * sizeof(*values));
+    memcpy(values, floats, count * sizeof(*values));
     double median = quantile_of(0.5, values, count);
     for (size_t i = 0; i < count; i++)
-        values[i] = fabs(values[i] - median);
+        values[i] = fabs(floats[i] - median);
     ret->value = quantile_of(0.5, values, count);
     worker_give(window->worker);
     return AP_OK;
@@ -483,33 +491,33 @@ static enum ap_rc run_resets(const struct window *window, struct window_result *
 /* ---- The operator ---- */
 
 static const struct window_function window_functions[] = {
-    {"absent_over_time", run_present, false, false, false},
-    {"avg_over_time", run_avg, false, false, false},
-    {"changes", run_changes, false, false, false},
-    {"count_over_time", run_count, false, false, false},
-    {"delta", run_delta, false, false, false},
-    {"deriv", run_deriv, false, false, false},
-    {"double_exponential_smoothing", run_smoothing, false, false, false},
-    {"first_over_time", run_first, false, true, false},
-    {"idelta", run_idelta, false, false, false},
-    {"increase", run_increase, true, false, true},
-    {"irate", run_irate, false, false, false},
-    {"last_over_time", run_last, false, true, false},
-    {"mad_over_time", run_mad, false, false, false},
-    {"max_over_time", run_max, false, false, false},
-    {"min_over_time", run_min, false, false, false},
-    {"predict_linear", run_predict_linear, false, false, false},
-    {"present_over_time", run_present, false, false, false},
-    {"quantile_over_time", run_quantile, false, false, false},
-    {"rate", run_rate, true, false, true},
-    {"resets", run_resets, false, false, false},
-    {"stddev_over_time", run_stddev, false, false, false},
-    {"stdvar_over_time", run_stdvar, false, false, false},
-    {"sum_over_time", run_sum, false, false, false},
-    {"ts_of_first_over_time", run_ts_of_first, false, false, false},
-    {"ts_of_last_over_time", run_ts_of_last, false, false, false},
-    {"ts_of_max_over_time", run_ts_of_max, false, false, false},
-    {"ts_of_min_over_time", run_ts_of_min, false, false, false},
+    {"absent_over_time", run_present, NEEDS_NOTHING, false, false},
+    {"avg_over_time", run_avg, NEEDS_NOTHING, false, false},
+    {"changes", run_changes, NEEDS_NOTHING, false, false},
+    {"count_over_time", run_count, NEEDS_NOTHING, false, false},
+    {"delta", run_delta, NEEDS_NOTHING, false, false},
+    {"deriv", run_deriv, NEEDS_NOTHING, false, false},
+    {"double_exponential_smoothing", run_smoothing, NEEDS_NOTHING, false, false},
+    {"first_over_time", run_first, NEEDS_NOTHING, true, false},
+    {"idelta", run_idelta, NEEDS_NOTHING, false, false},
+    {"increase", run_increase, NEEDS_DROPS, false, true},
+    {"irate", run_irate, NEEDS_NOTHING, false, false},
+    {"last_over_time", run_last, NEEDS_NOTHING, true, false},
+    {"mad_over_time", run_mad, NEEDS_NOTHING, false, false},
+    {"max_over_time", run_max, NEEDS_NOTHING, false, false},
+    {"min_over_time", run_min, NEEDS_NOTHING, false, false},
+    {"predict_linear", run_predict_linear, NEEDS_NOTHING, false, false},
+    {"present_over_time", run_present, NEEDS_NOTHING, false, false},
+    {"quantile_over_time", run_quantile, NEEDS_ORDER, false, false},
+    {"rate", run_rate, NEEDS_DROPS, false, true},
+    {"resets", run_resets, NEEDS_NOTHING, false, false},
+    {"stddev_over_time", run_stddev, NEEDS_NOTHING, false, false},
+    {"stdvar_over_time", run_stdvar, NEEDS_NOTHING, false, false},
+    {"sum_over_time", run_sum, NEEDS_NOTHING, false, false},
+    {"ts_of_first_over_time", run_ts_of_first, NEEDS_NOTHING, false, false},
+    {"ts_of_last_over_time", run_ts_of_last, NEEDS_NOTHING, false, false},
+    {"ts_of_max_over_time", run_ts_of_max, NEEDS_NOTHING, false, false},
+    {"ts_of_min_over_time", run_ts_of_min, NEEDS_NOTHING, false, false},
 };
 
 static enum ap_rc window_call_open(struct operator* op, struct ap_err *err)
@@ -563,24 +571,40 @@ static size_t find_drops(struct worker *worker, const struct promql_points *samp
     return count;
 }
 
+/*
+ * Replacing one float of many costs a small part of looking at all of them; where windows share too few, each is looked
+ * at by itself: NULL.
+ */
+static struct sorted_window *find_order(struct worker *worker, const struct window_call *call,
+                                        const struct promql_points *samples)
+{
+    enum { REPLACED_MAX = 16 };
+    const struct steps *steps = &call->op.steps;
+    if (samples->count == 0 || steps->count == 1)
+        return NULL;
+    int64_t covered_ms = samples->ts_ms[samples->count - 1] - samples->ts_ms[0];
+    double replaced = (double)samples->count * (double)steps->step_ms / (double)AP_MAX(covered_ms, 1);
+    if (replaced > REPLACED_MAX || call->window.is_fixed || call->window.range_ms < 4 * steps->step_ms)
+        return NULL;
+    struct sorted_window *sorted = worker_alloc(worker, sizeof(*sorted));
+    *sorted = (struct sorted_window){.floats.keys = worker_alloc(worker, samples->count * sizeof(uint64_t))};
+    return sorted;
+}
+
 /* Moves the window to where the step has it. False: there is nothing in it. */
 static bool slide(struct window *window, size_t step, size_t drop_count)
 {
     const struct window_call *call = window->call;
     const struct promql_points *samples = window->samples;
     window->ts_ms = step_time(&call->op.steps, step);
-    window->end_ms = call->window.is_fixed ? call->window.fixed_ms : window->ts_ms - call->window.offset_ms;
+    window->end_ms = window_plan_end(&call->window, window->ts_ms);
     window->start_ms = window->end_ms - call->window.range_ms;
-    while (window->to < samples->count && samples->ts_ms[window->to] <= window->end_ms)
-        window->to++;
-    while (window->from < window->to && samples->ts_ms[window->from] <= window->start_ms)
-        window->from++;
-    while (window->histogram_to < samples->histogram_count &&
-           samples->histogram_ts_ms[window->histogram_to] <= window->end_ms)
-        window->histogram_to++;
-    while (window->histogram_from < window->histogram_to &&
-           samples->histogram_ts_ms[window->histogram_from] <= window->start_ms)
-        window->histogram_from++;
+    window->to = times_pass(samples->ts_ms, window->to, samples->count, window->end_ms);
+    window->from = times_pass(samples->ts_ms, window->from, window->to, window->start_ms);
+    window->histogram_to =
+        times_pass(samples->histogram_ts_ms, window->histogram_to, samples->histogram_count, window->end_ms);
+    window->histogram_from =
+        times_pass(samples->histogram_ts_ms, window->histogram_from, window->histogram_to, window->start_ms);
     while (window->drop_to < drop_count && window->drops[window->drop_to] < window->to)
         window->drop_to++;
     while (window->drop_from < window->drop_to && window->drops[window->drop_from] <= window->from)
@@ -598,6 +622,21 @@ static const uint64_t *sum_histograms(struct worker *worker, const struct promql
     return sums;
 }
 
+static struct step_span span_of(const struct window_call *call, const struct promql_points *samples)
+{
+    const struct steps *steps = &call->op.steps;
+    struct step_span floats = {0, 0}, histograms = {0, 0};
+    if (samples->count)
+        floats = steps_that_see(steps, &call->window, samples->ts_ms[0], samples->ts_ms[samples->count - 1]);
+    if (samples->histogram_count == 0)
+        return floats;
+    histograms = steps_that_see(steps, &call->window, samples->histogram_ts_ms[0],
+                                samples->histogram_ts_ms[samples->histogram_count - 1]);
+    if (samples->count == 0)
+        return histograms;
+    return (struct step_span){AP_MIN(floats.from, histograms.from), AP_MAX(floats.to, histograms.to)};
+}
+
 static enum ap_rc window_call_read(struct operator* op, struct worker *worker, size_t index, struct column *ret_column,
                                    struct ap_err *err)
 {
@@ -608,20 +647,22 @@ static enum ap_rc window_call_read(struct operator* op, struct worker *worker, s
         return rc;
     struct window window = {.call = call, .worker = worker, .samples = &samples};
     window.metric = labels_get(op->inputs[0]->labels[index], ap_slice_cstr(LABEL_METRIC_NAME));
-    size_t drop_count = call->function->needs_drops ? find_drops(worker, &samples, &window.drops) : 0;
+    size_t drop_count = 0;
+    if (call->function->needs == NEEDS_DROPS)
+        drop_count = find_drops(worker, &samples, &window.drops);
+    else if (call->function->needs == NEEDS_ORDER)
+        window.sorted = find_order(worker, call, &samples);
+    struct step_span span = span_of(call, &samples);
+    fill_absent(ret_column->values, 0, span.from);
+    fill_absent(ret_column->values, span.to, op->steps.count);
     bool has_floats = false;
-    size_t unchecked_count = 0; /* samples that were looked at since run_check() */
     const uint64_t *histogram_sums = operator_counts(op, index) ? sum_histograms(worker, &samples) : NULL;
-    for (size_t i = 0; i < op->steps.count && rc == AP_OK; i++) {
+    for (size_t i = span.from; i < span.to && rc == AP_OK; i++) {
         struct window_result result = {absent(), NULL};
-        if (unchecked_count > SAMPLES_UNCHECKED_MAX) {
-            unchecked_count = 0;
-            rc = run_check(op->run, err);
+        if (slide(&window, i, drop_count)) {
+            rc = worker_check(worker, window_floats(&window) + window_histograms(&window), err);
             if (rc != AP_OK)
                 return rc;
-        }
-        if (slide(&window, i, drop_count)) {
-            unchecked_count += window_floats(&window) + window_histograms(&window);
             if (histogram_sums)
                 operator_count(op, worker, i,
                                window_floats(&window) + histogram_sums[window.histogram_to] -

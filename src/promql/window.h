@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "promql/quantile.h"
 #include "promql/run.h"
 
 enum { WINDOW_PARAMETERS_MAX = 2 };
@@ -28,11 +29,18 @@ struct window {
     int64_t start_ms, end_ms;
     int64_t ts_ms; /* of the step */
     double parameters[WINDOW_PARAMETERS_MAX];
-    struct ap_slice metric; /* the series' name, for annotations; may be empty */
+    struct ap_slice metric;       /* the series' name, for annotations; may be empty */
+    struct sorted_window *sorted; /* only where the function asks for it, and windows share most of their floats */
     /* Floats that are lower than the one before, over the whole series: those with from < position < to are the
      * window's resets. Only where the function asks for them. */
     const uint32_t *drops;
     size_t drop_from, drop_to; /* which of them have position > from and < to */
+};
+
+/* Floats of a window in order, kept from one step to the next. */
+struct sorted_window {
+    struct sorted_floats floats;
+    size_t from, to; /* which are in it */
 };
 
 struct window_result {
@@ -45,7 +53,7 @@ typedef enum ap_rc (*window_fn)(const struct window *window, struct window_resul
 struct window_function {
     const char *name;
     window_fn run;
-    bool needs_drops;
+    enum { NEEDS_NOTHING, NEEDS_DROPS, NEEDS_ORDER } needs;
     bool is_keeping_name;
     bool looks_like_counter; /* info where the name does not */
 };

@@ -21,7 +21,7 @@ bool bitpack_take(struct ap_slice *rest, void *to, size_t bytes)
     return true;
 }
 
-bool bitpack_take_varint(struct ap_slice *rest, uint64_t *ret_value)
+bool bitpack_take_long_varint(struct ap_slice *rest, uint64_t *ret_value)
 {
     uint64_t value = 0;
     for (unsigned i = 0; i < 10 && i < rest->bytes; i++) {

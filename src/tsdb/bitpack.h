@@ -48,5 +48,13 @@ void bitpack_write(const uint64_t *numbers, size_t count, unsigned width, struct
 /* False also when there is no such width. */
 bool bitpack_read(struct ap_slice *rest, size_t count, unsigned width, uint64_t *ret_numbers);
 
-bool bitpack_take_varint(struct ap_slice *rest, uint64_t *ret_value);
+bool bitpack_take_long_varint(struct ap_slice *rest, uint64_t *ret_value);
+static inline bool bitpack_take_varint(struct ap_slice *rest, uint64_t *ret_value)
+{
+    if (rest->bytes == 0 || (uint8_t)*rest->data >= 0x80)
+        return bitpack_take_long_varint(rest, ret_value);
+    *ret_value = (uint8_t)*rest->data; /* most are one byte */
+    *rest = ap_slice(rest->data + 1, rest->bytes - 1);
+    return true;
+}
 bool bitpack_take(struct ap_slice *rest, void *to, size_t bytes);

@@ -220,33 +220,6 @@ size_t block_series_count(const struct block *block)
 
 /* ---- Names and pairs ---- */
 
-struct index_name block_name(const struct block *block, uint32_t number)
-{
-    struct index_name name = {0};
-    if (number < block->name_count)
-        memcpy(&name, block->sections[SECTION_NAMES].data + (size_t)number * sizeof(name), sizeof(name));
-    /* A count that the checksum vouches for may still be nonsense of a program's making. */
-    if (name.first_pair > block->pair_count || name.pair_count > block->pair_count - name.first_pair)
-        name.pair_count = 0;
-    return name;
-}
-
-struct index_pair block_pair(const struct block *block, uint32_t number)
-{
-    struct index_pair pair = {0};
-    if (number < block->pair_count)
-        memcpy(&pair, block->sections[SECTION_PAIRS].data + (size_t)number * sizeof(pair), sizeof(pair));
-    return pair;
-}
-
-struct ap_slice block_text(const struct block *block, uint32_t offset, uint32_t bytes)
-{
-    struct ap_slice texts = block->sections[SECTION_TEXTS];
-    if (offset > texts.bytes || bytes > texts.bytes - offset)
-        return ap_slice("", 0);
-    return ap_slice(texts.data + offset, bytes);
-}
-
 static int compare_bytes(struct ap_slice a, struct ap_slice b)
 {
     size_t bytes = AP_MIN(a.bytes, b.bytes);
@@ -349,26 +322,6 @@ static struct ap_slice series_record(const struct block *block, uint32_t series)
     return ap_slice(all.data + offset, all.bytes - offset);
 }
 
-static size_t varint_bytes(size_t value)
-{
-    size_t bytes = 1;
-    for (; value >= 0x80; value >>= 7)
-        bytes++;
-    return bytes;
-}
-
-static void add_label(struct ap_slice name, struct ap_slice value, struct ap_buf *out)
-{
-    ap_buf_add_char(out, 0x0A);
-    ap_buf_add_varint(out, 2 + varint_bytes(name.bytes) + name.bytes + varint_bytes(value.bytes) + value.bytes);
-    ap_buf_add_char(out, 0x0A);
-    ap_buf_add_varint(out, name.bytes);
-    ap_buf_add_slice(out, name);
-    ap_buf_add_char(out, 0x12);
-    ap_buf_add_varint(out, value.bytes);
-    ap_buf_add_slice(out, value);
-}
-
 void block_series_labels(const struct block *block, uint32_t series, struct ap_buf *out)
 {
     struct ap_slice rest = series_record(block, series);
@@ -382,8 +335,9 @@ void block_series_labels(const struct block *block, uint32_t series, struct ap_b
             return;
         struct index_pair pair = block_pair(block, (uint32_t)number);
         struct index_name name = block_name(block, pair.name);
-        add_label(block_text(block, name.text_offset, name.text_bytes),
-                  block_text(block, pair.text_offset, pair.text_bytes), out);
+        struct label label = {block_text(block, name.text_offset, name.text_bytes),
+                              block_text(block, pair.text_offset, pair.text_bytes)};
+        labels_add(out, &label);
     }
 }
 
@@ -408,23 +362,55 @@ static bool take_entry(struct ap_slice *rest, int64_t *ts_before, uint64_t *end_
     return values[3] <= CHUNK_BYTES_MAX && values[4] <= CHUNK_SAMPLES_MAX;
 }
 
+/* The chunk entries of a series, one after the other. */
+struct entries {
+    struct ap_slice rest;
+    uint64_t left;
+    int64_t ts_before;
+    uint64_t end_before;
+};
+
+static enum ap_rc fail_series(const struct block *block, uint32_t series, struct ap_err *err)
+{
+    return ap_fail(err, AP_E_CORRUPT, "blocks/%s/index: series %" PRIu32 " makes no sense", block->meta.id, series);
+}
+
+static bool entries_begin(const struct block *block, uint32_t series, struct entries *ret_entries)
+{
+    struct entries entries = {.rest = series_record(block, series)};
+    uint64_t pair_count;
+    uint64_t number;
+    bool is_sound = bitpack_take_varint(&entries.rest, &pair_count) && pair_count <= LABELS_COUNT_MAX;
+    for (uint64_t i = 0; is_sound && i < pair_count; i++)
+        is_sound = bitpack_take_varint(&entries.rest, &number);
+    is_sound = is_sound && bitpack_take_varint(&entries.rest, &entries.left);
+    *ret_entries = entries;
+    return is_sound;
+}
+
+/* Only while entries->left is not 0. */
+static bool entries_next(struct entries *entries, struct chunk_entry *ret_entry)
+{
+    entries->left--;
+    return take_entry(&entries->rest, &entries->ts_before, &entries->end_before, ret_entry);
+}
+
+static bool touches(const struct chunk_entry *entry, int64_t min_ts_ms, int64_t max_ts_ms)
+{
+    return entry->max_ts_ms >= min_ts_ms && entry->min_ts_ms <= max_ts_ms;
+}
+
 enum ap_rc block_series_chunks(const struct block *block, uint32_t series, int64_t min_ts_ms, int64_t max_ts_ms,
                                struct chunk_entry **entries, size_t *count, size_t *capacity, struct ap_err *err)
 {
-    struct ap_slice rest = series_record(block, series);
-    uint64_t pair_count;
-    uint64_t number;
-    uint64_t entry_count = 0;
-    bool is_sound = bitpack_take_varint(&rest, &pair_count) && pair_count <= LABELS_COUNT_MAX;
-    for (uint64_t i = 0; is_sound && i < pair_count; i++)
-        is_sound = bitpack_take_varint(&rest, &number);
-    is_sound = is_sound && bitpack_take_varint(&rest, &entry_count);
-    int64_t ts_before = 0;
-    uint64_t end_before = 0;
-    for (uint64_t i = 0; is_sound && i < entry_count; i++) {
-        struct chunk_entry entry;
-        is_sound = take_entry(&rest, &ts_before, &end_before, &entry);
-        if (!is_sound || entry.max_ts_ms < min_ts_ms || entry.min_ts_ms > max_ts_ms)
+    struct entries all;
+    struct chunk_entry entry;
+    if (!entries_begin(block, series, &all))
+        return fail_series(block, series, err);
+    while (all.left) {
+        if (!entries_next(&all, &entry))
+            return fail_series(block, series, err);
+        if (!touches(&entry, min_ts_ms, max_ts_ms))
             continue;
         if (*count == *capacity) {
             *capacity = *capacity ? *capacity * 2 : 16;
@@ -432,8 +418,24 @@ enum ap_rc block_series_chunks(const struct block *block, uint32_t series, int64
         }
         (*entries)[(*count)++] = entry;
     }
-    if (!is_sound)
-        return ap_fail(err, AP_E_CORRUPT, "blocks/%s/index: series %" PRIu32 " makes no sense", block->meta.id, series);
+    return AP_OK;
+}
+
+enum ap_rc block_series_touches(const struct block *block, uint32_t series, int64_t min_ts_ms, int64_t max_ts_ms,
+                                bool *ret_touches, struct ap_err *err)
+{
+    struct entries all;
+    struct chunk_entry entry;
+    *ret_touches = block->meta.min_ts_ms >= min_ts_ms && block->meta.max_ts_ms <= max_ts_ms;
+    if (*ret_touches)
+        return AP_OK;
+    if (!entries_begin(block, series, &all))
+        return fail_series(block, series, err);
+    while (all.left && !*ret_touches) {
+        if (!entries_next(&all, &entry))
+            return fail_series(block, series, err);
+        *ret_touches = touches(&entry, min_ts_ms, max_ts_ms);
+    }
     return AP_OK;
 }
 
@@ -444,12 +446,11 @@ enum ap_rc block_chunk(const struct block *block, const struct chunk_entry *entr
         return ap_fail(err, AP_E_CORRUPT, "blocks/%s/index names chunk file %" PRIu32 ", which is not there",
                        block->meta.id, entry->file_index);
     enum ap_rc rc = chunk_file_read(block->files[entry->file_index], entry->offset, entry->bytes, ret_chunk, err);
-    if (rc == AP_OK) {
-        enum chunk_kind kind;
-        rc = chunk_check(*ret_chunk, entry->min_ts_ms, &kind, err);
-    }
-    if (rc != AP_OK)
-        return ap_err_prefix(err, "blocks/%s/chunks-%04" PRIu32 " at offset %" PRIu64, block->meta.id,
-                             entry->file_index, entry->offset);
-    return AP_OK;
+    return rc == AP_OK ? AP_OK : block_chunk_failed(block, entry, err);
+}
+
+enum ap_rc block_chunk_failed(const struct block *block, const struct chunk_entry *entry, struct ap_err *err)
+{
+    return ap_err_prefix(err, "blocks/%s/chunks-%04" PRIu32 " at offset %" PRIu64, block->meta.id, entry->file_index,
+                         entry->offset);
 }

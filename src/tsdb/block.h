@@ -99,8 +99,14 @@ void block_series_labels(const struct block *block, uint32_t series, struct ap_b
 ap_nodiscard enum ap_rc block_series_chunks(const struct block *block, uint32_t series, int64_t min_ts_ms,
                                             int64_t max_ts_ms, struct chunk_entry **entries, size_t *count,
                                             size_t *capacity, struct ap_err *err);
+/* Whether there are such: seldom needs to look at the entries. */
+ap_nodiscard enum ap_rc block_series_touches(const struct block *block, uint32_t series, int64_t min_ts_ms,
+                                             int64_t max_ts_ms, bool *ret_touches, struct ap_err *err);
+/* Lends the bytes as they are: what decodes them checks them, and says what is wrong to block_chunk_failed(). */
 ap_nodiscard enum ap_rc block_chunk(const struct block *block, const struct chunk_entry *entry,
                                     struct ap_slice *ret_chunk, struct ap_err *err);
+/* Puts file and offset before `err`; returns its code. */
+enum ap_rc block_chunk_failed(const struct block *block, const struct chunk_entry *entry, struct ap_err *err);
 
 typedef bool (*block_text_fn)(struct ap_slice text, uint64_t series_count, void *context);
 /* In order of bytes; without visiting series. */

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <string.h>
 
 #include "tsdb/block.h"
 #include "tsdb/postings.h"
@@ -66,7 +67,7 @@ struct block {
     /* Under tombstones_mtx. */
     pthread_mutex_t tombstones_mtx;
     struct block_deletion *deletions; /* owned; by series, then time */
-    size_t deletion_count;
+    size_t deletion_count;            /* read without it by block_has_tombstones() */
 };
 
 void block_meta_encode(const struct block_meta *meta, struct ap_buf *out);
@@ -76,9 +77,35 @@ void block_meta_json(const struct block_meta *meta, struct ap_buf *out);
 
 void block_chunk_file_name(uint32_t file_index, char ret_name[16]); /* "chunks-0000" */
 
-struct index_name block_name(const struct block *block, uint32_t number);
-struct index_pair block_pair(const struct block *block, uint32_t number);
-struct ap_slice block_text(const struct block *block, uint32_t offset, uint32_t bytes);
+/* Inline: asked for every label of every series that a query selects. */
+
+static inline struct index_name block_name(const struct block *block, uint32_t number)
+{
+    struct index_name name = {0};
+    if (number < block->name_count)
+        memcpy(&name, block->sections[SECTION_NAMES].data + (size_t)number * sizeof(name), sizeof(name));
+    /* A count that the checksum vouches for may still be nonsense of a program's making. */
+    if (name.first_pair > block->pair_count || name.pair_count > block->pair_count - name.first_pair)
+        name.pair_count = 0;
+    return name;
+}
+
+static inline struct index_pair block_pair(const struct block *block, uint32_t number)
+{
+    struct index_pair pair = {0};
+    if (number < block->pair_count)
+        memcpy(&pair, block->sections[SECTION_PAIRS].data + (size_t)number * sizeof(pair), sizeof(pair));
+    return pair;
+}
+
+static inline struct ap_slice block_text(const struct block *block, uint32_t offset, uint32_t bytes)
+{
+    struct ap_slice texts = block->sections[SECTION_TEXTS];
+    if (offset > texts.bytes || bytes > texts.bytes - offset)
+        return ap_slice("", 0);
+    return ap_slice(texts.data + offset, bytes);
+}
+
 uint32_t block_find_name(const struct block *block, struct ap_slice text); /* UINT32_MAX: none */
 /* bitmap |= the series that have this pair. False: malformed. */
 bool block_postings_or(const struct block *block, const struct index_pair *pair, roaring_bitmap_t *bitmap);

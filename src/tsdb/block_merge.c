@@ -214,8 +214,8 @@ static enum ap_rc load_series(struct merge *merge, const struct source *source, 
     for (size_t i = 0; rc == AP_OK && i < merge->entry_count; i++) {
         struct ap_slice chunk;
         rc = block_chunk(source->block, &merge->entries[i], &chunk, err);
-        if (rc == AP_OK)
-            rc = load_chunk(merge, chunk, &merge->entries[i], err);
+        if (rc == AP_OK && load_chunk(merge, chunk, &merge->entries[i], err) != AP_OK)
+            rc = block_chunk_failed(source->block, &merge->entries[i], err);
     }
     if (rc == AP_OK && merge->sample_count > SERIES_SAMPLE_MAX)
         rc = ap_fail(err, AP_E_LIMIT, "a series has more than %d samples in the blocks to merge", SERIES_SAMPLE_MAX);

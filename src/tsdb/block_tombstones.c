@@ -127,7 +127,7 @@ enum ap_rc block_delete(struct block *block, const struct matchers *matchers, in
     pthread_mutex_lock(&block->tombstones_mtx);
     struct block_deletion *before = block->deletions;
     block->deletions = deletions;
-    block->deletion_count = total;
+    __atomic_store_n(&block->deletion_count, total, __ATOMIC_RELEASE);
     pthread_mutex_unlock(&block->tombstones_mtx);
     free(before);
     *ret_series_count = count;
@@ -157,9 +157,5 @@ size_t block_tombstones(const struct block *block, uint32_t series, struct time_
 
 bool block_has_tombstones(const struct block *block)
 {
-    pthread_mutex_t *mtx = (pthread_mutex_t *)(uintptr_t)&block->tombstones_mtx;
-    pthread_mutex_lock(mtx);
-    bool has = block->deletion_count > 0;
-    pthread_mutex_unlock(mtx);
-    return has;
+    return __atomic_load_n(&block->deletion_count, __ATOMIC_ACQUIRE) > 0;
 }

@@ -73,8 +73,8 @@ static void verify_series(struct verifying *verifying, uint32_t series, struct a
         const struct chunk_entry *entry = &(*entries)[i];
         struct ap_slice chunk;
         enum ap_rc rc = block_chunk(verifying->block, entry, &chunk, &err);
-        if (rc == AP_OK)
-            rc = read_chunk(verifying, chunk, entry, &err);
+        if (rc == AP_OK && read_chunk(verifying, chunk, entry, &err) != AP_OK)
+            rc = block_chunk_failed(verifying->block, entry, &err);
         if (rc != AP_OK) {
             char name[16];
             block_chunk_file_name(entry->file_index, name);

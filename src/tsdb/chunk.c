@@ -73,20 +73,26 @@ void chunk_encode_floats(const int64_t *ts_ms, const double *values, size_t coun
     chunk_end(out, start, ts_ms[0]);
 }
 
-enum ap_rc chunk_decode_floats(struct ap_slice chunk, int64_t first_ts_ms, struct chunk_floats *ret_floats,
-                               struct ap_err *err)
+enum ap_rc chunk_decode_columns(struct ap_slice chunk, int64_t first_ts_ms, int64_t *ret_ts_ms, double *ret_values,
+                                size_t *ret_count, struct ap_err *err)
 {
     size_t count;
     struct ap_slice rest;
     enum ap_rc rc = chunk_open(chunk, first_ts_ms, CHUNK_FLOATS, &count, &rest, err);
     if (rc == AP_OK)
-        rc = chunk_decode_times(&rest, first_ts_ms, count, ret_floats->ts_ms, err);
+        rc = chunk_decode_times(&rest, first_ts_ms, count, ret_ts_ms, err);
     if (rc != AP_OK)
         return rc;
-    if (!chunk_decode_values(&rest, count, ret_floats->values) || rest.bytes)
+    if (!chunk_decode_values(&rest, count, ret_values) || rest.bytes)
         return ap_fail(err, AP_E_CORRUPT, "chunk's values are malformed");
-    ret_floats->count = count;
+    *ret_count = count;
     return AP_OK;
+}
+
+enum ap_rc chunk_decode_floats(struct ap_slice chunk, int64_t first_ts_ms, struct chunk_floats *ret_floats,
+                               struct ap_err *err)
+{
+    return chunk_decode_columns(chunk, first_ts_ms, ret_floats->ts_ms, ret_floats->values, &ret_floats->count, err);
 }
 
 const char *chunk_codec_name(struct ap_slice chunk)

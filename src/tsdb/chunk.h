@@ -23,6 +23,7 @@
 
 enum {
     CHUNK_SAMPLES_MAX = 1024,
+    CHUNK_PADDING = 64,        /* behind decoded samples: decoders write whole vectors */
     CHUNK_BYTES_MAX = 1 << 20, /* of a histogram chunk; a float chunk is much smaller */
 };
 
@@ -48,11 +49,14 @@ void chunk_encode_floats(const int64_t *ts_ms, const double *values, size_t coun
 /* AP_E_CORRUPT: not of this kind, damaged, or checksum wrong. */
 struct chunk_floats {
     size_t count;
-    int64_t ts_ms[CHUNK_SAMPLES_MAX + 64]; /* padded: decoders write whole vectors */
-    double values[CHUNK_SAMPLES_MAX + 64];
+    int64_t ts_ms[CHUNK_SAMPLES_MAX + CHUNK_PADDING];
+    double values[CHUNK_SAMPLES_MAX + CHUNK_PADDING];
 };
 ap_nodiscard enum ap_rc chunk_decode_floats(struct ap_slice chunk, int64_t first_ts_ms, struct chunk_floats *ret_floats,
                                             struct ap_err *err);
+/* The same into arrays of the caller's, with room for CHUNK_SAMPLES_MAX + CHUNK_PADDING. */
+ap_nodiscard enum ap_rc chunk_decode_columns(struct ap_slice chunk, int64_t first_ts_ms, int64_t *ret_ts_ms,
+                                             double *ret_values, size_t *ret_count, struct ap_err *err);
 
 /* The checksum and the kind alone; what `apiary tsdb verify` runs over every chunk. */
 ap_nodiscard enum ap_rc chunk_check(struct ap_slice chunk, int64_t first_ts_ms, enum chunk_kind *ret_kind,

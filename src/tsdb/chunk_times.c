@@ -7,6 +7,7 @@
 #include "tsdb/bitpack.h"
 #include "tsdb/chunk.h"
 #include "tsdb/int_column.h"
+#include "tsdb/vectors.h"
 
 enum {
     IS_IRREGULAR = 1,
@@ -69,6 +70,29 @@ void chunk_encode_times(const int64_t *ts_ms, size_t count, struct ap_buf *out)
     int_column_encode(distances, count - 1, out);
 }
 
+/* Both go on from ret_ts_ms[0]. False: the times do not rise; what is there then is anything. */
+
+WITH_VECTORS static bool fill_regular(uint64_t interval, size_t count, int64_t *ret_ts_ms)
+{
+    uint64_t first = (uint64_t)ret_ts_ms[0], left = (uint64_t)INT64_MAX - first;
+    if (interval == 0 || interval > left / (count - 1))
+        return false;
+    for (size_t i = 1; i < count; i++)
+        ret_ts_ms[i] = (int64_t)(first += interval);
+    return true;
+}
+
+WITH_VECTORS static bool fill_irregular(uint64_t interval, const int64_t *distances, size_t count, int64_t *ret_ts_ms)
+{
+    uint64_t first = (uint64_t)ret_ts_ms[0];
+    for (size_t i = 1; i < count; i++)
+        ret_ts_ms[i] = (int64_t)(first + i * interval + (uint64_t)distances[i - 1]);
+    uint64_t has_fallen = 0;
+    for (size_t i = 1; i < count; i++)
+        has_fallen |= ret_ts_ms[i] <= ret_ts_ms[i - 1];
+    return !has_fallen;
+}
+
 enum ap_rc chunk_decode_times(struct ap_slice *rest, int64_t first_ts_ms, size_t count, int64_t *ret_ts_ms,
                               struct ap_err *err)
 {
@@ -84,17 +108,7 @@ enum ap_rc chunk_decode_times(struct ap_slice *rest, int64_t first_ts_ms, size_t
         return ap_fail(err, AP_E_CORRUPT, "chunk's times are malformed");
     if (head & IS_SECONDS)
         interval *= SECOND_MS;
-    uint64_t ts = (uint64_t)first_ts_ms;
-    if (head & IS_IRREGULAR)
-        for (size_t i = 1; i < count; i++)
-            ret_ts_ms[i] = (int64_t)((ts += interval) + (uint64_t)distances[i - 1]);
-    else
-        for (size_t i = 1; i < count; i++)
-            ret_ts_ms[i] = (int64_t)(ts += interval);
-    bool has_fallen = false;
-    for (size_t i = 1; i < count; i++)
-        has_fallen |= ret_ts_ms[i] <= ret_ts_ms[i - 1];
-    if (has_fallen)
-        return ap_fail(err, AP_E_CORRUPT, "chunk's times do not rise");
-    return AP_OK;
+    bool is_rising = head & IS_IRREGULAR ? fill_irregular(interval, distances, count, ret_ts_ms)
+                                         : fill_regular(interval, count, ret_ts_ms);
+    return is_rising ? AP_OK : ap_fail(err, AP_E_CORRUPT, "chunk's times do not rise");
 }

@@ -548,30 +548,41 @@ static bool decode_frames(struct ap_slice *rest, size_t frame_count, struct fram
     return true;
 }
 
-/* Adds the upper parts, one for each one that is set; ends with the byte that has the last. */
+enum { ONES_AT_A_TIME = 4 };
+
+/*
+ * Where the first `count` ones are, in bits; false: there are fewer. Some are looked for whether they are there or not,
+ * which takes fewer branches; what was not there is overwritten by the next word's.
+ */
+WITH_BITS static bool find_ones(struct ap_slice bits, size_t count, uint32_t *ret_places)
+{
+    const uint64_t last = UINT64_C(1) << 63; /* so that there is one to be found */
+    size_t found = 0;
+    for (size_t at = 0; at < bits.bytes && found < count; at += sizeof(uint64_t)) {
+        uint64_t word = 0;
+        memcpy(&word, bits.data + at, AP_MIN(sizeof(word), bits.bytes - at));
+        size_t end = found + (size_t)__builtin_popcountll(word);
+        for (size_t to = found; to < end; to += ONES_AT_A_TIME)
+            for (size_t i = 0; i < ONES_AT_A_TIME; i++, word &= word - 1)
+                ret_places[to + i] = (uint32_t)at * 8 + (uint32_t)__builtin_ctzll(word | last);
+        found = end;
+    }
+    return found >= count;
+}
+
+/* Adds the upper parts: to each number as much as there are zeros before its one. Ends with the byte of the last. */
 static bool decode_unary(struct ap_slice *rest, size_t count, unsigned width, uint64_t *numbers)
 {
-    size_t found = 0;
-    uint64_t behind = 0; /* the bit behind the last one found */
-    for (size_t at = 0; at < rest->bytes; at += sizeof(uint64_t)) {
-        uint64_t word = 0;
-        if (rest->bytes - at >= sizeof(word))
-            memcpy(&word, rest->data + at, sizeof(word));
-        else
-            memcpy(&word, rest->data + at, rest->bytes - at);
-        for (; word; word &= word - 1) {
-            uint64_t bit = at * 8 + (unsigned)__builtin_ctzll(word);
-            numbers[found] += (bit - behind) << width;
-            behind = bit + 1;
-            if (++found < count)
-                continue;
-            size_t bytes = (behind + 7) / 8;
-            rest->data += bytes;
-            rest->bytes -= bytes;
-            return true;
-        }
-    }
-    return false;
+    uint32_t places[INT_COLUMN_COUNT_MAX + 64 + ONES_AT_A_TIME];
+    if (!find_ones(*rest, count, places))
+        return false;
+    numbers[0] += (uint64_t)places[0] << width;
+    for (size_t i = 1; i < count; i++)
+        numbers[i] += (uint64_t)(places[i] - places[i - 1] - 1) << width;
+    size_t bytes = places[count - 1] / 8 + 1;
+    rest->data += bytes;
+    rest->bytes -= bytes;
+    return true;
 }
 
 static bool decode_outliers(struct ap_slice *rest, size_t count, const struct frame *frames, size_t frame_size,
@@ -596,7 +607,7 @@ static bool decode_outliers(struct ap_slice *rest, size_t count, const struct fr
     return true;
 }
 
-static void add_base(uint64_t *numbers, size_t count, const struct frame *frame)
+WITH_VECTORS static void add_base(uint64_t *numbers, size_t count, const struct frame *frame)
 {
     uint64_t base = frame->base;
     switch (frame->shape) {

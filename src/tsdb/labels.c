@@ -19,6 +19,11 @@ struct labels_hash labels_hash_of(uint64_t seed, struct ap_slice labels)
 static inline bool cut_varint(struct ap_slice *rest, uint32_t *ret_value, bool *ret_is_shortest)
 {
     uint32_t value = 0;
+    if (rest->bytes && (uint8_t)rest->data[0] < 0x80) { /* most are one byte */
+        *ret_value = (uint8_t)rest->data[0];
+        *rest = ap_slice(rest->data + 1, rest->bytes - 1);
+        return true;
+    }
     for (unsigned i = 0; i < 5 && i < rest->bytes; i++) {
         uint8_t byte = (uint8_t)rest->data[i];
         value |= (uint32_t)(byte & 0x7f) << (7 * i);
@@ -94,11 +99,26 @@ static int compare_bytes(struct ap_slice a, struct ap_slice b)
     return order ? order : (a.bytes > b.bytes) - (a.bytes < b.bytes);
 }
 
+/* Cuts off the first label of both where it is the same in both, as long as it is short, as most are. */
+static inline bool cut_equal(struct ap_slice *a, struct ap_slice *b)
+{
+    if (a->bytes < 2 || b->bytes < 2 || a->data[1] != b->data[1] || (uint8_t)a->data[1] >= 0x80)
+        return false;
+    size_t bytes = 2 + (size_t)a->data[1];
+    if (a->bytes < bytes || b->bytes < bytes || memcmp(a->data, b->data, bytes) != 0)
+        return false;
+    *a = ap_slice(a->data + bytes, a->bytes - bytes);
+    *b = ap_slice(b->data + bytes, b->bytes - bytes);
+    return true;
+}
+
 int labels_compare(struct ap_slice a, struct ap_slice b)
 {
     struct label x;
     struct label y;
     for (;;) {
+        while (cut_equal(&a, &b))
+            continue;
         bool has_x = labels_next(&a, &x);
         bool has_y = labels_next(&b, &y);
         if (!has_x || !has_y)

@@ -32,9 +32,10 @@ struct tsdb_scratch {
     struct head_copy copy;
     struct chunk_entry *entries;
     size_t entry_capacity;
+    size_t *entry_ends; /* of each place of the series, in `entries` */
+    size_t place_capacity;
     struct time_span *deleted;
     size_t deleted_capacity;
-    struct chunk_floats *floats;
     uint8_t *ranks; /* which source a sample is from: the first one wins */
     size_t rank_capacity;
     uint8_t *histogram_ranks;
@@ -54,6 +55,7 @@ struct tsdb_set {
     struct set_series *series;
     size_t series_count;
     size_t series_capacity;
+    bool is_unordered; /* while the set is being made: a source brought new series when there were some already */
     struct place *places;
     size_t place_count;
     size_t place_capacity;
@@ -61,8 +63,6 @@ struct tsdb_set {
     size_t table_mask;
     struct ap_arena arena;
     struct ap_buf scratch;
-    struct chunk_entry *entries; /* while the set is being made, as the table */
-    size_t entry_capacity;
 };
 
 /* ---- Making a set ---- */
@@ -112,7 +112,6 @@ void tsdb_set_free(struct tsdb_set *set)
     free(set->series);
     free(set->places);
     free(set->table);
-    free(set->entries);
     ap_buf_clear(&set->scratch);
     ap_arena_clear(&set->arena);
     pthread_mutex_lock(&tsdb->view_mtx);
@@ -196,6 +195,7 @@ static enum ap_rc add_head_series(struct tsdb_set *set, uint32_t ref, struct ap_
     series->ref = ref;
     if (!is_new)
         return AP_OK;
+    set->is_unordered = true; /* the registry's are in order of arrival */
     ap_buf_reset(&set->scratch);
     registry_labels(tsdb->registry, ref, &set->scratch);
     return keep_labels(set, series, err);
@@ -216,13 +216,13 @@ static enum ap_rc select_head(struct tsdb_set *set, const struct matchers *match
     return rc;
 }
 
-static enum ap_rc add_block_series(struct tsdb_set *set, uint32_t block_index, uint32_t number, struct ap_err *err)
+static enum ap_rc add_block_series(struct tsdb_set *set, uint32_t block_index, uint32_t number, bool is_behind_others,
+                                   struct ap_err *err)
 {
     const struct block *block = set->blocks[block_index];
-    size_t entry_count = 0;
-    enum ap_rc rc = block_series_chunks(block, number, set->min_ts_ms, set->max_ts_ms, &set->entries, &entry_count,
-                                        &set->entry_capacity, err);
-    if (rc != AP_OK || entry_count == 0)
+    bool touches;
+    enum ap_rc rc = block_series_touches(block, number, set->min_ts_ms, set->max_ts_ms, &touches, err);
+    if (rc != AP_OK || !touches)
         return rc;
     ap_buf_reset(&set->scratch);
     block_series_labels(block, number, &set->scratch);
@@ -241,7 +241,10 @@ static enum ap_rc add_block_series(struct tsdb_set *set, uint32_t block_index, u
     else
         set->places[series->last_place].next = (uint32_t)set->place_count;
     series->last_place = (uint32_t)set->place_count++;
-    return is_new ? keep_labels(set, series, err) : AP_OK;
+    if (!is_new)
+        return AP_OK;
+    set->is_unordered |= is_behind_others;
+    return keep_labels(set, series, err);
 }
 
 static enum ap_rc select_block(struct tsdb_set *set, uint32_t block_index, const struct matchers *matchers,
@@ -249,9 +252,10 @@ static enum ap_rc select_block(struct tsdb_set *set, uint32_t block_index, const
 {
     uint32_t *numbers = NULL;
     size_t count = 0;
+    bool is_behind_others = set->series_count > 0;
     enum ap_rc rc = block_select(set->blocks[block_index], matchers, &numbers, &count, err);
     for (size_t i = 0; i < count && rc == AP_OK; i++)
-        rc = add_block_series(set, block_index, numbers[i], err);
+        rc = add_block_series(set, block_index, numbers[i], is_behind_others, err);
     if (rc == AP_OK || numbers)
         free(numbers);
     return rc;
@@ -276,7 +280,7 @@ enum ap_rc tsdb_select(struct tsdb *tsdb, const struct tsdb_select_options *opti
         return rc;
     free(set->table);
     set->table = NULL;
-    if (set->series_count)
+    if (set->is_unordered)
         qsort(set->series, set->series_count, sizeof(*set->series), compare_series);
     *ret_set = AP_MOVE(set);
     return AP_OK;
@@ -307,8 +311,8 @@ void tsdb_columns_clear(struct tsdb_columns *columns)
     if (columns->scratch) {
         head_copy_clear(&columns->scratch->copy);
         free(columns->scratch->entries);
+        free(columns->scratch->entry_ends);
         free(columns->scratch->deleted);
-        free(columns->scratch->floats);
         free(columns->scratch->ranks);
         free(columns->scratch->histogram_ranks);
     }
@@ -327,8 +331,6 @@ struct gathering {
     bool are_histograms_unordered;
 };
 
-enum { PADDING = 8 };
-
 static void reserve(struct gathering *gathering, size_t count)
 {
     struct tsdb_columns *columns = gathering->columns;
@@ -336,8 +338,8 @@ static void reserve(struct gathering *gathering, size_t count)
     size_t needed = columns->count + count;
     if (needed > columns->capacity || !columns->ts_ms) {
         columns->capacity = AP_MAX(needed, columns->capacity * 2);
-        columns->ts_ms = ap_realloc(columns->ts_ms, (columns->capacity + PADDING) * sizeof(*columns->ts_ms));
-        columns->values = ap_realloc(columns->values, (columns->capacity + PADDING) * sizeof(*columns->values));
+        columns->ts_ms = ap_realloc(columns->ts_ms, (columns->capacity + CHUNK_PADDING) * sizeof(*columns->ts_ms));
+        columns->values = ap_realloc(columns->values, (columns->capacity + CHUNK_PADDING) * sizeof(*columns->values));
     }
     if (needed > scratch->rank_capacity) {
         scratch->rank_capacity = AP_MAX(needed, scratch->rank_capacity * 2);
@@ -366,22 +368,26 @@ static size_t lower_bound(const int64_t *ts_ms, size_t count, int64_t wanted)
     return low;
 }
 
-/* Samples in order of time, of one source. */
+/*
+ * Samples in order of time, of one source. They may stand where they go to, behind what is there already: chunks are
+ * decoded there.
+ */
 static void add_floats(struct gathering *gathering, const int64_t *ts_ms, const double *values, size_t count)
 {
     const struct tsdb_set *set = gathering->set;
-    size_t first = lower_bound(ts_ms, count, set->min_ts_ms);
-    size_t end = set->max_ts_ms == INT64_MAX ? count : lower_bound(ts_ms, count, set->max_ts_ms + 1);
+    size_t first = ts_ms[0] >= set->min_ts_ms ? 0 : lower_bound(ts_ms, count, set->min_ts_ms);
+    size_t end = ts_ms[count - 1] <= set->max_ts_ms ? count : lower_bound(ts_ms, count, set->max_ts_ms + 1);
     if (first >= end)
         return;
-    reserve(gathering, end - first);
     struct tsdb_columns *columns = gathering->columns;
     if (columns->count && ts_ms[first] <= columns->ts_ms[columns->count - 1])
         gathering->is_unordered = true;
     size_t at = columns->count;
     if (gathering->deleted_count == 0) {
-        memcpy(columns->ts_ms + at, ts_ms + first, (end - first) * sizeof(*ts_ms));
-        memcpy(columns->values + at, values + first, (end - first) * sizeof(*values));
+        if (ts_ms + first != columns->ts_ms + at) {
+            memmove(columns->ts_ms + at, ts_ms + first, (end - first) * sizeof(*ts_ms));
+            memmove(columns->values + at, values + first, (end - first) * sizeof(*values));
+        }
         at += end - first;
     } else {
         for (size_t i = first; i < end; i++) {
@@ -441,31 +447,68 @@ static enum ap_rc note_damage(struct gathering *gathering, struct ap_err *err)
 static enum ap_rc add_chunk(struct gathering *gathering, struct ap_slice chunk, enum chunk_kind kind,
                             int64_t first_ts_ms, struct ap_err *err)
 {
-    struct tsdb_scratch *scratch = gathering->columns->scratch;
-    if (kind == CHUNK_FLOATS) {
-        if (!scratch->floats)
-            scratch->floats = ap_new0(struct chunk_floats);
-        if (chunk_decode_floats(chunk, first_ts_ms, scratch->floats, err) != AP_OK)
-            return note_damage(gathering, err);
-        add_floats(gathering, scratch->floats->ts_ms, scratch->floats->values, scratch->floats->count);
-        return AP_OK;
-    }
+    struct tsdb_columns *columns = gathering->columns;
     size_t count;
+    if (kind == CHUNK_FLOATS) {
+        reserve(gathering, CHUNK_SAMPLES_MAX);
+        int64_t *to_ts_ms = columns->ts_ms + columns->count;
+        double *to_values = columns->values + columns->count;
+        enum ap_rc rc = chunk_decode_columns(chunk, first_ts_ms, to_ts_ms, to_values, &count, err);
+        if (rc == AP_OK)
+            add_floats(gathering, to_ts_ms, to_values, count);
+        return rc;
+    }
     const int64_t *ts_ms;
     const struct ap_slice *blobs;
-    if (chunk_decode_histograms(chunk, first_ts_ms, gathering->columns->arena, &count, &ts_ms, &blobs, err) != AP_OK)
-        return note_damage(gathering, err);
-    enum ap_rc rc = AP_OK;
+    enum ap_rc rc = chunk_decode_histograms(chunk, first_ts_ms, columns->arena, &count, &ts_ms, &blobs, err);
     for (size_t i = 0; i < count && rc == AP_OK; i++)
         rc = add_histogram(gathering, ts_ms[i], blobs[i], err);
     return rc;
 }
 
-static enum ap_rc add_place(struct gathering *gathering, const struct place *place, struct ap_err *err)
+/* So that it is on its way from memory; does nothing about what is on disk only. */
+static void prefetch(struct ap_slice bytes)
+{
+    enum { LINE_BYTES = 64, LINES_MAX = 8 };
+    for (size_t at = 0; at < AP_MIN(bytes.bytes, (size_t)LINE_BYTES * LINES_MAX); at += LINE_BYTES)
+        __builtin_prefetch(bytes.data + at);
+}
+
+/* Which chunks of the blocks there are. They lie far from each other, so all are sent for before the first is read. */
+static enum ap_rc find_chunks(struct gathering *gathering, const struct set_series *series, struct ap_err *err)
 {
     const struct tsdb_set *set = gathering->set;
     struct tsdb_scratch *scratch = gathering->columns->scratch;
-    const struct block *block = set->blocks[place->block];
+    size_t count = 0, place_count = 0;
+    for (uint32_t at = series->first_place; at != UINT32_MAX; at = set->places[at].next) {
+        const struct place *place = &set->places[at];
+        const struct block *block = set->blocks[place->block];
+        size_t first = count;
+        enum ap_rc rc = block_series_chunks(block, place->series, set->min_ts_ms, set->max_ts_ms, &scratch->entries,
+                                            &count, &scratch->entry_capacity, err);
+        if (rc != AP_OK)
+            return rc;
+        if (place_count == scratch->place_capacity) {
+            scratch->place_capacity = scratch->place_capacity ? scratch->place_capacity * 2 : 16;
+            scratch->entry_ends =
+                ap_realloc(scratch->entry_ends, scratch->place_capacity * sizeof(*scratch->entry_ends));
+        }
+        scratch->entry_ends[place_count++] = count;
+        struct ap_slice chunk;
+        struct ap_err ignored;
+        for (size_t i = first; i < count; i++)
+            if (block_chunk(block, &scratch->entries[i], &chunk, &ignored) == AP_OK)
+                prefetch(chunk);
+    }
+    return AP_OK;
+}
+
+/* The chunks first ≤ i < end of those that were found. */
+static enum ap_rc add_place(struct gathering *gathering, const struct place *place, size_t first, size_t end,
+                            struct ap_err *err)
+{
+    struct tsdb_scratch *scratch = gathering->columns->scratch;
+    const struct block *block = gathering->set->blocks[place->block];
     gathering->deleted_count = 0;
     if (block_has_tombstones(block)) {
         size_t count = block_tombstones(block, place->series, scratch->deleted, scratch->deleted_capacity);
@@ -478,14 +521,15 @@ static enum ap_rc add_place(struct gathering *gathering, const struct place *pla
         gathering->deleted = scratch->deleted;
         gathering->deleted_count = count;
     }
-    size_t count = 0;
-    enum ap_rc rc = block_series_chunks(block, place->series, set->min_ts_ms, set->max_ts_ms, &scratch->entries, &count,
-                                        &scratch->entry_capacity, err);
-    for (size_t i = 0; i < count && rc == AP_OK; i++) {
+    enum ap_rc rc = AP_OK;
+    for (size_t i = first; i < end && rc == AP_OK; i++) {
         struct ap_slice chunk;
         rc = block_chunk(block, &scratch->entries[i], &chunk, err);
-        rc = rc == AP_OK ? add_chunk(gathering, chunk, scratch->entries[i].kind, scratch->entries[i].min_ts_ms, err)
-                         : note_damage(gathering, err);
+        if (rc == AP_OK &&
+            add_chunk(gathering, chunk, scratch->entries[i].kind, scratch->entries[i].min_ts_ms, err) != AP_OK)
+            rc = block_chunk_failed(block, &scratch->entries[i], err);
+        if (rc != AP_OK)
+            rc = note_damage(gathering, err);
     }
     return rc;
 }
@@ -504,12 +548,16 @@ static enum ap_rc add_head(struct gathering *gathering, uint32_t ref, struct ap_
         const struct head_chunk *chunk = &copy->chunks[i];
         struct ap_slice bytes;
         rc = chunk_file_read(chunk->range->file, chunk->offset, chunk->bytes, &bytes, err);
-        rc = rc == AP_OK ? add_chunk(gathering, bytes, (enum chunk_kind)chunk->kind, chunk->min_ts_ms, err)
-                         : note_damage(gathering, err);
+        if (rc == AP_OK)
+            rc = add_chunk(gathering, bytes, (enum chunk_kind)chunk->kind, chunk->min_ts_ms, err);
+        if (rc != AP_OK)
+            rc = note_damage(gathering, err);
     }
     gathering->deleted_count = 0; /* from tails they were really taken */
     gathering->rank++;
-    add_floats(gathering, copy->ts_ms, copy->values, copy->tail_count);
+    reserve(gathering, copy->tail_count + copy->late_count);
+    if (copy->tail_count)
+        add_floats(gathering, copy->ts_ms, copy->values, copy->tail_count);
     gathering->rank++;
     if (copy->late_count)
         add_floats(gathering, copy->ts_ms + copy->tail_count, copy->values + copy->tail_count, copy->late_count);
@@ -558,7 +606,7 @@ static void put_floats_in_order(struct tsdb_columns *columns)
 {
     size_t count;
     AP_AUTO_FREE struct ranked *order = order_of(columns->ts_ms, columns->scratch->ranks, columns->count, &count);
-    double *values = ap_realloc(NULL, (columns->capacity + PADDING) * sizeof(*values));
+    double *values = ap_realloc(NULL, (columns->capacity + CHUNK_PADDING) * sizeof(*values));
     for (size_t i = 0; i < count; i++) {
         columns->ts_ms[i] = order[i].ts_ms;
         values[i] = columns->values[order[i].position];
@@ -592,13 +640,16 @@ enum ap_rc tsdb_set_read(struct tsdb_set *set, size_t index, struct tsdb_columns
         ap_arena_init(columns->arena, 0);
         columns->scratch = ap_new0(struct tsdb_scratch);
     }
-    ap_arena_reset(columns->arena);
+    ap_arena_recycle(columns->arena);
     columns->count = columns->histogram_count = 0;
     struct gathering gathering = {.set = set, .columns = columns};
-    reserve(&gathering, 1);
-    enum ap_rc rc = AP_OK;
+    reserve(&gathering, CHUNK_SAMPLES_MAX);
+    enum ap_rc rc = find_chunks(&gathering, series, err);
+    size_t first = 0, place_index = 0;
     for (uint32_t place = series->first_place; place != UINT32_MAX && rc == AP_OK; place = set->places[place].next) {
-        rc = add_place(&gathering, &set->places[place], err);
+        size_t end = columns->scratch->entry_ends[place_index++];
+        rc = add_place(&gathering, &set->places[place], first, end, err);
+        first = end;
         gathering.rank += gathering.rank < 200;
     }
     if (rc == AP_OK && series->ref != REGISTRY_NONE)

@@ -1,5 +1,6 @@
 /* base/: result codes, slices, buffers, arenas, time and random numbers, through their headers. */
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -129,9 +130,65 @@ static void test_json_output(void **state)
     assert_json_double(INFINITY, "null");
 }
 
+/* Every byte at every place: texts are looked at eight bytes at a time. */
+static void test_json_strings_of_every_byte(void **state)
+{
+    (void)state;
+    for (size_t bytes = 1; bytes <= 17; bytes++) {
+        for (unsigned c = 0; c < 256; c++) {
+            char escaped[8] = {(char)c, '\0'};
+            if (c >= 0x80)
+                memcpy(escaped, "\xef\xbf\xbd", 4);
+            else if (c == '"' || c == '\\')
+                snprintf(escaped, sizeof(escaped), "\\%c", (char)c);
+            else if (c == '\n' || c == '\r' || c == '\t')
+                snprintf(escaped, sizeof(escaped), "\\%c", c == '\n' ? 'n' : c == '\r' ? 'r' : 't');
+            else if (c < 0x20)
+                snprintf(escaped, sizeof(escaped), "\\u%04x", c);
+            for (size_t at = 0; at < bytes; at++) {
+                char text[17], want[64];
+                memset(text, 'a', sizeof(text));
+                text[at] = (char)c;
+                snprintf(want, sizeof(want), "\"%.*s%s%.*s\"", (int)at, "aaaaaaaaaaaaaaaaa", escaped,
+                         (int)(bytes - at - 1), "aaaaaaaaaaaaaaaaa");
+                assert_json_string(ap_slice(text, bytes), want);
+            }
+        }
+    }
+}
+
+/* Read back to the bit, and with one digit less not. */
+static void test_shortest_digits(void **state)
+{
+    (void)state;
+    struct ap_random random;
+    ap_random_init(&random, 4);
+    for (size_t i = 0; i < 200000; i++) {
+        double value = (double)ap_random_below(&random, (uint64_t)1 << ap_random_below(&random, 54)) + 1;
+        for (uint64_t digits = ap_random_below(&random, 8); digits > 0; digits--)
+            value /= 10; /* now and then rounded twice: not a short decimal any more */
+        struct ap_shortest shortest;
+        char text[40];
+        ap_shortest(value, &shortest);
+        for (int less = 0; less < 2 && shortest.count > less; less++) {
+            snprintf(text, sizeof(text), "0.%.*se%d", shortest.count - less, shortest.digits, shortest.point);
+            assert_int_equal(strtod(text, NULL) == value, less == 0);
+        }
+        assert_true(shortest.digits[0] != '0' && shortest.digits[shortest.count - 1] != '0');
+    }
+}
+
 static void test_integers_in_buffers(void **state)
 {
     (void)state;
+    static const int64_t numbers[] = {0, 7, 10, 99, 100, -1, -10, 12345, 1764000000, INT64_MAX, INT64_MIN};
+    for (size_t i = 0; i < AP_ARRAY_COUNT(numbers); i++) {
+        AP_AUTO_BUF struct ap_buf text = {0};
+        char want[32];
+        ap_buf_add_integer(&text, numbers[i]);
+        snprintf(want, sizeof(want), "%" PRId64, numbers[i]);
+        assert_true(ap_slice_equal_cstr(ap_buf_slice(&text), want));
+    }
     AP_AUTO_BUF struct ap_buf buf = {0};
     ap_buf_add_u32(&buf, 0x01020304);
     ap_buf_add_varint(&buf, 300);
@@ -156,6 +213,19 @@ static void test_arena(void **state)
     ap_arena_reset(&arena);
     assert_ptr_equal(ap_arena_try_alloc(&arena, 10), memory);
     assert_string_equal(ap_arena_try_strndup(&arena, ap_slice_cstr("copy")), "copy");
+    ap_arena_clear(&arena);
+
+    ap_arena_init(&arena, 0);
+    ap_arena_recycle(&arena);
+    for (size_t i = 0; i < 3; i++) {
+        assert_non_null(ap_arena_try_alloc(&arena, 10));
+        big = ap_arena_try_alloc(&arena, 50000);
+        memset(big, 1, 50000);
+        ap_arena_recycle(&arena);
+        assert_ptr_equal(ap_arena_try_alloc(&arena, 50000), big);
+        assert_int_equal(arena.used_bytes, 50000);
+        ap_arena_recycle(&arena);
+    }
     ap_arena_clear(&arena);
 }
 
@@ -239,6 +309,8 @@ int main(void)
         cmocka_unit_test(test_utf8),
         cmocka_unit_test(test_buffer_stops_at_its_maximum),
         cmocka_unit_test(test_json_output),
+        cmocka_unit_test(test_json_strings_of_every_byte),
+        cmocka_unit_test(test_shortest_digits),
         cmocka_unit_test(test_integers_in_buffers),
         cmocka_unit_test(test_arena),
         cmocka_unit_test(test_time),

@@ -3,6 +3,7 @@
  * file is read whole; a case is a heading, series, and queries with their answers.
  */
 #include <glob.h>
+#include <inttypes.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "base/random.h"
 #include "promql/ast.h"
 #include "promql/engine.h"
 #include "promql/float_text.h"
@@ -370,8 +372,158 @@ static void test_cases(void **state)
     print_message("%d queries\n", test.queries);
 }
 
+/* ---- Random series ---- */
+
+/* Decimals, zeros of both signs, NaN, infinities, resets, gaps; one series of few different values. */
+static struct memory_storage *random_storage(uint64_t seed)
+{
+    struct memory_storage *storage = memory_storage_new();
+    struct ap_random random;
+    ap_random_init(&random, seed);
+    static const char *const names[] = {"m{a=\"1\"}", "m{a=\"2\"}", "m{a=\"3\"}", "c_total{a=\"1\"}"};
+    for (size_t i = 0; i < AP_ARRAY_COUNT(names); i++) {
+        AP_AUTO_BUF struct ap_buf labels = {0};
+        struct ap_err err;
+        assert_int_equal(series_text_labels(ap_slice_cstr(names[i]), &labels, &err), AP_OK);
+        double counter = 0;
+        for (int64_t ts_ms = 0; ts_ms < 3600000; ts_ms += 10000 + (int64_t)ap_random_below(&random, 20)) {
+            uint64_t chance = ap_random_below(&random, 100);
+            double value = (double)ap_random_below(&random, i == 1 ? 3 : 10000) / 100;
+            if (chance < 2 && i == 2)
+                value = NAN;
+            else if (chance < 4 && i == 2)
+                value = chance & 1 ? INFINITY : -INFINITY;
+            else if (chance < 10)
+                value = chance & 1 ? 0.0 : -0.0;
+            counter = chance == 50 ? 0 : counter + value;
+            if (chance == 11)
+                ts_ms += 400000;
+            memory_storage_add(storage, ap_buf_slice(&labels), ts_ms, i == 3 ? counter : value, NULL);
+        }
+    }
+    return storage;
+}
+
+/* The value a step has in the answer to a query over a span of time is the one it has alone. */
+static void test_steps_as_instants(void **state)
+{
+    (void)state;
+    static const char *const queries[] = {
+        "quantile_over_time(0.3, m[10m])",
+        "quantile_over_time(0.99, m[30s])",
+        "quantile_over_time(0, m[1h])",
+        "quantile_over_time(time() / 3600, m[20m])",
+        "mad_over_time(m[10m])",
+        "quantile(0.4, m)",
+        "sum_over_time(m[5m])",
+        "avg_over_time(m[5m])",
+        "min_over_time(m[5m])",
+        "max_over_time(m[5m] offset 11m)",
+        "ts_of_min_over_time(m[5m])",
+        "ts_of_max_over_time(m[5m])",
+        "count_over_time(m[90m])",
+        "last_over_time(m[1m])",
+        "rate(c_total[5m])",
+        "increase(c_total[90m])",
+        "m offset -3m",
+        "max_over_time(rate(c_total[2m])[10m:30s])",
+        "c_total @ 1800",
+        "rate(c_total[5m]) / rate(c_total[5m])",
+    };
+    struct test test = {.storage = random_storage(11), .is_experimental = true};
+    for (size_t i = 0; i < AP_ARRAY_COUNT(queries); i++) {
+        /* From before the first sample until behind the last. */
+        struct promql_request request = {
+            .text = ap_slice_cstr(queries[i]), .start_ms = -600000, .end_ms = 4800000, .step_ms = 60000};
+        AP_AUTO_FREE char *answer = ask(&test, &request);
+        assert_true(strlen(answer) > 100);
+        struct ap_slice rest = ap_slice_cstr(answer);
+        while (rest.bytes) {
+            struct ap_slice line = ap_slice_split(&rest, '\n');
+            if (ap_slice_starts_with(line, "warning:"))
+                break;
+            struct ap_slice series = split_labels(&line);
+            (void)ap_slice_split(&line, ' ');
+            for (int64_t ts_ms = request.start_ms; ts_ms <= request.end_ms; ts_ms += request.step_ms) {
+                struct ap_slice value = ap_slice_split(&line, ' ');
+                struct promql_request one = {.text = request.text, .start_ms = ts_ms, .end_ms = ts_ms};
+                AP_AUTO_FREE char *alone = ask(&test, &one);
+                AP_AUTO_FREE char *wanted = ap_asprintf("%.*s %.*s\n", AP_SLICE_ARG(series), AP_SLICE_ARG(value));
+                bool is_there = !ap_slice_equal_cstr(value, "_");
+                AP_AUTO_FREE char *begin = ap_asprintf("%.*s ", AP_SLICE_ARG(series));
+                if ((strstr(alone, is_there ? wanted : begin) != NULL) != is_there)
+                    fail_msg("%s: at %" PRId64 " s %.*s has %.*s, alone:\n%s", queries[i], ts_ms / 1000,
+                             AP_SLICE_ARG(series), AP_SLICE_ARG(value), alone);
+            }
+        }
+    }
+    memory_storage_free(test.storage);
+}
+
+/* Asks for an hour; the answer as text. */
+static char *ask_with_stats(struct test *test, const char *query, uint64_t samples_max, struct promql_stats *ret_stats)
+{
+    struct promql_request request = {.text = ap_slice_cstr(query), .start_ms = 0, .end_ms = 3600000, .step_ms = 60000};
+    struct promql_engine_options options;
+    promql_engine_options_init(&options);
+    options.samples_max = samples_max;
+    AP_AUTO(promql_engine) struct promql_engine *engine = NULL;
+    AP_AUTO(promql_execution) struct promql_execution *execution = NULL;
+    struct ap_err err;
+    struct ap_buf out = {0};
+    assert_int_equal(promql_engine_open(&options, &engine, &err), AP_OK);
+    assert_int_equal(promql_execute(engine, promql_storage_memory(test->storage), &request, &execution, &err), AP_OK);
+    assert_int_equal(add_answer(execution, &request, &out, &err), AP_OK);
+    promql_execution_stats(execution, ret_stats);
+    return ap_buf_detach(&out);
+}
+
+/* What is written twice is read once, unless it is too much to be held. */
+static void test_equal_expressions_are_read_once(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *query;
+        const char *part;  /* what it has more than once */
+        uint64_t readings; /* of the part's samples */
+    } cases[] = {
+        {"rate(c_total[5m]) / rate(c_total[5m])", "rate(c_total[5m])", 1},
+        {"rate(c_total[5m]) / (rate( c_total[ 300s ] ))", "rate(c_total[5m])", 1},
+        {"sum(m) / sum(m) + sum(m)", "sum(m)", 1},
+        {"sum(m) / count(m)", "sum(m)", 1}, /* the selector is the same */
+        {"m - +m", "m", 1},
+        {"m @ 1800 + m @ 1800", "m @ 1800", 1},
+        {"m - m offset 1m", "m", 2},
+        {"rate(c_total[5m]) - increase(c_total[5m])", "rate(c_total[5m])", 2},
+        {"max_over_time(sum(m)[5m:1m]) + sum(m)", "max_over_time(sum(m)[5m:1m])", 2}, /* at other steps */
+    };
+    struct test test = {.storage = random_storage(12)};
+    struct promql_stats stats, of_part;
+    for (size_t i = 0; i < AP_ARRAY_COUNT(cases); i++) {
+        AP_AUTO_FREE char *part = ask_with_stats(&test, cases[i].part, 1000000, &of_part);
+        AP_AUTO_FREE char *answer = ask_with_stats(&test, cases[i].query, 1000000, &stats);
+        AP_AUTO_FREE char *tight = ask_with_stats(&test, cases[i].query, 400, &stats);
+        assert_string_equal(answer, tight);
+        AP_AUTO_FREE char *again = ask_with_stats(&test, cases[i].query, 1000000, &stats);
+        assert_string_equal(answer, again);
+        assert_true(of_part.samples_read > 20);
+        uint64_t readings = (stats.samples_read + of_part.samples_read / 2) / of_part.samples_read;
+        if (readings != cases[i].readings)
+            fail_msg("%s: read %" PRIu64 " samples, %s %" PRIu64, cases[i].query, stats.samples_read, cases[i].part,
+                     of_part.samples_read);
+    }
+    AP_AUTO_FREE char *part = ask_with_stats(&test, "rate(c_total[5m])", 400, &of_part);
+    AP_AUTO_FREE char *both = ask_with_stats(&test, "rate(c_total[5m]) / rate(c_total[5m])", 400, &stats);
+    assert_int_equal(stats.samples_read, 2 * of_part.samples_read);
+    memory_storage_free(test.storage);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_cases)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cases),
+        cmocka_unit_test(test_steps_as_instants),
+        cmocka_unit_test(test_equal_expressions_are_read_once),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
