@@ -10,44 +10,14 @@
 #include "promql/gathered.h"
 #include "promql/parser.h"
 
-#define DURATION_MS_MAX INT64_C(9223372036854) /* what Prometheus' nanoseconds in 64 bits can say */
-
-/* ---- Durations ---- */
-
-static double seconds_of(const struct run *run, const struct promql_expr *expr)
-{
-    const struct promql_expr *const *arguments = (const struct promql_expr *const *)expr->call.arguments;
-    switch (expr->kind) {
-    case EXPR_NUMBER:
-        return expr->number.value;
-    case EXPR_PAREN:
-        return seconds_of(run, expr->paren);
-    case EXPR_UNARY:
-        return expr->unary.is_minus ? -seconds_of(run, expr->unary.of) : seconds_of(run, expr->unary.of);
-    case EXPR_CALL:
-        if (expr->call.count == 2) {
-            double left = seconds_of(run, arguments[0]), right = seconds_of(run, arguments[1]);
-            return strcmp(expr->call.function->name, "max") == 0 ? fmax(left, right) : fmin(left, right);
-        }
-        if (strcmp(expr->call.function->name, "step") == 0)
-            return run->request->step_ms / 1000.0;
-        return (double)(run->end_ms - run->steps.start_ms) / 1000.0;
-    default:
-        return scalar_operate(expr->binary.operator, seconds_of(run, expr->binary.left),
-                              seconds_of(run, expr->binary.right));
-    }
-}
-
 enum ap_rc plan_duration(struct run *run, const struct promql_duration *duration, bool is_positive, int64_t *ret_ms,
                          struct ap_err *err)
 {
-    double ms = duration->expr ? round(seconds_of(run, duration->expr) * 1000) : (double)duration->ms;
-    if (!(fabs(ms) <= (double)DURATION_MS_MAX))
-        return ap_fail(err, AP_E_PARSE, "duration out of range");
-    if (is_positive && ms <= 0)
-        return ap_fail(err, AP_E_PARSE, "duration must be greater than 0");
-    *ret_ms = (int64_t)ms;
-    return AP_OK;
+    const struct promql_duration_context context = {
+        .step_s = (double)run->request->step_ms / 1000,
+        .range_s = (double)(run->end_ms - run->steps.start_ms) / 1000,
+    };
+    return promql_duration_ms(duration, &context, is_positive, ret_ms, err);
 }
 
 /* ---- Numbers, and scalars that only know the time ---- */
