@@ -27,16 +27,16 @@ void window_annotate(const struct window *window, enum promql_annotation_kind ki
 
 void window_warn_mixed(const struct window *window)
 {
-    window_annotate(window, PROMQL_WARNING, "encountered a mix of histograms and floats for metric name \"%.*s\"",
-                    AP_SLICE_ARG(window->metric));
+    window_annotate(window, PROMQL_WARNING, "encountered a mix of histograms and floats for metric name %s",
+                    quoted(window->metric).text);
 }
 
 void window_note_ignored(const struct window *window)
 {
     if (window_histograms(window))
         window_annotate(window, PROMQL_INFO,
-                        "ignored histograms in a range containing both floats and histograms for metric name \"%.*s\"",
-                        AP_SLICE_ARG(window->metric));
+                        "ignored histograms in a range containing both floats and histograms for metric name %s",
+                        quoted(window->metric).text);
 }
 
 void window_note_sums(const struct window *window, const struct float_histogram_notes *notes, const char *operation)
@@ -442,9 +442,9 @@ static enum ap_rc run_predict_linear(const struct window *window, struct window_
 static enum ap_rc run_smoothing(const struct window *window, struct window_result *ret, struct ap_err *err)
 {
     double level_factor = window->parameters[0], trend_factor = window->parameters[1];
-    if (!(level_factor > 0 && level_factor < 1))
+    if (level_factor <= 0 || level_factor >= 1)
         return ap_fail(err, AP_E_CONFLICT, "invalid smoothing factor. Expected: 0 < sf < 1, got: %f", level_factor);
-    if (!(trend_factor > 0 && trend_factor < 1))
+    if (trend_factor <= 0 || trend_factor >= 1)
         return ap_fail(err, AP_E_CONFLICT, "invalid trend factor. Expected: 0 < tf < 1, got: %f", trend_factor);
     if (!has_trend(window))
         return AP_OK;
@@ -539,8 +539,8 @@ static void note_counter(const struct window *window)
             return;
     if (window->metric.bytes)
         window_annotate(window, PROMQL_INFO,
-                        "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"%.*s\"",
-                        AP_SLICE_ARG(window->metric));
+                        "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: %s",
+                        quoted(window->metric).text);
 }
 
 /* Positions of floats below the one before. */
@@ -638,9 +638,12 @@ struct operator*
             struct operator* input = plan_range(run, argument, steps, &call->window, err);
             if (!input)
                 return NULL;
-            call->range_expr = argument;
+            if (call->function->run != run_quantile)
+                call->range_expr = argument;
             operator_set_inputs(&call->op, &input, 1);
         } else {
+            if (call->function->run == run_quantile) /* told of at the quantile */
+                call->range_expr = argument;
             call->parameters[parameter_count] = plan(run, argument, steps, err);
             if (!call->parameters[parameter_count++])
                 return NULL;

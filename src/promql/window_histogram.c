@@ -7,22 +7,22 @@
 
 static void warn_not_counter(const struct window *window)
 {
-    window_annotate(window, PROMQL_WARNING, "this native histogram metric is not a counter: \"%.*s\"",
-                    AP_SLICE_ARG(window->metric));
+    window_annotate(window, PROMQL_WARNING, "this native histogram metric is not a counter: %s",
+                    quoted(window->metric).text);
 }
 
 static void warn_not_gauge(const struct window *window)
 {
-    window_annotate(window, PROMQL_WARNING, "this native histogram metric is not a gauge: \"%.*s\"",
-                    AP_SLICE_ARG(window->metric));
+    window_annotate(window, PROMQL_WARNING, "this native histogram metric is not a gauge: %s",
+                    quoted(window->metric).text);
 }
 
 static void warn_schemas(const struct window *window)
 {
     window_annotate(
         window, PROMQL_WARNING,
-        "vector contains a mix of histograms with exponential and custom buckets schemas for metric name \"%.*s\"",
-        AP_SLICE_ARG(window->metric));
+        "vector contains a mix of histograms with exponential and custom buckets schemas for metric name %s",
+        quoted(window->metric).text);
 }
 
 static bool is_gauge(const struct float_histogram *histogram)
@@ -215,39 +215,15 @@ struct float_histogram *window_histogram_sum(const struct window *window, bool i
 {
     struct ap_arena *arena = &window->worker->arena;
     struct float_histogram *const *all = window->samples->histograms + window->histogram_from;
-    size_t count = window_histograms(window);
-    struct float_histogram *sum = float_histogram_copy(all[0], arena);
-    struct float_histogram_notes told = {0};
-    bool has_reset = false, has_no_reset = false, is_running = false;
-    for (size_t i = 0; i < count; i++) {
-        has_reset |= all[i]->reset_hint == HISTOGRAM_RESET_YES;
-        has_no_reset |= all[i]->reset_hint == HISTOGRAM_RESET_NO;
-        if (i == 0)
-            continue;
-        struct float_histogram_notes notes = {0};
-        const struct float_histogram *added = all[i];
-        if (is_mean && !is_running) {
-            struct float_histogram *tried = float_histogram_copy(sum, arena);
-            if (float_histogram_add(tried, all[i], arena, &notes) && float_histogram_has_overflow(tried)) {
-                is_running = true;
-                float_histogram_divide(sum, (double)i);
-            }
-        }
-        if (is_running) {
-            struct float_histogram *share = float_histogram_copy(all[i], arena);
-            float_histogram_divide(share, (double)(i + 1));
-            float_histogram_multiply(sum, (double)i / (double)(i + 1));
-            added = share;
-        }
-        if (!float_histogram_add(sum, added, arena, &notes)) {
+    struct float_histogram_sum sum = {0};
+    struct float_histogram_notes notes = {0};
+    for (size_t i = 0; i < window_histograms(window); i++) {
+        if (!float_histogram_sum_add(&sum, all[i], is_mean, arena, &notes)) {
             warn_schemas(window);
             return NULL;
         }
-        told.are_bounds_reconciled |= notes.are_bounds_reconciled;
     }
-    if (is_mean && !is_running)
-        float_histogram_divide(sum, (double)count);
-    told.is_reset_colliding = has_reset && has_no_reset;
-    window_note_sums(window, &told, "aggregation");
-    return sum;
+    notes.is_reset_colliding = sum.has_reset && sum.has_no_reset;
+    window_note_sums(window, &notes, "aggregation");
+    return float_histogram_sum_total(&sum, is_mean, arena);
 }
