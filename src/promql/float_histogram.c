@@ -674,6 +674,25 @@ bool float_histogram_is_reset(const struct float_histogram *histogram, const str
            has_fallen(&now->negative, &before->negative);
 }
 
+struct float_histogram *float_histogram_interpolate(const struct float_histogram *before, int64_t before_ms,
+                                                    const struct float_histogram *after, int64_t after_ms,
+                                                    int64_t at_ms, bool is_counter, struct ap_arena *arena,
+                                                    struct float_histogram_notes notes[2])
+{
+    if (at_ms == before_ms || at_ms == after_ms)
+        return float_histogram_copy(at_ms == before_ms ? before : after, arena);
+    double share = (double)(at_ms - before_ms) / (double)(after_ms - before_ms);
+    struct float_histogram *result = float_histogram_copy(after, arena);
+    if (is_counter && float_histogram_is_reset(after, before, arena)) {
+        float_histogram_multiply(result, share);
+        return result;
+    }
+    if (!float_histogram_subtract(result, before, arena, &notes[0]))
+        return NULL;
+    float_histogram_multiply(result, share);
+    return float_histogram_add(result, before, arena, &notes[1]) ? result : NULL;
+}
+
 static bool has_infinite(const struct float_buckets *buckets)
 {
     for (uint32_t i = 0; i < buckets->count; i++)

@@ -93,6 +93,13 @@ struct float_histogram *float_histogram_sum_total(struct float_histogram_sum *su
 void float_histogram_multiply(struct float_histogram *histogram, double factor);
 void float_histogram_divide(struct float_histogram *histogram, double divisor);
 
+/* Between two samples; of a counter that was reset in between, from 0. NULL: custom buckets and exponential ones. notes
+ * are of a subtraction and of an addition. */
+struct float_histogram *float_histogram_interpolate(const struct float_histogram *before, int64_t before_ms,
+                                                    const struct float_histogram *after, int64_t after_ms,
+                                                    int64_t at_ms, bool is_counter, struct ap_arena *arena,
+                                                    struct float_histogram_notes notes[2]);
+
 /* Drops empty buckets. */
 void float_histogram_compact(struct float_histogram *histogram);
 /* To a lower resolution, in place; not of custom buckets. */

@@ -77,6 +77,10 @@ static enum ap_rc extrapolate(const struct window *window, bool is_counter, bool
 {
     const struct promql_points *samples = window->samples;
     double seconds = (double)window->call->window.range_ms / 1000;
+    if (window->call->window.extension != EXTENSION_NONE) {
+        window_extended_rate(window, is_counter, is_rate, ret);
+        return AP_OK;
+    }
     if (window_floats(window) && window_histograms(window)) {
         window_warn_mixed(window);
         return AP_OK;
@@ -467,14 +471,18 @@ static enum ap_rc run_smoothing(const struct window *window, struct window_resul
 static enum ap_rc run_changes(const struct window *window, struct window_result *ret, struct ap_err *err)
 {
     (void)err;
-    ret->value = (double)window_count_changes(window, false);
+    size_t changes;
+    if (window_count_changes(window, false, &changes))
+        ret->value = (double)changes;
     return AP_OK;
 }
 
 static enum ap_rc run_resets(const struct window *window, struct window_result *ret, struct ap_err *err)
 {
     (void)err;
-    ret->value = (double)window_count_changes(window, true);
+    size_t resets;
+    if (window_count_changes(window, true, &resets))
+        ret->value = (double)resets;
     return AP_OK;
 }
 
@@ -569,15 +577,17 @@ static bool slide(struct window *window, size_t step, size_t drop_count)
     window->ts_ms = step_time(&call->op.steps, step);
     window->end_ms = call->window.is_fixed ? call->window.fixed_ms : window->ts_ms - call->window.offset_ms;
     window->start_ms = window->end_ms - call->window.range_ms;
-    while (window->to < samples->count && samples->ts_ms[window->to] <= window->end_ms)
+    int64_t behind_ms = window->start_ms - call->window.before_ms;
+    int64_t until_ms = window->end_ms + call->window.after_ms;
+    while (window->to < samples->count && samples->ts_ms[window->to] <= until_ms)
         window->to++;
-    while (window->from < window->to && samples->ts_ms[window->from] <= window->start_ms)
+    while (window->from < window->to && samples->ts_ms[window->from] <= behind_ms)
         window->from++;
     while (window->histogram_to < samples->histogram_count &&
-           samples->histogram_ts_ms[window->histogram_to] <= window->end_ms)
+           samples->histogram_ts_ms[window->histogram_to] <= until_ms)
         window->histogram_to++;
     while (window->histogram_from < window->histogram_to &&
-           samples->histogram_ts_ms[window->histogram_from] <= window->start_ms)
+           samples->histogram_ts_ms[window->histogram_from] <= behind_ms)
         window->histogram_from++;
     while (window->drop_to < drop_count && window->drops[window->drop_to] < window->to)
         window->drop_to++;
@@ -618,6 +628,21 @@ static enum ap_rc window_call_read(struct operator* op, struct worker *worker, s
     return rc;
 }
 
+/* Few functions have a meaning for a range that is anchored or smoothed. */
+static bool check_extension(const struct window_call *call, struct ap_err *err)
+{
+    static const char *const names[] = {"changes", "resets", "delta", "increase", "rate"};
+    bool is_smoothed = call->window.extension == EXTENSION_SMOOTHED;
+    for (size_t i = is_smoothed ? 2 : 0; i < AP_ARRAY_COUNT(names); i++)
+        if (call->window.extension == EXTENSION_NONE || strcmp(call->function->name, names[i]) == 0)
+            return true;
+    (void)ap_fail(err, AP_E_CONFLICT, "%s modifier can only be used with: %s - not with %s",
+                  is_smoothed ? "smoothed" : "anchored",
+                  is_smoothed ? "delta, increase, rate" : "changes, delta, increase, rate, resets",
+                  call->function->name);
+    return false;
+}
+
 static const struct operator_class window_call_class = {.open = window_call_open, .read = window_call_read};
 
 struct operator*
@@ -636,7 +661,7 @@ struct operator*
         const struct promql_expr *argument = expr->call.arguments[i];
         if (argument->type == TYPE_MATRIX) {
             struct operator* input = plan_range(run, argument, steps, &call->window, err);
-            if (!input)
+            if (!input || !check_extension(call, err))
                 return NULL;
             if (call->function->run != run_quantile)
                 call->range_expr = argument;
