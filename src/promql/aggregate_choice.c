@@ -306,8 +306,8 @@ static enum ap_rc count_values(struct choice *choice, struct ap_err *err)
 {
     struct operator* op = & choice->op;
     struct ap_slice label = without_parens(op->expr->aggregate.parameter)->text;
-    if (label.bytes == 0)
-        return ap_fail(err, AP_E_CONFLICT, "invalid label name \"\" for count_values()");
+    if (label.bytes == 0 || ap_utf8_valid_bytes(label) != label.bytes)
+        return ap_fail(err, AP_E_CONFLICT, "invalid label name %s", quoted(label).text);
     struct counting counting = {choice, aggregate_names(op->run, op->expr), label};
     if (!op->expr->aggregate.is_without) { /* by() keeps the new label as well */
         counting.names.items[counting.names.count++] = label;

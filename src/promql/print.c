@@ -337,17 +337,16 @@ static void add_pretty_arguments(expr_t *const *arguments, size_t count, unsigne
     ap_buf_add_cstr(out, ")");
 }
 
-/* Begins with the indentation; what fits into a line stays on one. */
+/* Begins with the indentation; what is short enough, that aside, stays on one line. A sub-query that is goes without,
+ * as Prometheus has it. */
 static void add_pretty(const expr_t *expr, unsigned level, struct ap_buf *out)
 {
     AP_AUTO_BUF struct ap_buf line = {0};
     promql_print(expr, &line);
-    bool fits = line.bytes + (size_t)level * INDENT <= LINE_BYTES_MAX;
+    bool fits = line.bytes <= LINE_BYTES_MAX;
     expr_t *arguments[2];
     size_t count;
-    if (expr->kind != EXPR_BINARY)
-        add_indent(level, out);
-    if (fits && expr->kind == EXPR_BINARY)
+    if (fits ? expr->kind != EXPR_SUBQUERY : expr->kind != EXPR_BINARY)
         add_indent(level, out);
     if (fits) {
         ap_buf_add_slice(out, ap_buf_slice(&line));

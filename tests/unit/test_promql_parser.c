@@ -315,23 +315,45 @@ static void test_limits(void **state)
     assert_int_equal(promql_parse(ap_buf_slice(&text), true, &query, &err), AP_E_LIMIT);
 }
 
+static const struct {
+    const char *text;
+    const char *pretty;
+} pretties[] = {
+    {"sum by (job, instance) (rate(http_requests_total{job=\"api-server\",status=~\"5..\"}[5m])) / "
+     "sum by (job, instance) (rate(http_requests_total{job=\"api-server\"}[5m]))",
+     "  sum by (job, instance) (rate(http_requests_total{job=\"api-server\",status=~\"5..\"}[5m]))\n"
+     "/\n"
+     "  sum by (job, instance) (rate(http_requests_total{job=\"api-server\"}[5m]))"},
+    /* The indentation does not count. */
+    {"abs(rate(http_requests_total_of_a_metric{job=\"api-server\",status=~\"5..\",instance=\"a-long-name\"}[5m]))",
+     "abs(\n"
+     "  rate(http_requests_total_of_a_metric{instance=\"a-long-name\",job=\"api-server\",status=~\"5..\"}[5m])\n"
+     ")"},
+    {"-(http_requests_total_of_a_metric{job=\"api-server\",status=~\"5..\",instance=\"a-very-long-name-of-it\"} + up)",
+     "-(\n"
+     "    http_requests_total_of_a_metric{instance=\"a-very-long-name-of-it\",job=\"api-server\",status=~\"5..\"}\n"
+     "  +\n"
+     "    up\n"
+     ")"},
+    {"max_over_time(rate(http_requests_total_of_a_metric{job=\"api-server\",status=~\"5..\"}[5m])[1h:5m] offset 1m)",
+     "max_over_time(\n"
+     "rate(http_requests_total_of_a_metric{job=\"api-server\",status=~\"5..\"}[5m])[1h:5m] offset 1m\n"
+     ")"},
+};
+
 static void test_pretty(void **state)
 {
     (void)state;
-    struct promql_query query;
-    struct ap_err err;
-    const char *text = "sum by (job, instance) (rate(http_requests_total{job=\"api-server\",status=~\"5..\"}[5m])) / "
-                       "sum by (job, instance) (rate(http_requests_total{job=\"api-server\"}[5m]))";
-    assert_int_equal(promql_parse(ap_slice_cstr(text), true, &query, &err), AP_OK);
-    AP_AUTO_BUF struct ap_buf out = {0};
-    promql_print_pretty(query.expr, &out);
-    promql_query_clear(&query);
-    const char *wanted =
-        "  sum by (job, instance) (rate(http_requests_total{job=\"api-server\",status=~\"5..\"}[5m]))\n"
-        "/\n"
-        "  sum by (job, instance) (rate(http_requests_total{job=\"api-server\"}[5m]))";
-    if (!ap_slice_equal_cstr(ap_buf_slice(&out), wanted))
-        fail_msg("%.*s", (int)out.bytes, out.data);
+    for (size_t i = 0; i < AP_ARRAY_COUNT(pretties); i++) {
+        struct promql_query query;
+        struct ap_err err;
+        assert_int_equal(promql_parse(ap_slice_cstr(pretties[i].text), true, &query, &err), AP_OK);
+        AP_AUTO_BUF struct ap_buf out = {0};
+        promql_print_pretty(query.expr, &out);
+        promql_query_clear(&query);
+        if (!ap_slice_equal_cstr(ap_buf_slice(&out), pretties[i].pretty))
+            fail_msg("%.*s", (int)out.bytes, out.data);
+    }
 }
 
 int main(void)
