@@ -57,6 +57,17 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
+static bool refuse(char *ret_error, size_t error_bytes, const char *format, ...) ap_printf(3, 4);
+static bool refuse(char *ret_error, size_t error_bytes, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    if (ret_error)
+        vsnprintf(ret_error, error_bytes, format, arguments);
+    va_end(arguments);
+    return false;
+}
+
 /* Of the first thing that is wrong; `ret_error` may be NULL. */
 static bool parse_duration(struct ap_slice text, int64_t *ret_ms, char *ret_error, size_t error_bytes)
 {
@@ -76,34 +87,23 @@ static bool parse_duration(struct ap_slice text, int64_t *ret_ms, char *ret_erro
         while (at < text.bytes && !is_digit(text.data[at]))
             at++;
         if (name == digits || at == name)
-            break;
+            return refuse(ret_error, error_bytes, "not a valid duration string: \"%.*s\"", AP_SLICE_ARG(text));
         size_t found = 0;
         while (found < AP_ARRAY_COUNT(units) &&
                !ap_slice_equal_cstr(ap_slice(text.data + name, at - name), units[found].name))
             found++;
-        if (found == AP_ARRAY_COUNT(units)) {
-            if (ret_error)
-                snprintf(ret_error, error_bytes, "unknown unit \"%.*s\" in duration \"%.*s\"", (int)(at - name),
-                         text.data + name, AP_SLICE_ARG(text));
-            return false;
-        }
-        if (found < unit) {
-            at = 0;
-            break;
-        }
+        if (found == AP_ARRAY_COUNT(units))
+            return refuse(ret_error, error_bytes, "unknown unit \"%.*s\" in duration \"%.*s\"", (int)(at - name),
+                          text.data + name, AP_SLICE_ARG(text));
+        if (found < unit)
+            return refuse(ret_error, error_bytes, "not a valid duration string: \"%.*s\"", AP_SLICE_ARG(text));
         if (!is_in_range || __builtin_mul_overflow(number, units[found].ms, &number) ||
-            __builtin_add_overflow(sum, number, &sum) || sum > ms_max) {
-            if (ret_error)
-                snprintf(ret_error, error_bytes, "duration out of range");
-            return false;
-        }
+            __builtin_add_overflow(sum, number, &sum) || sum > ms_max)
+            return refuse(ret_error, error_bytes, "duration out of range");
         unit = found + 1;
     }
     *ret_ms = sum;
-    bool is_good = text.bytes > 0 && at == text.bytes && !is_digit(text.data[at - 1]);
-    if (!is_good && ret_error)
-        snprintf(ret_error, error_bytes, "not a valid duration string: \"%.*s\"", AP_SLICE_ARG(text));
-    return is_good;
+    return text.bytes > 0 || refuse(ret_error, error_bytes, "empty duration string");
 }
 
 bool promql_parse_duration(struct ap_slice text, int64_t *ret_ms)
