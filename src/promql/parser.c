@@ -67,20 +67,16 @@ static void describe_token(const struct parser *parser, struct ap_buf *out)
     const struct promql_token *token = &parser->token;
     struct ap_slice text = token->text;
     enum promql_aggregation aggregation;
-    char lower[32];
-    for (size_t i = 0; i < sizeof(lower); i++)
-        lower[i] = (char)(i < text.bytes ? text.data[i] | (text.data[i] >= 'A' && text.data[i] <= 'Z' ? 0x20 : 0) : 0);
-    lower[sizeof(lower) - 1] = '\0';
     switch (token->kind) {
     case TOKEN_WORD:
         if (find_operator(token))
-            ap_buf_printf(out, "<op:%s>", lower);
+            ap_buf_printf(out, "<op:%.*s>", AP_SLICE_ARG(text));
         else if (find_aggregation_word(token, &aggregation))
-            ap_buf_printf(out, "<aggr:%s>", lower);
+            ap_buf_printf(out, "<aggr:%.*s>", AP_SLICE_ARG(text));
         else if (is_fill(parser) || is_one_of(token, keywords, AP_ARRAY_COUNT(keywords)))
-            ap_buf_printf(out, "<%s>", lower);
+            ap_buf_printf(out, "<%.*s>", AP_SLICE_ARG(text));
         else if (is_one_of(token, plain, AP_ARRAY_COUNT(plain)))
-            ap_buf_printf(out, "\"%s\"", lower);
+            ap_buf_printf(out, "\"%.*s\"", AP_SLICE_ARG(text));
         else if (memchr(text.data, ':', text.bytes))
             ap_buf_printf(out, "metric identifier \"%.*s\"", AP_SLICE_ARG(text));
         else

@@ -152,6 +152,7 @@ static const struct {
     {"up 5m", "1:4: parse error: unexpected duration \"5m\""},
     {"up \"a text that is long\"", "1:4: parse error: unexpected string \"\\\"a text th\"..."},
     {"up by", "1:4: parse error: unexpected <by>"},
+    {"up BY", "1:4: parse error: unexpected <BY>"},
     {"up sum", "1:4: parse error: unexpected <aggr:sum>"},
     {"up start", "1:4: parse error: unexpected \"start\""},
     {"up = 1", "1:4: parse error: unexpected \"=\""},
