@@ -110,9 +110,9 @@ static bool is_constant(const struct promql_expr *expr, bool *has_selector)
         *has_selector = true;
         return expr->subquery.when.at != AT_NONE;
     case EXPR_CALL: {
-        static const char *const by_time[] = {"time",        "timestamp", "predict_linear", "day_of_month",
-                                              "day_of_week", "minute",    "day_of_year",    "days_in_month",
-                                              "hour",        "month",     "year",           "info"};
+        static const char *const by_time[] = {"time",   "timestamp",   "predict_linear", "day_of_month", "day_of_week",
+                                              "minute", "day_of_year", "days_in_month",  "hour",         "month",
+                                              "year"};
         for (size_t i = 0; i < AP_ARRAY_COUNT(by_time); i++)
             if (strcmp(expr->call.function->name, by_time[i]) == 0)
                 return false;
@@ -122,8 +122,7 @@ static bool is_constant(const struct promql_expr *expr, bool *has_selector)
         return true;
     }
     case EXPR_AGGREGATE:
-        return is_constant(expr->aggregate.of, has_selector) &&
-               (!expr->aggregate.parameter || is_constant(expr->aggregate.parameter, has_selector));
+        return is_constant(expr->aggregate.of, has_selector); /* the parameter of the first step is for all of them */
     case EXPR_BINARY:
         return is_constant(expr->binary.left, has_selector) && is_constant(expr->binary.right, has_selector);
     case EXPR_UNARY:
