@@ -183,7 +183,17 @@ static uint32_t rune_of(struct ap_slice character)
 
 static struct promql_token fail_character(struct promql_lexer *lexer, uint32_t at, const char *what)
 {
-    return fail(lexer, lexer->at, "unexpected character%s: '%.*s'", what, AP_SLICE_ARG(character_at(lexer, at)));
+    struct ap_slice character = character_at(lexer, at);
+    uint32_t rune = rune_of(character);
+    if (rune == '\\' || rune == '\n' || rune == '\t' || rune == '\r')
+        return fail(lexer, lexer->at, "unexpected character%s: '\\%c'", what,
+                    rune == '\n'   ? 'n'
+                    : rune == '\t' ? 't'
+                    : rune == '\r' ? 'r'
+                                   : '\\');
+    if (rune < 0x20 || rune == 0x7f)
+        return fail(lexer, lexer->at, "unexpected character%s: '\\x%02x'", what, rune);
+    return fail(lexer, lexer->at, "unexpected character%s: '%.*s'", what, AP_SLICE_ARG(character));
 }
 
 static bool is_alphanumeric(char c)

@@ -592,9 +592,6 @@ static expr_t *parse_brackets(struct parser *parser, expr_t *of)
         parser_fail(parser, at, "no offset modifiers allowed before range");
     else if (selector->when.at == AT_TIME)
         parser_fail(parser, at, "no @ modifiers allowed before range");
-    else if (selector->extension != EXTENSION_NONE)
-        parser_fail(parser, at, "no %s modifiers allowed before range",
-                    selector->extension == EXTENSION_ANCHORED ? "anchored" : "smoothed");
     if (parser->rc != AP_OK)
         return NULL;
     expr_t *expr = expr_new(parser, EXPR_RANGE, TYPE_MATRIX, of->start);
@@ -677,7 +674,7 @@ static bool parse_extension(struct parser *parser, expr_t *expr)
         parser_fail(parser, expr->start, "%s modifier is experimental and not enabled (promql.experimental)", name);
     else if (expr->kind == EXPR_SUBQUERY)
         parser_fail(parser, expr->start, "%s modifier is not supported for subqueries", name);
-    else if (!selector || (is_anchored && expr->kind == EXPR_SELECTOR))
+    else if (!selector)
         parser_fail(parser, expr->start, "%s modifier not implemented", name);
     else if (selector->extension != EXTENSION_NONE && selector->extension != extension)
         parser_fail(parser, expr->start, "anchored and smoothed modifiers cannot be used together");

@@ -113,8 +113,8 @@ static void add_when(const struct promql_when *when, enum promql_extension exten
         ap_buf_printf(out, " @ %.3f", (double)when->at_ms / 1000);
     else if (when->at != AT_NONE)
         ap_buf_add_cstr(out, when->at == AT_START ? " @ start()" : " @ end()");
-    if (extension == EXTENSION_SMOOTHED)
-        ap_buf_add_cstr(out, " smoothed");
+    if (extension != EXTENSION_NONE)
+        ap_buf_add_cstr(out, extension == EXTENSION_ANCHORED ? " anchored" : " smoothed");
     if (!when->offset.expr && when->offset.ms == 0)
         return;
     ap_buf_add_cstr(out, " offset ");

@@ -85,6 +85,8 @@ static const struct {
     {"rate(x[5m] anchored @ 10 offset 1m)", "rate(x[5m] anchored @ 10.000 offset 1m)"},
     {"rate(x[5m] @ 10 smoothed)", "rate(x[5m] smoothed @ 10.000)"},
     {"x smoothed @ 10 offset 5m", "x @ 10.000 smoothed offset 5m"},
+    {"x anchored", NULL},
+    {"rate(x smoothed [5m])", "rate(x[5m] smoothed)"},
     {"x @ -0.5", "x @ -0.500"},
     {"rate(x[min_of(5m, step()) + max_of(1m, 2m)])", NULL},
     {"max_of(1, 2) - min_of(3, time())", NULL},
@@ -265,6 +267,9 @@ static const struct {
     {"info(up, down)", "1:10: parse error: expected label selectors only, got vector selector instead"},
     {"info(up, 1)", "1:10: parse error: expected label selectors only"},
     {"sum by (\"\\xff\") (up)", "1:9: parse error: invalid label name for grouping: \"\\xff\""},
+    {"up \\", "1:4: parse error: unexpected character: '\\\\'"},
+    {"up !\n", "1:4: parse error: unexpected character after '!': '\\n'"},
+    {"up \x01", "1:4: parse error: unexpected character: '\\x01'"},
     {"up & down", "1:4: parse error: unexpected character: '&'"},
 };
 
