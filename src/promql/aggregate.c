@@ -22,8 +22,8 @@ struct tally {
 };
 
 struct tallies {
-    struct tally *rows;                   /* groups * steps */
-    struct float_histogram ***histograms; /* for each group NULL, or one for each step */
+    struct tally *rows;                      /* groups * steps */
+    struct float_histogram_sum **histograms; /* for each group NULL, or one for each step */
 };
 
 struct aggregation {
@@ -217,8 +217,10 @@ static const struct aggregation aggregations[] = {
 
 void aggregate_ignore(struct operator* op)
 {
-    annotate(&op->run->annotations, PROMQL_INFO, op->expr->aggregate.of, "ignored histogram in %s aggregation",
-             promql_aggregation_name(op->expr->aggregate.aggregation));
+    enum promql_aggregation aggregation = op->expr->aggregate.aggregation;
+    bool is_choosing = aggregation == AGGREGATE_TOPK || aggregation == AGGREGATE_BOTTOMK;
+    annotate(&op->run->annotations, PROMQL_INFO, is_choosing ? op->expr : op->expr->aggregate.of,
+             "ignored histogram in %s aggregation", promql_aggregation_name(aggregation));
 }
 
 struct promql_labels aggregate_names(struct run *run, const struct promql_expr *expr)
@@ -285,63 +287,61 @@ static void note_sums(const struct operator* op, const struct float_histogram_no
                  "conflicting counter resets during histogram aggregation");
     if (notes->are_bounds_reconciled)
         annotate(&op->run->annotations, PROMQL_INFO, of(op),
-                 "mismatched custom buckets were reconciled during histogram aggregation");
+                 "mismatched custom buckets were reconciled during aggregation");
 }
 
-static void warn_schemas(const struct operator* op)
+static void warn_schemas(const struct operator* op, struct ap_slice metric)
 {
     annotate(&op->run->annotations, PROMQL_WARNING, of(op),
-             "vector contains a mix of histograms with exponential and custom buckets schemas for metric name \"\"");
+             "vector contains a mix of histograms with exponential and custom buckets schemas for metric name %s",
+             quoted(metric).text);
 }
 
-/* The mean of `count` histograms, after the one that stands for the last `histogram_count` of them. */
-static bool add_share(struct float_histogram *sum, const struct float_histogram *histogram, double count,
-                      double histogram_count, struct ap_arena *arena, struct float_histogram_notes *notes)
-{
-    /* sum + (histogram / count - sum / count), times histogram_count. */
-    struct float_histogram *difference = float_histogram_copy(histogram, arena);
-    struct float_histogram *less = float_histogram_copy(sum, arena);
-    float_histogram_divide(difference, count / histogram_count);
-    float_histogram_divide(less, count / histogram_count);
-    return float_histogram_subtract(difference, less, arena, notes) &&
-           float_histogram_add(sum, difference, arena, notes);
-}
-
-/* Puts in `histogram`, which stands for `count` of them; the tally's count has them already. */
+/* Puts in one more histogram. */
 static void add_histogram(const struct operator* op, const struct aggregation *aggregation, struct tally *tally,
-                          struct float_histogram **sum, const struct float_histogram *histogram, double count,
-                          struct ap_arena *arena)
+                          struct float_histogram_sum *sum, const struct float_histogram *histogram,
+                          struct ap_slice metric, struct ap_arena *arena)
 {
     tally->has_histogram = true;
     if (aggregation->histograms == HISTOGRAMS_COUNTED || tally->is_incompatible)
         return;
-    if (!*sum) {
-        *sum = float_histogram_copy(histogram, arena);
-        return;
-    }
     struct float_histogram_notes notes = {0};
-    bool is_added = aggregation->histograms == HISTOGRAMS_SUMMED
-                        ? float_histogram_add(*sum, histogram, arena, &notes)
-                        : add_share(*sum, histogram, tally->mean.count, count, arena, &notes);
-    note_sums(op, &notes);
-    if (!is_added) {
-        warn_schemas(op);
+    if (!float_histogram_sum_add(sum, histogram, aggregation->histograms == HISTOGRAMS_AVERAGED, arena, &notes)) {
+        warn_schemas(op, metric);
         tally->is_incompatible = true;
     }
+    note_sums(op, &notes);
 }
 
-static struct float_histogram **sums_of(const struct operator* op, struct float_histogram ***sums,
-                                        struct ap_arena *arena)
+static void merge_histograms(const struct operator* op, const struct aggregation *aggregation, struct tally *tally,
+                             struct float_histogram_sum *sum, const struct float_histogram_sum *other,
+                             struct ap_arena *arena)
+{
+    struct float_histogram_notes notes = {0};
+    if (tally->is_incompatible || !other->sum)
+        return;
+    if (!sum->sum) {
+        *sum = *other;
+    } else if (!float_histogram_sum_merge(sum, other, aggregation->histograms == HISTOGRAMS_AVERAGED, arena, &notes)) {
+        warn_schemas(op, (struct ap_slice){0});
+        tally->is_incompatible = true;
+    }
+    note_sums(op, &notes);
+}
+
+static struct float_histogram_sum *sums_of(const struct operator* op, struct float_histogram_sum **sums,
+                                           struct ap_arena *arena)
 {
     if (!*sums)
-        *sums = ap_arena_alloc0(arena, op->steps.count * sizeof(struct float_histogram *));
+        *sums = ap_arena_alloc0(arena, op->steps.count * sizeof(struct float_histogram_sum));
     return *sums;
 }
 
-static void add_histograms(struct aggregate *aggregate, struct tally *tallies, struct float_histogram ***sums,
-                           struct float_histogram *const *histograms, struct ap_arena *arena)
+static void add_histograms(struct aggregate *aggregate, struct tally *tallies, struct float_histogram_sum **sums,
+                           struct float_histogram *const *histograms, size_t series, struct ap_arena *arena)
 {
     struct operator* op = & aggregate->op;
+    struct ap_slice metric = labels_get(op->inputs[0]->labels[series], ap_slice_cstr(LABEL_METRIC_NAME));
     for (size_t i = 0; i < op->steps.count; i++) {
         if (!histograms[i])
             continue;
@@ -350,7 +350,8 @@ static void add_histograms(struct aggregate *aggregate, struct tally *tallies, s
             continue;
         }
         tallies[i].mean.count++;
-        add_histogram(op, aggregate->aggregation, &tallies[i], &sums_of(op, sums, arena)[i], histograms[i], 1, arena);
+        add_histogram(op, aggregate->aggregation, &tallies[i], &sums_of(op, sums, arena)[i], histograms[i], metric,
+                      arena);
     }
 }
 
@@ -358,7 +359,7 @@ static void add_histograms(struct aggregate *aggregate, struct tally *tallies, s
 
 /* One series into its group's tallies. */
 static enum ap_rc add_series(struct aggregate *aggregate, struct worker *worker, size_t series, struct tally *tallies,
-                             struct float_histogram ***sums, struct ap_arena *arena, struct ap_err *err)
+                             struct float_histogram_sum **sums, struct ap_arena *arena, struct ap_err *err)
 {
     struct operator* op = & aggregate->op;
     struct column column = {.values = worker_take(worker, op->steps.count)};
@@ -366,7 +367,7 @@ static enum ap_rc add_series(struct aggregate *aggregate, struct worker *worker,
     if (rc == AP_OK)
         aggregate->aggregation->add(tallies, column.values, op->steps.count);
     if (rc == AP_OK && column.histograms)
-        add_histograms(aggregate, tallies, sums, column.histograms, arena);
+        add_histograms(aggregate, tallies, sums, column.histograms, series, arena);
     worker_give(worker);
     return rc;
 }
@@ -377,7 +378,7 @@ static void warn_mixed(const struct operator* op)
              "encountered a mix of histograms and floats for aggregation");
 }
 
-static void give_results(struct aggregate *aggregate, const struct tally *tallies, struct float_histogram **sums,
+static void give_results(struct aggregate *aggregate, const struct tally *tallies, struct float_histogram_sum *sums,
                          struct worker *worker, struct column *ret_column)
 {
     const struct operator* op = & aggregate->op;
@@ -395,8 +396,11 @@ static void give_results(struct aggregate *aggregate, const struct tally *tallie
         } else if (!tally->is_incompatible) {
             if (!ret_column->histograms)
                 ret_column->histograms = worker_histograms(worker, op->steps.count);
-            float_histogram_compact(sums[i]);
-            ret_column->histograms[i] = sums[i];
+            if (sums[i].has_reset && sums[i].has_no_reset)
+                note_sums(op, &(struct float_histogram_notes){.is_reset_colliding = true});
+            bool is_mean = aggregation->histograms == HISTOGRAMS_AVERAGED;
+            ret_column->histograms[i] = float_histogram_sum_total(&sums[i], is_mean, &worker->arena);
+            float_histogram_compact(ret_column->histograms[i]);
         }
     }
 }
@@ -414,7 +418,7 @@ static enum ap_rc aggregate_read(struct operator* op, struct worker *worker, siz
     }
     struct tally *tallies = worker_alloc(worker, steps * sizeof(*tallies));
     memset(tallies, 0, steps * sizeof(*tallies));
-    struct float_histogram **sums = NULL;
+    struct float_histogram_sum *sums = NULL;
     /* What reading a member makes is gone when the next one is read. */
     struct ap_arena kept = worker->arena;
     ap_arena_init(&worker->arena, 0);
@@ -457,7 +461,7 @@ static enum ap_rc compute_part(struct worker *worker, size_t part, size_t from, 
 static void tallies_make(struct tallies *tallies, size_t groups, size_t steps)
 {
     tallies->rows = ap_new0_array(struct tally, groups * steps);
-    tallies->histograms = ap_new0_array(struct float_histogram **, groups);
+    tallies->histograms = ap_new0_array(struct float_histogram_sum *, groups);
 }
 
 static void tallies_clear(struct tallies *tallies)
@@ -476,28 +480,24 @@ static void merge_part(struct aggregate *aggregate, const struct tallies *part)
         const struct tally *other = &part->rows[i];
         if (other->mean.count == 0)
             continue;
-        bool is_first = tally->mean.count == 0;
-        if (other->has_histogram && part->histograms[i / steps][i % steps] && !is_first) {
-            struct float_histogram **sum =
+        if (other->has_histogram && part->histograms[i / steps]) {
+            struct float_histogram_sum *sum =
                 &sums_of(op, &aggregate->tallies.histograms[i / steps], &aggregate->arenas[0])[i % steps];
-            tally->mean.count += other->mean.count;
             tally->is_incompatible |= other->is_incompatible;
-            add_histogram(op, aggregate->aggregation, tally, sum, part->histograms[i / steps][i % steps],
-                          other->mean.count, &aggregate->arenas[0]);
-            tally->has_float |= other->has_float;
-            continue;
+            merge_histograms(op, aggregate->aggregation, tally, sum, &part->histograms[i / steps][i % steps],
+                             &aggregate->arenas[0]);
         }
-        if (is_first) {
+        bool is_incompatible = tally->is_incompatible;
+        bool has_histogram = tally->has_histogram || other->has_histogram;
+        if (tally->mean.count == 0)
             *tally = *other;
-            if (other->has_histogram && part->histograms[i / steps])
-                sums_of(op, &aggregate->tallies.histograms[i / steps], &aggregate->arenas[0])[i % steps] =
-                    part->histograms[i / steps][i % steps];
-            continue;
-        }
-        aggregate->aggregation->merge(tally, other);
+        else if (tally->has_float && other->has_float)
+            aggregate->aggregation->merge(tally, other);
+        else
+            tally->mean.count += other->mean.count; /* mixed, or nothing but histograms */
         tally->has_float |= other->has_float;
-        tally->has_histogram |= other->has_histogram;
-        tally->is_incompatible |= other->is_incompatible;
+        tally->has_histogram = has_histogram;
+        tally->is_incompatible |= is_incompatible;
     }
 }
 

@@ -244,10 +244,18 @@ static void read_quantile(struct choice *choice, struct worker *worker, size_t g
 static void check_quantiles(struct choice *choice)
 {
     struct operator* op = & choice->op;
-    for (size_t i = 0; i < op->steps.count; i++)
-        if (!(choice->parameters[i] >= 0 && choice->parameters[i] <= 1))
+    double least = INFINITY, most = -INFINITY, nan = 0;
+    for (size_t i = 0; i < op->steps.count; i++) {
+        if (isnan(choice->parameters[i]))
+            nan = NAN;
+        least = fmin(least, choice->parameters[i]);
+        most = fmax(most, choice->parameters[i]);
+    }
+    const double bad[] = {nan, isnan(nan) || !(most > 1) ? 0 : most, isnan(nan) || !(least < 0) ? 0 : least};
+    for (size_t i = 0; i < AP_ARRAY_COUNT(bad); i++)
+        if (bad[i] != 0)
             annotate(&op->run->annotations, PROMQL_WARNING, op->expr->aggregate.parameter,
-                     "quantile value should be between 0 and 1, got %s", go_float(choice->parameters[i]).text);
+                     "quantile value should be between 0 and 1, got %s", go_float(bad[i]).text);
 }
 
 /* ---- count_values ---- */
@@ -299,8 +307,8 @@ static enum ap_rc count_values(struct choice *choice, struct ap_err *err)
 {
     struct operator* op = & choice->op;
     struct ap_slice label = without_parens(op->expr->aggregate.parameter)->text;
-    if (label.bytes == 0)
-        return ap_fail(err, AP_E_CONFLICT, "invalid label name \"\" for count_values()");
+    if (label.bytes == 0 || ap_utf8_valid_bytes(label) != label.bytes)
+        return ap_fail(err, AP_E_CONFLICT, "invalid label name %s", quoted(label).text);
     struct counting counting = {choice, aggregate_names(op->run, op->expr), label};
     if (!op->expr->aggregate.is_without) { /* by() keeps the new label as well */
         counting.names.items[counting.names.count++] = label;
@@ -319,14 +327,22 @@ static enum ap_rc count_values(struct choice *choice, struct ap_err *err)
 
 static enum ap_rc check_counts(const struct choice *choice, struct ap_err *err)
 {
+    double least = INFINITY, most = -INFINITY;
+    bool has_nan = false;
     for (size_t i = 0; i < choice->op.steps.count; i++) {
         double k = choice->parameters[i];
-        if (isnan(k))
-            return ap_fail(err, AP_E_CONFLICT, "Parameter value is NaN");
-        if (fabs(k) >= 9223372036854775808.0)
-            return ap_fail(err, AP_E_CONFLICT, "Scalar value %s %s int64", go_float(k).text,
-                           k > 0 ? "overflows" : "underflows");
+        has_nan |= isnan(k);
+        least = fmin(least, k);
+        most = fmax(most, k);
     }
+    if (!has_nan && most < 1) /* nothing is chosen at any step */
+        return AP_OK;
+    if (has_nan)
+        return ap_fail(err, AP_E_CONFLICT, "Parameter value is NaN");
+    if (least <= -9223372036854775808.0)
+        return ap_fail(err, AP_E_CONFLICT, "Scalar value %s underflows int64", go_float(least).text);
+    if (most >= 9223372036854775808.0)
+        return ap_fail(err, AP_E_CONFLICT, "Scalar value %s overflows int64", go_float(most).text);
     return AP_OK;
 }
 

@@ -73,6 +73,9 @@ struct promql_duration {
 
 enum promql_at { AT_NONE, AT_TIME, AT_START, AT_END };
 
+/* How a window or an instant looks beyond its ends: `anchored`, `smoothed`. */
+enum promql_extension { EXTENSION_NONE, EXTENSION_ANCHORED, EXTENSION_SMOOTHED };
+
 /* When: of a selector or a sub-query. */
 struct promql_when {
     struct promql_duration offset;
@@ -83,15 +86,16 @@ struct promql_when {
 
 struct promql_selector {
     struct ap_slice name; /* data NULL: none was written in front of the braces */
-    bool is_name_quoted;  /* {"a metric"} */
     struct promql_matcher {
         struct ap_slice name;
         enum matcher_kind kind;
         struct ap_slice value;
-    } * items; /* as written, without the name in front */
+        uint32_t start; /* in bytes of the query */
+    } * items;          /* as written, without the name in front */
     size_t item_count;
     const struct matchers *matchers; /* all of them, compiled */
     struct promql_when when;
+    enum promql_extension extension;
 };
 
 enum promql_cardinality { ONE_TO_ONE, MANY_TO_ONE, ONE_TO_MANY, MANY_TO_MANY };
@@ -148,6 +152,7 @@ struct promql_expr {
         } aggregate;
         struct {
             enum promql_operator operator;
+            uint32_t operator_start; /* in bytes of the query */
             struct promql_expr *left;
             struct promql_expr *right;
             bool returns_bool;
@@ -162,4 +167,5 @@ struct promql_expr {
 };
 
 const char *promql_aggregation_name(enum promql_aggregation aggregation);
+enum promql_type promql_aggregation_parameter(enum promql_aggregation aggregation); /* TYPE_NONE: it takes none */
 const char *promql_operator_name(enum promql_operator operator);

@@ -138,9 +138,8 @@ static void note_sums(struct run *run, const struct promql_expr *expr, const str
     const char *what = expr->binary.operator== OPERATOR_ADD ? "addition" : "subtraction";
     if (notes->is_reset_colliding)
         annotate(&run->annotations, PROMQL_WARNING, expr, "conflicting counter resets during histogram %s", what);
-    if (notes->are_bounds_reconciled)
-        annotate(&run->annotations, PROMQL_INFO, expr, "mismatched custom buckets were reconciled during histogram %s",
-                 what);
+    else if (notes->are_bounds_reconciled)
+        annotate(&run->annotations, PROMQL_INFO, expr, "mismatched custom buckets were reconciled during %s", what);
 }
 
 static enum combination combine_histograms(struct run *run, struct worker *worker, const struct promql_expr *expr,
@@ -159,6 +158,8 @@ static enum combination combine_histograms(struct run *run, struct worker *worke
         note_sums(run, expr, &notes);
         if (operator== OPERATOR_SUB)
             ret->histogram->reset_hint = HISTOGRAM_RESET_GAUGE;
+        if (notes.is_reset_colliding)
+            return COMBINED_IMPOSSIBLE; /* the warning is all there is */
         if (is_fitting) {
             float_histogram_compact(ret->histogram);
             return COMBINED;
@@ -292,6 +293,12 @@ struct operator*
     plan_binary(struct run *run, const struct promql_expr *expr, const struct steps *steps, struct ap_err *err)
 {
     static const struct operator_class with_scalar_class = {.open = with_scalar_open, .read = with_scalar_read};
+    bool is_trim = expr->binary.operator== OPERATOR_TRIM_UPPER || expr->binary.operator== OPERATOR_TRIM_LOWER;
+    if (is_trim && expr->type == TYPE_SCALAR) {
+        (void)ap_fail(err, AP_E_CONFLICT, "operator \"%s\" not allowed for Scalar operations",
+                      promql_operator_name(expr->binary.operator));
+        return NULL;
+    }
     struct operator* left = plan(run, expr->binary.left, steps, err);
     struct operator* right = left ? plan(run, expr->binary.right, steps, err) : NULL;
     if (!right)

@@ -44,27 +44,29 @@ static bool is_rounding(double a, double b)
 }
 
 /* Counts that fall stay at what was before. */
-static bool make_monotonic(struct bucket *buckets, size_t count)
+static void make_monotonic(struct bucket *buckets, size_t count, struct forced_buckets *forced)
 {
-    bool is_forced = false;
     double before = buckets[0].count;
     for (size_t i = 1; i < count; i++) {
         double now = buckets[i].count;
         if (is_rounding(before, now)) {
             buckets[i].count = before;
         } else if (now < before) {
+            double bound = buckets[i].upper_bound;
             buckets[i].count = before;
-            is_forced = true;
+            forced->lowest = forced->is_forced ? fmin(forced->lowest, bound) : bound;
+            forced->highest = forced->is_forced ? fmax(forced->highest, bound) : bound;
+            forced->difference = fmax(forced->difference, before - now);
+            forced->is_forced = true;
         } else {
             before = now;
         }
     }
-    return is_forced;
 }
 
-double bucket_quantile(double q, struct bucket *buckets, size_t count, bool *ret_is_forced)
+double bucket_quantile(double q, struct bucket *buckets, size_t count, struct forced_buckets *ret_forced)
 {
-    *ret_is_forced = false;
+    *ret_forced = (struct forced_buckets){0};
     if (isnan(q))
         return NAN;
     if (q < 0 || q > 1)
@@ -72,7 +74,7 @@ double bucket_quantile(double q, struct bucket *buckets, size_t count, bool *ret
     count = prepare(buckets, count);
     if (count == 0)
         return NAN;
-    *ret_is_forced = make_monotonic(buckets, count);
+    make_monotonic(buckets, count, ret_forced);
     double observations = buckets[count - 1].count;
     if (count < 2 || observations == 0)
         return NAN;
@@ -98,7 +100,9 @@ static double rank_of(double value, const struct bucket *buckets, size_t count)
         if (start >= value)
             return below;
         if (end > value) /* a bucket without an end tells nothing about where in it */
-            return isinf(start) ? below : below + (buckets[i].count - below) * (value - start) / (end - start);
+            return isinf(end)     ? below
+                   : isinf(start) ? buckets[i].count
+                                  : below + (buckets[i].count - below) * (value - start) / (end - start);
         below = buckets[i].count;
     }
     return buckets[count - 1].count;

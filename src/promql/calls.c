@@ -68,6 +68,16 @@ static double clamp_min(double value, const double *parameters)
     return larger_of(parameters[0], smaller_of(INFINITY, value));
 }
 
+static double max_of(double value, const double *parameters)
+{
+    return larger_of(value, parameters[0]);
+}
+
+static double min_of(double value, const double *parameters)
+{
+    return smaller_of(value, parameters[0]);
+}
+
 static double round_half(double value)
 {
     return floor(value + 0.5);
@@ -186,6 +196,8 @@ static const struct element_function element_functions[] = {
     {"ln", log, NULL},
     {"log10", log10, NULL},
     {"log2", log2, NULL},
+    {"max_of", NULL, max_of},
+    {"min_of", NULL, min_of},
     {"minute", minute_of, NULL},
     {"month", month_of, NULL},
     {"rad", to_radians, NULL},
@@ -295,6 +307,7 @@ static enum ap_rc read_whole(struct worker *worker, size_t part, size_t from, si
 /* What an absent series would be called: by the selector's equalities, as far as they do not contradict. */
 static struct ap_slice absent_labels(struct run *run, const struct promql_expr *expr)
 {
+    expr = without_parens(expr);
     if (expr->kind == EXPR_RANGE)
         expr = expr->range.selector;
     struct ap_slice labels = {"", 0};
@@ -411,7 +424,7 @@ static struct operator*
 {
     static const struct operator_class of_steps = {.open = timestamp_open, .read = timestamp_read};
     static const struct operator_class of_samples = {.open = timestamp_open, .read = timestamp_selector_read};
-    const struct promql_expr *of = expr->call.arguments[0];
+    const struct promql_expr *of = without_parens(expr->call.arguments[0]);
     bool is_selector = of->kind == EXPR_SELECTOR;
     struct operator* input = is_selector ? plan_selector(run, of, steps, true, err) : plan(run, of, steps, err);
     if (!input)

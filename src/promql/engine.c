@@ -430,12 +430,13 @@ static enum ap_rc read_samples(struct promql_execution *execution, size_t index,
         return rc;
     const struct window_plan *window = &execution->window;
     int64_t end_ms = window->is_fixed ? window->fixed_ms : execution->run.steps.start_ms - window->offset_ms;
-    int64_t start_ms = end_ms - window->range_ms;
-    while (points->count && points->ts_ms[points->count - 1] > end_ms)
+    int64_t start_ms = end_ms - window->range_ms - window->before_ms;
+    int64_t until_ms = end_ms + window->after_ms;
+    while (points->count && points->ts_ms[points->count - 1] > until_ms)
         points->count--;
     for (; points->count && points->ts_ms[0] <= start_ms; points->count--, points->values++)
         points->ts_ms++;
-    while (points->histogram_count && points->histogram_ts_ms[points->histogram_count - 1] > end_ms)
+    while (points->histogram_count && points->histogram_ts_ms[points->histogram_count - 1] > until_ms)
         points->histogram_count--;
     for (; points->histogram_count && points->histogram_ts_ms[0] <= start_ms; points->histogram_count--) {
         points->histogram_ts_ms++;
@@ -447,7 +448,7 @@ static enum ap_rc read_samples(struct promql_execution *execution, size_t index,
         for (size_t i = 0; i < points->histogram_count; i++)
             operator_count(root, worker, 0, float_histogram_samples(points->histograms[i]));
     }
-    return AP_OK;
+    return window->extension == EXTENSION_NONE ? AP_OK : window_extend_samples(window, end_ms, worker, points, err);
 }
 
 enum ap_rc promql_execution_read(struct promql_execution *execution, size_t index, struct promql_points *ret_points,

@@ -8,6 +8,7 @@
 #include "base/bits.h"
 #include "base/mem.h"
 #include "promql/float_text.h"
+#include "promql/sums.h"
 
 /* ---- Bounds ---- */
 
@@ -426,6 +427,172 @@ bool float_histogram_subtract(struct float_histogram *histogram, const struct fl
     return add(histogram, other, -1, arena, notes);
 }
 
+/* ---- Compensated sums ---- */
+
+static void kahan_add_to(double *sum, double *rest, double value)
+{
+    struct kahan kahan = {*sum, *rest};
+    kahan_add(&kahan, value);
+    *sum = kahan.sum;
+    *rest = kahan.rest;
+}
+
+static bool is_at(const struct float_buckets *buckets, uint32_t at, int32_t index)
+{
+    return at < buckets->count && buckets->indexes[at] == index;
+}
+
+/* sum += other, and what that loses goes into rest. */
+static void kahan_add_buckets(struct float_buckets *sum, struct float_buckets *rest, const struct float_buckets *other,
+                              struct ap_arena *arena)
+{
+    if (have_same_indexes(sum, other) && have_same_indexes(sum, rest)) {
+        for (uint32_t i = 0; i < sum->count; i++)
+            kahan_add_to(&sum->values[i], &rest->values[i], other->values[i]);
+        return;
+    }
+    size_t most = (size_t)sum->count + rest->count + other->count;
+    struct float_buckets sums = make_buckets(arena, most);
+    struct float_buckets rests = make_buckets(arena, most);
+    for (uint32_t i = 0, j = 0, k = 0; i < sum->count || j < rest->count || k < other->count;) {
+        int32_t index = INT32_MAX;
+        if (i < sum->count)
+            index = sum->indexes[i];
+        if (j < rest->count)
+            index = AP_MIN(index, rest->indexes[j]);
+        if (k < other->count)
+            index = AP_MIN(index, other->indexes[k]);
+        double value = is_at(sum, i, index) ? sum->values[i++] : 0;
+        double lost = is_at(rest, j, index) ? rest->values[j++] : 0;
+        if (is_at(other, k, index))
+            kahan_add_to(&value, &lost, other->values[k++]);
+        push_bucket(&sums, index, value);
+        push_bucket(&rests, index, lost);
+    }
+    *sum = sums;
+    *rest = rests;
+}
+
+static bool kahan_add_histogram(struct float_histogram *sum, struct float_histogram *rest,
+                                const struct float_histogram *other, struct ap_arena *arena,
+                                struct float_histogram_notes *notes)
+{
+    if (float_histogram_is_custom(sum) != float_histogram_is_custom(other))
+        return false;
+    struct float_histogram_notes hints = {0};
+    sum->reset_hint = join_hints(sum->reset_hint, other->reset_hint, &hints);
+    if (!has_same_layout(sum, other)) {
+        struct float_histogram *copy = float_histogram_copy(other, arena);
+        align(sum, copy, arena, notes);
+        other = copy;
+        if (float_histogram_is_custom(sum)) {
+            take_bounds(rest, sum->bounds, sum->bound_count);
+        } else {
+            widen_zero_bucket(rest, sum->zero_threshold);
+            float_histogram_reduce(rest, sum->schema);
+        }
+    }
+    kahan_add_to(&sum->zero_count, &rest->zero_count, other->zero_count);
+    kahan_add_to(&sum->count, &rest->count, other->count);
+    kahan_add_to(&sum->sum, &rest->sum, other->sum);
+    kahan_add_buckets(&sum->positive, &rest->positive, &other->positive, arena);
+    kahan_add_buckets(&sum->negative, &rest->negative, &other->negative, arena);
+    return true;
+}
+
+static struct float_histogram *zero_like(const struct float_histogram *histogram, struct ap_arena *arena)
+{
+    struct float_histogram *zero = float_histogram_copy(histogram, arena);
+    float_histogram_multiply(zero, 0);
+    zero->count = zero->sum = zero->zero_count = 0; /* not the NaN of an infinity */
+    for (uint32_t i = 0; i < zero->positive.count; i++)
+        zero->positive.values[i] = 0;
+    for (uint32_t i = 0; i < zero->negative.count; i++)
+        zero->negative.values[i] = 0;
+    return zero;
+}
+
+static bool would_overflow(const struct float_histogram *a, const struct float_histogram *b)
+{
+    return isinf(a->count + b->count) || isinf(a->sum + b->sum) || isinf(a->zero_count + b->zero_count);
+}
+
+static void start_running(struct float_histogram_sum *sum)
+{
+    if (sum->is_running)
+        return;
+    sum->is_running = true;
+    float_histogram_divide(sum->sum, sum->count);
+    float_histogram_divide(sum->rest, sum->count);
+}
+
+bool float_histogram_sum_add(struct float_histogram_sum *sum, const struct float_histogram *histogram, bool is_mean,
+                             struct ap_arena *arena, struct float_histogram_notes *notes)
+{
+    sum->has_reset |= histogram->reset_hint == HISTOGRAM_RESET_YES;
+    sum->has_no_reset |= histogram->reset_hint == HISTOGRAM_RESET_NO;
+    if (!sum->sum) {
+        sum->sum = float_histogram_copy(histogram, arena);
+        sum->rest = zero_like(histogram, arena);
+        sum->count = 1;
+        return true;
+    }
+    if (float_histogram_is_custom(sum->sum) != float_histogram_is_custom(histogram))
+        return false;
+    if (is_mean && !sum->is_running && would_overflow(sum->sum, histogram))
+        start_running(sum);
+    sum->count++;
+    if (!sum->is_running)
+        return kahan_add_histogram(sum->sum, sum->rest, histogram, arena, notes);
+    double share = (sum->count - 1) / sum->count;
+    struct float_histogram *part = float_histogram_copy(histogram, arena);
+    float_histogram_divide(part, sum->count);
+    float_histogram_multiply(sum->sum, share);
+    float_histogram_multiply(sum->rest, share);
+    return kahan_add_histogram(sum->sum, sum->rest, part, arena, notes);
+}
+
+bool float_histogram_sum_merge(struct float_histogram_sum *sum, const struct float_histogram_sum *other, bool is_mean,
+                               struct ap_arena *arena, struct float_histogram_notes *notes)
+{
+    sum->has_reset |= other->has_reset;
+    sum->has_no_reset |= other->has_no_reset;
+    if (float_histogram_is_custom(sum->sum) != float_histogram_is_custom(other->sum))
+        return false;
+    struct float_histogram_sum added = *other;
+    added.sum = float_histogram_copy(other->sum, arena);
+    added.rest = float_histogram_copy(other->rest, arena);
+    double count = sum->count + other->count;
+    if (is_mean && (sum->is_running || other->is_running || would_overflow(sum->sum, other->sum))) {
+        start_running(sum);
+        start_running(&added);
+        float_histogram_multiply(sum->sum, sum->count / count);
+        float_histogram_multiply(sum->rest, sum->count / count);
+        float_histogram_multiply(added.sum, other->count / count);
+        float_histogram_multiply(added.rest, other->count / count);
+    }
+    sum->count = count;
+    return kahan_add_histogram(sum->sum, sum->rest, added.sum, arena, notes) &&
+           kahan_add_histogram(sum->sum, sum->rest, added.rest, arena, notes);
+}
+
+struct float_histogram *float_histogram_sum_total(struct float_histogram_sum *sum, bool is_mean, struct ap_arena *arena)
+{
+    if (!sum->sum || sum->is_total)
+        return sum->sum;
+    sum->is_total = true;
+    if (is_mean && !sum->is_running) {
+        float_histogram_divide(sum->sum, sum->count);
+        float_histogram_divide(sum->rest, sum->count);
+    }
+    struct float_histogram_notes notes;
+    sum->rest->reset_hint = sum->sum->reset_hint;
+    (void)float_histogram_add(sum->sum, sum->rest, arena, &notes);
+    return sum->sum;
+}
+
+/* ---- Scaling and layout ---- */
+
 void float_histogram_multiply(struct float_histogram *histogram, double factor)
 {
     histogram->zero_count *= factor;
@@ -533,6 +700,25 @@ bool float_histogram_is_reset(const struct float_histogram *histogram, const str
     align(now, before, scratch, &notes);
     return now->zero_count < before->zero_count || has_fallen(&now->positive, &before->positive) ||
            has_fallen(&now->negative, &before->negative);
+}
+
+struct float_histogram *float_histogram_interpolate(const struct float_histogram *before, int64_t before_ms,
+                                                    const struct float_histogram *after, int64_t after_ms,
+                                                    int64_t at_ms, bool is_counter, struct ap_arena *arena,
+                                                    struct float_histogram_notes notes[2])
+{
+    if (at_ms == before_ms || at_ms == after_ms)
+        return float_histogram_copy(at_ms == before_ms ? before : after, arena);
+    double share = (double)(at_ms - before_ms) / (double)(after_ms - before_ms);
+    struct float_histogram *result = float_histogram_copy(after, arena);
+    if (is_counter && float_histogram_is_reset(after, before, arena)) {
+        float_histogram_multiply(result, share);
+        return result;
+    }
+    if (!float_histogram_subtract(result, before, arena, &notes[0]))
+        return NULL;
+    float_histogram_multiply(result, share);
+    return float_histogram_add(result, before, arena, &notes[1]) ? result : NULL;
 }
 
 static bool has_infinite(const struct float_buckets *buckets)

@@ -69,9 +69,39 @@ bool float_histogram_add(struct float_histogram *histogram, const struct float_h
                          struct float_histogram_notes *notes);
 bool float_histogram_subtract(struct float_histogram *histogram, const struct float_histogram *other,
                               struct ap_arena *arena, struct float_histogram_notes *notes);
+
+/*
+ * The sum, or the mean, of histograms that come one by one, compensated like those of floats (promql/sums.h): every
+ * bucket has what rounding lost. A mean whose sum would overflow becomes a running one.
+ */
+struct float_histogram_sum {
+    struct float_histogram *sum; /* or the mean; NULL: nothing came yet */
+    struct float_histogram *rest;
+    double count;
+    bool is_running;
+    bool is_total;  /* `sum` is the result */
+    bool has_reset; /* some of them was a counter reset */
+    bool has_no_reset;
+};
+/* False, and nothing done: custom buckets met exponential ones. Of the notes only are_bounds_reconciled is set. */
+bool float_histogram_sum_add(struct float_histogram_sum *sum, const struct float_histogram *histogram, bool is_mean,
+                             struct ap_arena *arena, struct float_histogram_notes *notes);
+bool float_histogram_sum_merge(struct float_histogram_sum *sum, const struct float_histogram_sum *other, bool is_mean,
+                               struct ap_arena *arena, struct float_histogram_notes *notes);
+/* After the last: the result, or NULL. */
+struct float_histogram *float_histogram_sum_total(struct float_histogram_sum *sum, bool is_mean,
+                                                  struct ap_arena *arena);
+
 /* Every count and the sum. A negative factor makes it a gauge. */
 void float_histogram_multiply(struct float_histogram *histogram, double factor);
 void float_histogram_divide(struct float_histogram *histogram, double divisor);
+
+/* Between two samples; of a counter that was reset in between, from 0. NULL: custom buckets and exponential ones. notes
+ * are of a subtraction and of an addition. */
+struct float_histogram *float_histogram_interpolate(const struct float_histogram *before, int64_t before_ms,
+                                                    const struct float_histogram *after, int64_t after_ms,
+                                                    int64_t at_ms, bool is_counter, struct ap_arena *arena,
+                                                    struct float_histogram_notes notes[2]);
 
 /* Drops empty buckets. */
 void float_histogram_compact(struct float_histogram *histogram);

@@ -84,6 +84,17 @@ static double find_bucket(const struct float_histogram *histogram, double rank, 
     return count;
 }
 
+/* Whether some observations are in no bucket, which those of NaN are. */
+static bool has_unbucketed(const struct float_histogram *histogram)
+{
+    struct float_bucket_cursor cursor = {.histogram = histogram};
+    struct float_bucket bucket;
+    double count = 0;
+    while (float_bucket_next(&cursor, &bucket))
+        count += bucket.count;
+    return isnan(histogram->sum) && count < histogram->count;
+}
+
 double float_histogram_quantile(double q, const struct float_histogram *histogram,
                                 struct float_histogram_figure_notes *notes)
 {
@@ -110,9 +121,9 @@ double float_histogram_quantile(double q, const struct float_histogram *histogra
     count = fmin(count, histogram->count);
     if (count < rank) {
         notes->is_nan_counted = has_nan;
-        return has_nan ? NAN : is_backwards ? bucket.lower : bucket.upper;
+        return has_nan ? NAN : bucket.upper;
     }
-    notes->is_nan_skewing = has_nan;
+    notes->is_nan_skewing = has_unbucketed(histogram);
     rank = is_backwards ? count - rank : rank - (count - bucket.count);
     double fraction = rank / bucket.count;
     if (is_custom || spans_zero(&bucket))
@@ -159,7 +170,7 @@ double float_histogram_fraction(double lower, double upper, const struct float_h
         before += bucket.count;
     }
     bool has_nan = isnan(histogram->sum);
-    notes->is_nan_skewing = has_nan;
+    notes->is_nan_skewing = has_nan && before < histogram->count;
     double count = has_nan ? fmin(before, histogram->count) : histogram->count;
     for (size_t i = 0; i < 2; i++)
         if (!ranks[i].is_found || ranks[i].rank > count)
@@ -196,32 +207,39 @@ struct trimming {
     double bound;
     bool is_upper; /* what is above goes */
     bool is_custom;
-    double count;   /* kept */
-    double removed; /* of the sum */
-    bool has_positive, has_negative;
+    bool is_changed; /* some bucket lost something */
+    double count;    /* kept */
+    double sum;      /* of what is kept: each bucket's count in its middle */
 };
 
-/* What stays of a bucket that ends nowhere, and the value that stands for what goes. */
-static double trim_infinite(const struct trimming *trimming, const struct float_bucket *bucket, double *ret_value)
+/* What stands for the observations of a bucket, or of what is left of it. */
+static double middle_of(double lower, double upper, bool is_custom)
 {
-    double bound = trimming->bound;
-    bool is_cutting = bound >= 0 && bucket->upper > bound && !isinf(bucket->upper); /* as if it began at 0 */
-    *ret_value = isinf(bucket->lower) ? bucket->upper : bucket->lower;
-    if (isinf(bucket->lower) && is_cutting) {
-        *ret_value = trimming->is_upper ? (bound + bucket->upper) / 2 : bound / 2;
-        double share = bound / bucket->upper;
-        return bucket->count * (trimming->is_upper ? share : 1 - share);
-    }
-    bool is_whole = isinf(bucket->lower) ? trimming->is_upper && bound >= bucket->upper
-                                         : !trimming->is_upper && bound <= bucket->lower;
-    return is_whole ? bucket->count : 0;
+    if (isinf(lower) || isinf(upper))
+        return isinf(lower) && isinf(upper) ? 0 : isinf(upper) ? lower : upper > 0 ? upper / 2 : upper;
+    if (is_custom)
+        return (lower + upper) / 2;
+    return copysign(sqrt(fabs(lower * upper)), lower < 0 || upper < 0 ? -1 : 1);
 }
 
-static double middle_of(const struct trimming *trimming, const struct float_bucket *bucket, double from, double to)
+/* What stays of a bucket that ends nowhere and has the bound inside: it goes whole or not at all, unless it can be
+ * taken to begin at 0. */
+static double cut_infinite(const struct trimming *trimming, const struct float_bucket *bucket, double *ret_middle)
 {
-    if (trimming->is_custom)
-        return (bucket->lower + bucket->upper) / 2;
-    return copysign(sqrt(fabs(from) * fabs(to)), bucket->lower < 0 ? -1 : 1);
+    double bound = trimming->bound;
+    bool is_finite_positive = bucket->upper > 0 && !isinf(bucket->upper);
+    *ret_middle = bound;
+    if (!isinf(bucket->lower))
+        return trimming->is_upper ? 0 : bucket->count;
+    if (trimming->is_upper && bound > 0 && is_finite_positive) {
+        *ret_middle = bound / 2;
+        return bucket->count * bound / bucket->upper;
+    }
+    if (!trimming->is_upper && bound >= 0 && is_finite_positive) {
+        *ret_middle = (bound + bucket->upper) / 2;
+        return bucket->count * (1 - bound / bucket->upper);
+    }
+    return trimming->is_upper && bucket->upper <= 0 ? bucket->count : 0;
 }
 
 /* Returns what stays of the bucket. */
@@ -229,56 +247,70 @@ static double trim_bucket(struct trimming *trimming, const struct float_bucket *
 {
     double bound = trimming->bound;
     bool is_kept = trimming->is_upper ? bucket->upper <= bound : bucket->lower >= bound;
-    bool is_gone = trimming->is_upper ? bucket->lower >= bound : bucket->upper <= bound;
-    double kept = is_kept ? bucket->count : 0, value = 0;
-    if (isinf(bucket->lower) || isinf(bucket->upper)) {
-        double partly = trim_infinite(trimming, bucket, &value);
-        kept = is_kept || is_gone ? kept : partly;
-    } else if (is_gone) {
-        value = trimming->is_custom ? (bucket->lower + bucket->upper) / 2 : sqrt(bucket->lower * bucket->upper);
-    } else if (!is_kept) {
+    bool is_cut = trimming->is_upper ? bucket->lower < bound : bucket->upper > bound;
+    double kept = is_kept ? bucket->count : 0;
+    double middle = 0;
+    if (is_kept) {
+        middle = middle_of(bucket->lower, bucket->upper, trimming->is_custom);
+    } else if (is_cut && (isinf(bucket->lower) || isinf(bucket->upper))) {
+        kept = cut_infinite(trimming, bucket, &middle);
+    } else if (is_cut) {
         double below = bucket->count * share_up_to(bucket, bound, trimming->is_custom);
         kept = trimming->is_upper ? below : bucket->count - below;
-        value = trimming->is_upper ? middle_of(trimming, bucket, bucket->lower, bound)
-                                   : middle_of(trimming, bucket, bound, bucket->upper);
+        middle = middle_of(trimming->is_upper ? bucket->lower : bound, trimming->is_upper ? bound : bucket->upper,
+                           trimming->is_custom);
     }
-    if (!is_kept)
-        trimming->removed += (bucket->count - kept) * value;
+    if (kept != 0)
+        trimming->sum += middle * kept;
     trimming->count += kept;
+    trimming->is_changed |= kept != bucket->count;
     return kept;
 }
 
-static void trim_sign(struct trimming *trimming, struct float_histogram *histogram, bool is_negative)
+/* Returns whether there are any. */
+static bool trim_sign(struct trimming *trimming, struct float_histogram *histogram, bool is_negative)
 {
     struct float_buckets *buckets = is_negative ? &histogram->negative : &histogram->positive;
     struct float_bucket_cursor cursor = {.histogram = histogram, .part = is_negative ? 0 : 2, .is_whole = true};
     struct float_bucket bucket;
+    bool has_any = false;
     for (uint32_t i = 0; i < buckets->count; i++) {
         (void)float_bucket_next(&cursor, &bucket);
         if (bucket.count == 0)
             continue;
-        trimming->has_negative |= trimming->is_custom ? bucket.lower < 0 : is_negative;
-        trimming->has_positive |= trimming->is_custom ? bucket.upper > 0 : !is_negative;
+        has_any = true;
         buckets->values[is_negative ? buckets->count - 1 - i : i] = trim_bucket(trimming, &bucket);
     }
+    return has_any;
+}
+
+/* Evenly spread, on both sides of 0 or on the one where there are other observations. */
+static void trim_zero(struct trimming *trimming, struct float_histogram *histogram, double lower, double upper)
+{
+    double from = trimming->is_upper ? lower : fmin(fmax(lower, trimming->bound), upper);
+    double to = trimming->is_upper ? fmax(fmin(upper, trimming->bound), lower) : upper;
+    double share = upper > lower ? (to - from) / (upper - lower) : 1;
+    if (upper == lower)
+        share = trimming->is_upper ? trimming->bound > lower : trimming->bound <= lower;
+    double kept = histogram->zero_count * share;
+    trimming->is_changed |= kept != histogram->zero_count;
+    trimming->sum += (from + to) / 2 * kept;
+    trimming->count += kept;
+    histogram->zero_count = kept;
 }
 
 void float_histogram_trim(struct float_histogram *histogram, double bound, bool is_upper)
 {
     struct trimming trimming = {
         .bound = bound, .is_upper = is_upper, .is_custom = float_histogram_is_custom(histogram)};
-    trim_sign(&trimming, histogram, false);
-    trim_sign(&trimming, histogram, true);
-    if (histogram->zero_count > 0) {
-        double width = histogram->zero_threshold;
-        double share = bound <= -width ? 0 : bound >= width ? 1 : (bound + width) / (2 * width);
-        histogram->zero_count *= is_upper ? share : 1 - share;
-        trimming.count += histogram->zero_count;
-    }
-    double sum = trimming.count != 0 ? histogram->sum - trimming.removed : 0;
-    if ((!trimming.has_negative && sum < 0) || (!trimming.has_positive && sum > 0))
-        sum = 0;
+    bool has_positive = trim_sign(&trimming, histogram, false);
+    bool has_negative = trim_sign(&trimming, histogram, true);
+    if (histogram->zero_count > 0)
+        trim_zero(&trimming, histogram, has_positive && !has_negative ? 0 : -histogram->zero_threshold,
+                  has_negative && !has_positive ? 0 : histogram->zero_threshold);
+    if (!trimming.is_changed)
+        return;
     histogram->count = trimming.count;
-    histogram->sum = sum;
+    histogram->sum = trimming.sum;
     float_histogram_compact(histogram);
 }

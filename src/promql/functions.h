@@ -22,6 +22,7 @@ struct promql_function {
     enum promql_type arguments[FUNCTION_ARGUMENTS_MAX]; /* TYPE_NONE ends them */
     int optional; /* so many of the last may be left out; -1: the last may come any number of times, 0 among them */
     bool is_experimental; /* needs promql.experimental */
+    size_t most;          /* arguments altogether where the last comes any number of times; 0: no limit */
 };
 
 /* NULL: there is none of that name. */

@@ -90,6 +90,7 @@ struct member {
 struct quantile_call {
     struct operator op; /* input 0: the vector */
     const struct promql_expr *vector_expr;
+    const struct promql_expr *first_expr; /* argument: where infos about NaN are said to be */
     bool is_fraction;
     size_t parameter_count;
     struct operator** parameters; /* scalars: quantiles, or the two bounds */
@@ -211,7 +212,6 @@ static enum ap_rc quantile_open(struct operator* op, struct ap_err *err)
 struct group_reading {
     struct quantile_call *call;
     struct worker *worker;
-    struct ap_slice metric;
     struct bucket_column {
         double upper_bound;
         const double *counts;
@@ -220,11 +220,14 @@ struct group_reading {
     struct float_histogram **histograms; /* of the native one, or NULL */
 };
 
-static void note(const struct group_reading *reading, enum promql_annotation_kind kind, const char *text)
+static void warn(const struct group_reading *reading, const char *text)
 {
-    bool has_name = reading->metric.bytes > 0;
-    annotate(&reading->call->op.run->annotations, kind, reading->call->vector_expr, "%s%s%.*s%s", text,
-             has_name ? " for metric name \"" : "", AP_SLICE_ARG(reading->metric), has_name ? "\"" : "");
+    annotate(&reading->call->op.run->annotations, PROMQL_WARNING, reading->call->vector_expr, "%s", text);
+}
+
+static void note_nan(const struct group_reading *reading, const char *text)
+{
+    annotate(&reading->call->op.run->annotations, PROMQL_INFO, reading->call->first_expr, "%s", text);
 }
 
 static enum ap_rc read_member(struct group_reading *reading, const struct member *member, struct ap_err *err)
@@ -243,10 +246,10 @@ static enum ap_rc read_member(struct group_reading *reading, const struct member
     for (size_t i = 0; i < steps; i++) {
         if (is_absent(column.values[i]))
             continue;
-        char text[512];
-        snprintf(text, sizeof(text), "bucket label \"le\" is missing or has a malformed value of \"%.*s\"",
-                 AP_SLICE_ARG(labels_get(input->labels[member->series], ap_slice_cstr("le"))));
-        note(reading, PROMQL_WARNING, text);
+        char text[600];
+        snprintf(text, sizeof(text), "bucket label \"le\" is missing or has a malformed value of %s",
+                 quoted(labels_get(input->labels[member->series], ap_slice_cstr("le"))).text);
+        warn(reading, text);
         break;
     }
     return AP_OK;
@@ -260,28 +263,24 @@ static double native_figure(const struct group_reading *reading, const double *p
                        ? float_histogram_fraction(parameters[0], parameters[1], histogram, &notes)
                        : float_histogram_quantile(parameters[0], histogram, &notes);
     if (reading->call->is_fraction && (notes.is_nan_counted || notes.is_nan_skewing))
-        note(reading, PROMQL_INFO,
-             "input to histogram_fraction has NaN observations, which are excluded from all fractions");
+        note_nan(reading, "input to histogram_fraction has NaN observations, which are excluded from all fractions");
     else if (notes.is_nan_counted)
-        note(reading, PROMQL_INFO, "input to histogram_quantile has NaN observations, result is NaN");
+        note_nan(reading, "input to histogram_quantile has NaN observations, result is NaN");
     else if (notes.is_nan_skewing)
-        note(reading, PROMQL_INFO, "input to histogram_quantile has NaN observations, result is skewed higher");
+        note_nan(reading, "input to histogram_quantile has NaN observations, result is skewed higher");
     return value;
 }
 
-static double classic_figure(const struct group_reading *reading, const double *parameters, struct bucket *buckets,
-                             size_t count)
+static double classic_figure(const struct group_reading *reading, size_t step, const double *parameters,
+                             struct bucket *buckets, size_t count)
 {
     if (reading->call->is_fraction)
         return bucket_fraction(parameters[0], parameters[1], buckets, count);
-    bool is_forced;
-    double value = bucket_quantile(parameters[0], buckets, count, &is_forced);
-    if (is_forced) {
-        const struct group_reading nameless = {.call = reading->call};
-        note(&nameless, PROMQL_INFO,
-             "input to histogram_quantile needed to be fixed for monotonicity (see "
-             "https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)");
-    }
+    struct forced_buckets forced;
+    double value = bucket_quantile(parameters[0], buckets, count, &forced);
+    if (forced.is_forced)
+        annotate_forced(&reading->call->op.run->annotations, reading->call->vector_expr, &forced,
+                        step_time(&reading->call->op.steps, step));
     return value;
 }
 
@@ -294,12 +293,12 @@ static double figure_at(const struct group_reading *reading, size_t step, const 
             buckets[count++] = (struct bucket){reading->buckets[i].upper_bound, reading->buckets[i].counts[step]};
     const struct float_histogram *histogram = reading->histograms ? reading->histograms[step] : NULL;
     if (histogram && count) {
-        note(reading, PROMQL_WARNING, "vector contains a mix of classic and native histograms");
+        warn(reading, "vector contains a mix of classic and native histograms");
         return absent();
     }
     if (histogram)
         return native_figure(reading, parameters, histogram);
-    return count ? classic_figure(reading, parameters, buckets, count) : absent();
+    return count ? classic_figure(reading, step, parameters, buckets, count) : absent();
 }
 
 /* Whether this step has a point: always, but for the series of a quantile that is not asked for here. */
@@ -334,7 +333,6 @@ static enum ap_rc quantile_read(struct operator* op, struct worker *worker, size
     struct group_reading reading = {
         .call = call,
         .worker = worker,
-        .metric = labels_get(op->inputs[0]->labels[first], ap_slice_cstr(LABEL_METRIC_NAME)),
         .buckets = worker_alloc(worker, count * sizeof(struct bucket_column)),
     };
     enum ap_rc rc = AP_OK;
@@ -356,6 +354,7 @@ static struct operator*
     static const struct operator_class quantile_class = {.open = quantile_open, .read = quantile_read};
     struct quantile_call *call = operator_new(run, sizeof(*call), &quantile_class, expr, steps);
     call->is_fraction = is_call(expr, "histogram_fraction");
+    call->first_expr = expr->call.arguments[0];
     call->parameters = ap_arena_alloc0(&run->arena, expr->call.count * sizeof(struct operator*));
     for (size_t i = 0; i < expr->call.count; i++) {
         const struct promql_expr *argument = expr->call.arguments[i];

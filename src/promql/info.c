@@ -18,9 +18,10 @@ enum { IDENTIFYING_COUNT = 2 };
 static const char *const identifying[IDENTIFYING_COUNT] = {"instance", "job"}; /* sorted */
 
 struct info {
-    struct operator op;           /* inputs: the series to enrich; the info series, as times of their samples */
-    const struct matchers *data;  /* the second argument's; NULL: there is none */
-    struct matcher *default_name; /* owned; NULL: the second argument has a name */
+    struct operator op;            /* inputs: the series to enrich; the info series, as times of their samples */
+    const struct matchers *data;   /* the second argument's; NULL: there is none */
+    const struct matchers *wanted; /* of the info series: those, and a name's where they say none */
+    struct matcher *default_name;  /* owned; NULL: the second argument says which names */
     struct gathered results;
 };
 
@@ -63,16 +64,10 @@ static struct ap_slice name_of(struct ap_slice labels)
 static bool is_info_metric(const struct info *info, struct ap_slice labels)
 {
     struct ap_slice name = name_of(labels);
-    if (!info->data)
-        return ap_slice_equal_cstr(name, DEFAULT_METRIC);
-    bool has_name_matcher = false, matches = true;
-    for (size_t i = 0; i < info->data->count; i++) {
-        if (!is_name_matcher(info->data->items[i]))
-            continue;
-        has_name_matcher = true;
-        matches &= matcher_matches(info->data->items[i], name);
-    }
-    return has_name_matcher && matches;
+    for (size_t i = 0; i < info->wanted->count; i++)
+        if (is_name_matcher(info->wanted->items[i]) && !matcher_matches(info->wanted->items[i], name))
+            return false;
+    return true;
 }
 
 /* The values of instance and of job that the base series have. */
@@ -305,20 +300,24 @@ struct operator*
     struct info *info = operator_new(run, sizeof(*info), &info_class, expr, steps);
     struct promql_expr *selector = ap_arena_alloc0(&run->arena, sizeof(*selector));
     struct matchers *wanted = ap_arena_alloc0(&run->arena, sizeof(*wanted)); /* the matchers are lent */
-    bool has_name = false;
+    bool has_name = false, has_positive = false;
     if (expr->call.count > 1) {
         info->data = without_parens(expr->call.arguments[1])->selector.matchers;
         *wanted = *info->data;
-        for (size_t i = 0; i < wanted->count; i++)
+        for (size_t i = 0; i < wanted->count; i++) {
+            enum matcher_kind kind = matcher_kind_of(wanted->items[i]);
             has_name |= is_name_matcher(wanted->items[i]);
+            has_positive |= is_name_matcher(wanted->items[i]) && (kind == MATCHER_EQUAL || kind == MATCHER_REGEX);
+        }
     }
-    if (!has_name) {
+    info->wanted = wanted;
+    if (!has_positive) { /* names that are not wanted leave all others of info metrics */
         if (wanted->count == MATCHERS_MAX) {
             (void)ap_fail(err, AP_E_LIMIT, "info() has more than %d matchers", MATCHERS_MAX - 1);
             return NULL;
         }
-        if (matcher_new(MATCHER_EQUAL, ap_slice_cstr(LABEL_METRIC_NAME), ap_slice_cstr(DEFAULT_METRIC),
-                        &info->default_name, err) != AP_OK)
+        if (matcher_new(has_name ? MATCHER_REGEX : MATCHER_EQUAL, ap_slice_cstr(LABEL_METRIC_NAME),
+                        ap_slice_cstr(has_name ? ".+_info" : DEFAULT_METRIC), &info->default_name, err) != AP_OK)
             return NULL;
         wanted->items[wanted->count++] = info->default_name;
     }

@@ -69,7 +69,8 @@ static enum ap_rc replace_open(struct operator* op, struct ap_err *err)
     AP_AUTO(matcher) struct matcher *matcher = NULL;
     struct ap_err reason;
     if (matcher_new(MATCHER_REGEX, ap_slice_cstr("label_replace"), pattern, &matcher, &reason) != AP_OK)
-        return ap_fail(err, AP_E_CONFLICT, "invalid regular expression in label_replace(): %s", reason.text);
+        return ap_fail(err, AP_E_CONFLICT, "invalid regular expression in label_replace(): %.*s",
+                       AP_SLICE_ARG(pattern));
     enum ap_rc rc = check_name(name, "destination", "label_replace", err);
     if (rc == AP_OK)
         rc = open_copy(op, err);
@@ -181,7 +182,7 @@ static enum ap_rc sort_open(struct operator* op, struct ap_err *err)
     enum ap_rc rc = operator_open_inputs(op, err);
     if (rc == AP_OK)
         rc = operator_take_labels(op, false, err);
-    if (op->run->request->step_ms > 0)
+    if (op->run->request->step_ms > 0 && op->run->end_ms != op->run->steps.start_ms)
         annotate(&op->run->annotations, PROMQL_WARNING, op->expr,
                  "sort is ineffective for range queries since results are always ordered by labels");
     if (rc != AP_OK || op->steps.count > 1)

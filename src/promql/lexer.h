@@ -18,7 +18,7 @@
 enum promql_token_kind {
     TOKEN_END,
     TOKEN_WORD,     /* [a-zA-Z_:][a-zA-Z0-9_:]* */
-    TOKEN_NUMBER,   /* also 0x1f, .5, 1e3, Inf, NaN */
+    TOKEN_NUMBER,   /* also 0x1f, 010, .5, 1e3, 1_000, Inf, NaN */
     TOKEN_DURATION, /* 1h30m */
     TOKEN_TEXT,     /* in any of the three kinds of quotes */
     TOKEN_LEFT_PAREN,
@@ -56,20 +56,25 @@ struct promql_token {
     uint32_t end;
     struct ap_slice text; /* lent by the query; of TOKEN_TEXT what it says, lent by the arena */
     double number;        /* of TOKEN_NUMBER; of TOKEN_DURATION milliseconds */
+    bool is_label;        /* a word between braces: never a keyword */
 };
 
 struct promql_lexer {
     struct ap_slice query;
     uint32_t at;
     struct ap_arena *arena; /* lent */
-    char error[128];
+    unsigned parens;        /* open ones */
+    bool is_in_braces;      /* words are names of labels */
+    bool is_in_brackets;    /* a colon is a sign of its own, elsewhere part of words */
+    bool has_duration;      /* in the brackets, so far */
+    bool has_colon;
+    char error[256];
     uint32_t error_at;
 };
 
 /* `query` has less than 4 GiB. */
 void promql_lexer_init(struct promql_lexer *lexer, struct ap_slice query, struct ap_arena *arena);
-/* Between brackets a colon is a sign of its own; elsewhere it is part of words. */
-struct promql_token promql_lexer_next(struct promql_lexer *lexer, bool is_in_brackets);
+struct promql_token promql_lexer_next(struct promql_lexer *lexer);
 
 /* "5m", "1h30m", "1d12h": units from large to small, each once: y w d h m s ms. False: it is none, or overflows. */
 bool promql_parse_duration(struct ap_slice text, int64_t *ret_ms);

@@ -6,28 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "promql/lexer.h"
+#include "promql/float_text.h"
+#include "promql/parsing.h"
 #include "tsdb/labels.h"
-
-struct parser {
-    struct promql_query *query;
-    struct promql_lexer lexer;
-    struct promql_token token; /* the next one, not taken yet */
-    uint32_t end;              /* of the one taken last */
-    unsigned brackets;         /* open ones: a colon in them separates */
-    unsigned depth;
-    unsigned operators;
-    bool is_experimental;
-    enum ap_rc rc;
-    struct ap_err *err; /* of the first error */
-};
 
 typedef struct promql_expr expr_t;
 
 /* ---- Errors ---- */
 
-static void fail_at(struct parser *parser, uint32_t at, const char *format, ...) ap_printf(3, 4);
-static void fail_at(struct parser *parser, uint32_t at, const char *format, ...)
+void parser_fail(struct parser *parser, uint32_t at, const char *format, ...)
 {
     if (parser->rc != AP_OK)
         return;
@@ -39,7 +26,7 @@ static void fail_at(struct parser *parser, uint32_t at, const char *format, ...)
             line_start = i + 1;
         }
     }
-    char text[256];
+    char text[400];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
@@ -47,17 +34,94 @@ static void fail_at(struct parser *parser, uint32_t at, const char *format, ...)
     parser->rc = ap_fail(parser->err, AP_E_PARSE, "%u:%u: parse error: %s", line, at - line_start + 1, text);
 }
 
+static bool is_word(const struct promql_token *token, const char *word)
+{
+    return token->kind == TOKEN_WORD && !token->is_label && ap_slice_equal_nocase(token->text, word);
+}
+
+static bool is_one_of(const struct promql_token *token, const char *const *words, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (is_word(token, words[i]))
+            return true;
+    return false;
+}
+
+static const struct operator_row *find_operator(const struct promql_token *token);
+static bool find_aggregation_word(const struct promql_token *token, enum promql_aggregation *ret_aggregation);
+static struct promql_token token_after(const struct parser *parser);
+
+/* fill, fill_left and fill_right are words of their own in front of a parenthesis. */
+static bool is_fill(const struct parser *parser)
+{
+    static const char *const words[] = {"fill", "fill_left", "fill_right"};
+    return is_one_of(&parser->token, words, AP_ARRAY_COUNT(words)) && token_after(parser).kind == TOKEN_LEFT_PAREN;
+}
+
+/* What stands there, as Prometheus names it: identifier "a", <by>, <op:+>, <aggr:sum>, "(", number "5". */
+static void describe_token(const struct parser *parser, struct ap_buf *out)
+{
+    static const char *const keywords[] = {"offset",     "by",          "without", "on",       "ignoring",
+                                           "group_left", "group_right", "bool",    "anchored", "smoothed"};
+    static const char *const plain[] = {"start", "end", "step", "range", "min_of", "max_of"};
+    const struct promql_token *token = &parser->token;
+    struct ap_slice text = token->text;
+    enum promql_aggregation aggregation;
+    switch (token->kind) {
+    case TOKEN_WORD:
+        if (find_operator(token))
+            ap_buf_printf(out, "<op:%.*s>", AP_SLICE_ARG(text));
+        else if (find_aggregation_word(token, &aggregation))
+            ap_buf_printf(out, "<aggr:%.*s>", AP_SLICE_ARG(text));
+        else if (is_fill(parser) || is_one_of(token, keywords, AP_ARRAY_COUNT(keywords)))
+            ap_buf_printf(out, "<%.*s>", AP_SLICE_ARG(text));
+        else if (is_one_of(token, plain, AP_ARRAY_COUNT(plain)))
+            ap_buf_printf(out, "\"%.*s\"", AP_SLICE_ARG(text));
+        else if (memchr(text.data, ':', text.bytes))
+            ap_buf_printf(out, "metric identifier \"%.*s\"", AP_SLICE_ARG(text));
+        else
+            ap_buf_printf(out, "identifier \"%.*s\"", AP_SLICE_ARG(text));
+        return;
+    case TOKEN_NUMBER:
+    case TOKEN_DURATION:
+    case TOKEN_TEXT: {
+        struct ap_slice written = ap_slice(parser->lexer.query.data + token->start, token->end - token->start);
+        size_t bytes = 0;
+        for (size_t count = 0; bytes < written.bytes && count < 10; count++)
+            do
+                bytes++;
+            while (bytes < written.bytes && ((uint8_t)written.data[bytes] & 0xc0) == 0x80);
+        ap_buf_printf(out, "%s ", promql_token_name(token->kind));
+        promql_print_quoted(ap_slice(written.data, bytes), out);
+        ap_buf_add_cstr(out, bytes < written.bytes ? "..." : "");
+        return;
+    }
+    case TOKEN_EQUAL:
+    case TOKEN_END:
+        break;
+    default:
+        if (token->kind >= TOKEN_AT) {
+            ap_buf_printf(out, "<op:%.*s>", AP_SLICE_ARG(text));
+            return;
+        }
+    }
+    ap_buf_add_cstr(out, promql_token_name(token->kind));
+}
+
+/* `where` NULL: nowhere in particular. */
 static void fail_unexpected(struct parser *parser, const char *where, const char *wanted)
 {
     const struct promql_token *token = &parser->token;
     if (token->kind == TOKEN_ERROR) {
-        fail_at(parser, parser->lexer.error_at, "%s", parser->lexer.error);
+        parser_fail(parser, parser->lexer.error_at, "%s", parser->lexer.error);
         return;
     }
-    bool is_sign = token->kind == TOKEN_END || token->kind >= TOKEN_LEFT_PAREN;
-    fail_at(parser, token->start, "unexpected %s%s%.*s%s in %s, expected %s", promql_token_name(token->kind),
-            is_sign ? "" : " \"", is_sign ? 0 : (int)AP_MIN(token->text.bytes, (size_t)60), token->text.data,
-            is_sign ? "" : "\"", where, wanted);
+    AP_AUTO_BUF struct ap_buf what = {0};
+    describe_token(parser, &what);
+    if (!where && parser->aggregations > 0)
+        where = "aggregation";
+    parser_fail(parser, token->start, "unexpected %.*s%s%s%s%s", (int)AP_MIN(what.bytes, (size_t)200), what.data,
+                where ? " in " : "", where ? where : "", wanted ? ", expected " : "", wanted ? wanted : "");
 }
 
 /* ---- Tokens ---- */
@@ -65,7 +129,7 @@ static void fail_unexpected(struct parser *parser, const char *where, const char
 static void advance(struct parser *parser)
 {
     parser->end = parser->token.end;
-    parser->token = promql_lexer_next(&parser->lexer, parser->brackets > 0);
+    parser->token = promql_lexer_next(&parser->lexer);
 }
 
 static bool is_next(const struct parser *parser, enum promql_token_kind kind)
@@ -81,24 +145,20 @@ static bool take(struct parser *parser, enum promql_token_kind kind)
     return true;
 }
 
-static bool want(struct parser *parser, enum promql_token_kind kind, const char *where)
+/* `wanted` is how the error names it. */
+static bool want(struct parser *parser, enum promql_token_kind kind, const char *where, const char *wanted)
 {
     if (take(parser, kind))
         return true;
-    fail_unexpected(parser, where, promql_token_name(kind));
+    fail_unexpected(parser, where, wanted);
     return false;
-}
-
-static bool is_word(const struct promql_token *token, const char *word)
-{
-    return token->kind == TOKEN_WORD && ap_slice_equal_nocase(token->text, word);
 }
 
 /* Words are keywords only where they make sense; so one look further ahead is needed here and there. */
 static struct promql_token token_after(const struct parser *parser)
 {
     struct promql_lexer ahead = parser->lexer;
-    return promql_lexer_next(&ahead, parser->brackets > 0);
+    return promql_lexer_next(&ahead);
 }
 
 static bool enter(struct parser *parser)
@@ -215,109 +275,145 @@ const char *promql_aggregation_name(enum promql_aggregation aggregation)
     return aggregations[aggregation].name;
 }
 
-/* Before a parenthesis, `by` or `without` these words are aggregations; elsewhere names of metrics. */
-static bool find_aggregation(const struct parser *parser, enum promql_aggregation *ret_aggregation)
+enum promql_type promql_aggregation_parameter(enum promql_aggregation aggregation)
+{
+    return aggregations[aggregation].parameter;
+}
+
+static bool find_aggregation_word(const struct promql_token *token, enum promql_aggregation *ret_aggregation)
 {
     for (size_t i = 0; i < AP_ARRAY_COUNT(aggregations); i++) {
-        if (!is_word(&parser->token, aggregations[i].name))
+        if (!is_word(token, aggregations[i].name))
             continue;
-        struct promql_token after = token_after(parser);
         *ret_aggregation = (enum promql_aggregation)i;
-        return after.kind == TOKEN_LEFT_PAREN || is_word(&after, "by") || is_word(&after, "without");
+        return true;
     }
     return false;
 }
 
+/* Before a parenthesis, `by` or `without` these words are aggregations; elsewhere names of metrics. */
+static bool find_aggregation(const struct parser *parser, enum promql_aggregation *ret_aggregation)
+{
+    if (!find_aggregation_word(&parser->token, ret_aggregation))
+        return false;
+    struct promql_token after = token_after(parser);
+    return after.kind == TOKEN_LEFT_PAREN || is_word(&after, "by") || is_word(&after, "without");
+}
+
 /* ---- Durations ---- */
 
-static expr_t *parse_duration_expr(struct parser *parser, int precedence);
+/* Where a duration stands, for errors. */
+struct duration_place {
+    const char *name;
+    const char *wanted;
+};
 
-static expr_t *parse_duration_call(struct parser *parser)
+static expr_t *parse_duration_expr(struct parser *parser, const struct duration_place *place, int precedence);
+
+static expr_t *parse_duration_call(struct parser *parser, const struct duration_place *place)
 {
-    static const char where[] = "duration";
     uint32_t start = parser->token.start;
-    /* min and max are aggregations elsewhere, and take one vector. */
+    /* min and max are what min_of and max_of were called at first. */
     static const struct promql_function functions[] = {
-        {"min", TYPE_SCALAR, {TYPE_SCALAR, TYPE_SCALAR}, 0, true},
-        {"max", TYPE_SCALAR, {TYPE_SCALAR, TYPE_SCALAR}, 0, true},
-        {"step", TYPE_SCALAR, {TYPE_NONE}, 0, true},
-        {"range", TYPE_SCALAR, {TYPE_NONE}, 0, true},
+        {"min_of", TYPE_SCALAR, {TYPE_SCALAR, TYPE_SCALAR}, 0, true, 0},
+        {"max_of", TYPE_SCALAR, {TYPE_SCALAR, TYPE_SCALAR}, 0, true, 0},
+        {"min", TYPE_SCALAR, {TYPE_SCALAR, TYPE_SCALAR}, 0, true, 0},
+        {"max", TYPE_SCALAR, {TYPE_SCALAR, TYPE_SCALAR}, 0, true, 0},
+        {"step", TYPE_SCALAR, {TYPE_NONE}, 0, true, 0},
+        {"range", TYPE_SCALAR, {TYPE_NONE}, 0, true, 0},
     };
     size_t which = 0;
     while (which < AP_ARRAY_COUNT(functions) && !is_word(&parser->token, functions[which].name))
         which++;
     if (which == AP_ARRAY_COUNT(functions)) {
-        fail_unexpected(parser, where, "number, duration, step(), range(), min() or max()");
+        fail_unexpected(parser, place->name, place->wanted);
         return NULL;
     }
     bool is_pair = promql_function_arguments(&functions[which]) == 2;
     expr_t *call = expr_new(parser, EXPR_CALL, TYPE_SCALAR, start);
     call->call.function = &functions[which];
     advance(parser);
-    if (!want(parser, TOKEN_LEFT_PAREN, where))
+    if (!want(parser, TOKEN_LEFT_PAREN, place->name, place->wanted))
         return NULL;
     if (is_pair) {
         call->call.arguments = alloc(parser, 2 * sizeof(expr_t *));
         call->call.count = 2;
         for (size_t i = 0; i < 2; i++) {
-            if (i == 1 && !want(parser, TOKEN_COMMA, where))
+            if (i == 1 && !want(parser, TOKEN_COMMA, place->name, place->wanted))
                 return NULL;
-            call->call.arguments[i] = parse_duration_expr(parser, PRECEDENCE_ADD);
+            call->call.arguments[i] = parse_duration_expr(parser, place, PRECEDENCE_ADD);
             if (!call->call.arguments[i])
                 return NULL;
         }
     }
-    if (!want(parser, TOKEN_RIGHT_PAREN, where))
+    if (!want(parser, TOKEN_RIGHT_PAREN, place->name, place->wanted))
         return NULL;
     call->end = parser->end;
     return call;
 }
 
-static expr_t *parse_duration_atom(struct parser *parser)
+static expr_t *parse_number(struct parser *parser)
+{
+    struct promql_token token = parser->token;
+    advance(parser);
+    expr_t *expr = expr_new(parser, EXPR_NUMBER, TYPE_SCALAR, token.start);
+    expr->number.is_duration = token.kind == TOKEN_DURATION;
+    expr->number.value = expr->number.is_duration ? token.number / 1000 : token.number;
+    return expr;
+}
+
+static expr_t *parse_duration_atom(struct parser *parser, const struct duration_place *place)
 {
     uint32_t start = parser->token.start;
-    struct promql_token token = parser->token;
-    if (take(parser, TOKEN_NUMBER) || take(parser, TOKEN_DURATION)) {
-        expr_t *expr = expr_new(parser, EXPR_NUMBER, TYPE_SCALAR, start);
-        expr->number.is_duration = token.kind == TOKEN_DURATION;
-        expr->number.value = expr->number.is_duration ? token.number / 1000 : token.number;
-        return expr;
-    }
+    if (is_next(parser, TOKEN_NUMBER) || is_next(parser, TOKEN_DURATION))
+        return parse_number(parser);
     if (is_next(parser, TOKEN_ADD) || is_next(parser, TOKEN_SUB)) {
         bool is_minus = is_next(parser, TOKEN_SUB);
         advance(parser);
-        expr_t *of = enter(parser) ? parse_duration_atom(parser) : NULL;
+        expr_t *of = enter(parser) ? parse_duration_atom(parser, place) : NULL;
         leave(parser);
-        if (!of)
-            return NULL;
+        if (!of || (!is_minus && of->kind != EXPR_NUMBER))
+            return of;
+        if (of->kind == EXPR_NUMBER) {
+            of->number.value = is_minus ? -of->number.value : of->number.value;
+            of->start = start;
+            return of;
+        }
         expr_t *expr = expr_new(parser, EXPR_UNARY, TYPE_SCALAR, start);
         expr->unary.is_minus = is_minus;
         expr->unary.of = of;
         return expr;
     }
     if (!take(parser, TOKEN_LEFT_PAREN))
-        return parse_duration_call(parser);
-    expr_t *inner = enter(parser) ? parse_duration_expr(parser, PRECEDENCE_ADD) : NULL;
+        return parse_duration_call(parser, place);
+    expr_t *inner = enter(parser) ? parse_duration_expr(parser, place, PRECEDENCE_ADD) : NULL;
     leave(parser);
-    if (!inner || !want(parser, TOKEN_RIGHT_PAREN, "duration"))
+    if (!inner || !want(parser, TOKEN_RIGHT_PAREN, place->name, place->wanted))
         return NULL;
     expr_t *expr = expr_new(parser, EXPR_PAREN, TYPE_SCALAR, start);
     expr->paren = inner;
     return expr;
 }
 
-static expr_t *parse_duration_expr(struct parser *parser, int precedence)
+static expr_t *parse_duration_expr(struct parser *parser, const struct duration_place *place, int precedence)
 {
-    expr_t *left = parse_duration_atom(parser);
+    expr_t *left = parse_duration_atom(parser, place);
     for (;;) {
         const struct operator_row *row = left ? find_operator(&parser->token) : NULL;
         if (!row || row->token == TOKEN_WORD || row->precedence < AP_MAX(precedence, (int)PRECEDENCE_ADD))
             return left;
+        uint32_t at = parser->token.start;
         advance(parser);
-        expr_t *right = enter(parser) ? parse_duration_expr(parser, row->precedence + (row->token != TOKEN_POW)) : NULL;
+        expr_t *right =
+            enter(parser) ? parse_duration_expr(parser, place, row->precedence + (row->token != TOKEN_POW)) : NULL;
         leave(parser);
         if (!right)
             return NULL;
+        bool divides = row->token == TOKEN_DIV || row->token == TOKEN_MOD;
+        if (divides && right->kind == EXPR_NUMBER && right->number.value == 0) {
+            parser_fail(parser, at, row->token == TOKEN_DIV ? "division by zero" : "modulo by zero");
+            return NULL;
+        }
         expr_t *expr = expr_new(parser, EXPR_BINARY, TYPE_SCALAR, left->start);
         expr->binary.operator=(enum promql_operator)(row - operators);
         expr->binary.left = left;
@@ -326,89 +422,33 @@ static expr_t *parse_duration_expr(struct parser *parser, int precedence)
     }
 }
 
-/* Seconds; false: it takes step() or range(), which nobody knows before the query runs. */
-static bool constant_of(const expr_t *expr, double *ret_s)
-{
-    double left;
-    double right;
-    switch (expr->kind) {
-    case EXPR_NUMBER:
-        *ret_s = expr->number.value;
-        return true;
-    case EXPR_PAREN:
-        return constant_of(expr->paren, ret_s);
-    case EXPR_UNARY:
-        if (!constant_of(expr->unary.of, ret_s))
-            return false;
-        *ret_s = expr->unary.is_minus ? -*ret_s : *ret_s;
-        return true;
-    case EXPR_CALL:
-        if (expr->call.count != 2 || !constant_of(expr->call.arguments[0], &left) ||
-            !constant_of(expr->call.arguments[1], &right))
-            return false;
-        *ret_s = expr->call.function->name[1] == 'a' ? fmax(left, right) : fmin(left, right);
-        return true;
-    default:
-        if (!constant_of(expr->binary.left, &left) || !constant_of(expr->binary.right, &right))
-            return false;
-        switch (expr->binary.operator) {
-        case OPERATOR_ADD:
-            *ret_s = left + right;
-            return true;
-        case OPERATOR_SUB:
-            *ret_s = left - right;
-            return true;
-        case OPERATOR_MUL:
-            *ret_s = left * right;
-            return true;
-        case OPERATOR_DIV:
-            *ret_s = left / right;
-            return true;
-        case OPERATOR_MOD:
-            *ret_s = fmod(left, right);
-            return true;
-        default:
-            *ret_s = pow(left, right);
-            return true;
-        }
-    }
-}
-
 /* Ranges and steps are positive, offsets may be anything. */
 static bool finish_duration(struct parser *parser, const expr_t *expr, bool is_positive, struct promql_duration *ret)
 {
-    double seconds;
     if (!expr)
         return false;
+    if (expr->kind == EXPR_NUMBER) {
+        double ms = expr->number.value * 1000;
+        *ret = (struct promql_duration){.ms = fabs(ms) < 9.2e18 ? (int64_t)round(ms) : 0};
+        if (!(fabs(ms) < 9223372036854.0))
+            parser_fail(parser, expr->start, "duration out of range");
+        else if (is_positive && ret->ms <= 0)
+            parser_fail(parser, expr->start, "duration must be greater than 0");
+        return parser->rc == AP_OK;
+    }
     *ret = (struct promql_duration){.expr = expr};
-    if (!constant_of(expr, &seconds))
-        return true;
-    double ms = seconds * 1000;
-    if (!(fabs(ms) < 9.2e18)) {
-        fail_at(parser, expr->start, "duration out of range");
+    if (!parser->is_experimental) {
+        parser_fail(parser, expr->start, "experimental duration expression is not enabled (promql.experimental)");
         return false;
     }
-    if (is_positive && ms <= 0) {
-        fail_at(parser, expr->start, "duration must be greater than 0");
-        return false;
-    }
-    *ret = (struct promql_duration){.ms = (int64_t)round(ms), .expr = expr->kind == EXPR_NUMBER ? NULL : expr};
-    return true;
+    struct ap_err err;
+    enum ap_rc rc = promql_duration_ms(ret, NULL, is_positive, &ret->ms, &err);
+    if (rc != AP_OK && parser->rc == AP_OK)
+        parser->rc = ap_fail(parser->err, rc, "%s", err.text);
+    return rc == AP_OK;
 }
 
 /* ---- Selectors ---- */
-
-static bool set_name(struct parser *parser, struct promql_selector *selector, const struct promql_token *token)
-{
-    if (selector->name.data) {
-        fail_at(parser, token->start, "metric name must not be set twice: \"%.*s\" or \"%.*s\"",
-                AP_SLICE_ARG(selector->name), AP_SLICE_ARG(token->text));
-        return false;
-    }
-    selector->name = token->text;
-    selector->is_name_quoted = true;
-    return true;
-}
 
 /* One of: "a metric"  name="value"  "name"=~"value" */
 static bool parse_matcher(struct parser *parser, struct promql_selector *selector)
@@ -424,27 +464,28 @@ static bool parse_matcher(struct parser *parser, struct promql_selector *selecto
         {TOKEN_NOT_MATCH, MATCHER_NOT_REGEX},
     };
     struct promql_token name = parser->token;
-    bool is_text = take(parser, TOKEN_TEXT);
-    if (!is_text && !want(parser, TOKEN_WORD, where))
+    if (!take(parser, TOKEN_TEXT) && !want(parser, TOKEN_WORD, where, "identifier or \"}\""))
         return false;
-    if (is_text && (is_next(parser, TOKEN_COMMA) || is_next(parser, TOKEN_RIGHT_BRACE)))
-        return set_name(parser, selector, &name);
-    if (!is_text && memchr(name.text.data, ':', name.text.bytes)) {
-        fail_at(parser, name.start, "unexpected character in label name: ':'");
-        return false;
-    }
-    for (size_t i = 0; i < AP_ARRAY_COUNT(kinds); i++) {
-        if (!take(parser, kinds[i].token))
-            continue;
-        struct promql_token value = parser->token;
-        if (!want(parser, TOKEN_TEXT, where))
+    struct promql_matcher item = {name.text, MATCHER_EQUAL, name.text, name.start};
+    if (name.kind == TOKEN_TEXT && (is_next(parser, TOKEN_COMMA) || is_next(parser, TOKEN_RIGHT_BRACE))) {
+        item.name = ap_slice_cstr(LABEL_METRIC_NAME);
+    } else {
+        size_t i = 0;
+        while (i < AP_ARRAY_COUNT(kinds) && !is_next(parser, kinds[i].token))
+            i++;
+        if (i == AP_ARRAY_COUNT(kinds)) {
+            fail_unexpected(parser, where, "label matching operator");
             return false;
-        selector->items = grow(parser, selector->items, selector->item_count, sizeof(*selector->items));
-        selector->items[selector->item_count++] = (struct promql_matcher){name.text, kinds[i].kind, value.text};
-        return true;
+        }
+        advance(parser);
+        item.kind = kinds[i].kind;
+        item.value = parser->token.text;
+        if (!want(parser, TOKEN_TEXT, where, "string"))
+            return false;
     }
-    fail_unexpected(parser, where, "label matching operator");
-    return false;
+    selector->items = grow(parser, selector->items, selector->item_count, sizeof(*selector->items));
+    selector->items[selector->item_count++] = item;
+    return true;
 }
 
 static enum ap_rc matchers_add(struct matchers *matchers, struct ap_slice name, enum matcher_kind kind,
@@ -466,14 +507,18 @@ static bool compile(struct parser *parser, expr_t *expr)
     query->matchers[query->matchers_count++] = matchers;
     selector->matchers = matchers;
     struct ap_err err;
+    uint32_t at = expr->start;
     enum ap_rc rc = AP_OK;
     if (selector->name.data)
         rc = matchers_add(matchers, ap_slice_cstr(LABEL_METRIC_NAME), MATCHER_EQUAL, selector->name, &err);
-    for (size_t i = 0; i < selector->item_count && rc == AP_OK; i++)
-        rc = matchers_add(matchers, selector->items[i].name, selector->items[i].kind, selector->items[i].value, &err);
+    for (size_t i = 0; i < selector->item_count && rc == AP_OK; i++) {
+        const struct promql_matcher *item = &selector->items[i];
+        at = item->start;
+        rc = matchers_add(matchers, item->name, item->kind, item->value, &err);
+    }
     if (rc == AP_OK)
         return true;
-    fail_at(parser, expr->start, "%s", err.text);
+    parser_fail(parser, at, "%s", err.text);
     return false;
 }
 
@@ -494,74 +539,10 @@ static expr_t *parse_selector(struct parser *parser, uint32_t start, struct ap_s
         }
     }
     expr->end = parser->end;
-    for (size_t i = 0; name.data && i < expr->selector.item_count; i++) {
-        if (!ap_slice_equal_cstr(expr->selector.items[i].name, LABEL_METRIC_NAME))
-            continue;
-        fail_at(parser, start, "metric name must not be set twice: \"%.*s\" or \"%.*s\"", AP_SLICE_ARG(name),
-                AP_SLICE_ARG(expr->selector.items[i].value));
-        return NULL;
-    }
     return compile(parser, expr) ? expr : NULL;
 }
 
-/* A selector that everything matches is a mistake; only info() may have one. */
-static bool check_selector(struct parser *parser, const expr_t *expr)
-{
-    const struct matchers *matchers = expr->selector.matchers;
-    for (size_t i = 0; i < matchers->count; i++)
-        if (!matcher_matches_empty(matchers->items[i]))
-            return true;
-    fail_at(parser, expr->start, "vector selector must contain at least one non-empty matcher");
-    return false;
-}
-
 /* ---- Behind an expression: [5m] [1h:1m] offset 5m @ 1600000000 ---- */
-
-static expr_t *parse_brackets(struct parser *parser, expr_t *of)
-{
-    uint32_t at = parser->token.start;
-    struct promql_duration range;
-    parser->brackets++;
-    advance(parser);
-    if (!finish_duration(parser, parse_duration_expr(parser, PRECEDENCE_ADD), true, &range))
-        return NULL;
-    bool is_subquery = take(parser, TOKEN_COLON);
-    struct promql_duration step = {0};
-    bool has_step = is_subquery && !is_next(parser, TOKEN_RIGHT_BRACKET);
-    if (has_step && !finish_duration(parser, parse_duration_expr(parser, PRECEDENCE_ADD), true, &step))
-        return NULL;
-    if (!is_next(parser, TOKEN_RIGHT_BRACKET)) {
-        fail_unexpected(parser, "subquery or range", is_subquery ? "\"]\"" : "\":\" or \"]\"");
-        return NULL;
-    }
-    parser->brackets--; /* before the token behind it is read */
-    advance(parser);
-    if (is_subquery) {
-        if (of->type != TYPE_VECTOR) {
-            fail_at(parser, of->start, "subquery is only allowed on instant vector, got %s instead",
-                    promql_type_name(of->type));
-            return NULL;
-        }
-        expr_t *expr = expr_new(parser, EXPR_SUBQUERY, TYPE_MATRIX, of->start);
-        expr->subquery.of = of;
-        expr->subquery.range = range;
-        expr->subquery.step = step;
-        expr->subquery.has_step = has_step;
-        return expr;
-    }
-    if (of->kind != EXPR_SELECTOR) {
-        fail_at(parser, at, "ranges only allowed for vector selectors");
-        return NULL;
-    }
-    if (of->selector.when.has_offset || of->selector.when.at != AT_NONE) {
-        fail_at(parser, at, "no %s modifiers allowed before range", of->selector.when.has_offset ? "offset" : "@");
-        return NULL;
-    }
-    expr_t *expr = expr_new(parser, EXPR_RANGE, TYPE_MATRIX, of->start);
-    expr->range.selector = of;
-    expr->range.range = range;
-    return expr;
-}
 
 static struct promql_when *when_of(expr_t *expr)
 {
@@ -572,19 +553,70 @@ static struct promql_when *when_of(expr_t *expr)
     return expr->kind == EXPR_SUBQUERY ? &expr->subquery.when : NULL;
 }
 
+static bool is_set(const struct promql_duration *duration)
+{
+    return duration->expr || duration->ms != 0;
+}
+
+static expr_t *parse_brackets(struct parser *parser, expr_t *of)
+{
+    static const struct duration_place range_place = {"subquery or range selector",
+                                                      "number, duration, step(), or range()"};
+    static const struct duration_place step_place = {"subquery selector",
+                                                     "number, duration, step(), range(), or \"]\""};
+    uint32_t at = parser->token.start;
+    struct promql_duration range;
+    struct promql_duration step = {0};
+    advance(parser);
+    if (!finish_duration(parser, parse_duration_expr(parser, &range_place, PRECEDENCE_ADD), true, &range))
+        return NULL;
+    bool is_subquery = take(parser, TOKEN_COLON);
+    bool has_step = is_subquery && !is_next(parser, TOKEN_RIGHT_BRACKET);
+    if (has_step && !finish_duration(parser, parse_duration_expr(parser, &step_place, PRECEDENCE_ADD), true, &step))
+        return NULL;
+    if (!want(parser, TOKEN_RIGHT_BRACKET, is_subquery ? step_place.name : "subquery or range",
+              is_subquery ? "\"]\"" : "\":\" or \"]\""))
+        return NULL;
+    if (is_subquery) {
+        expr_t *expr = expr_new(parser, EXPR_SUBQUERY, TYPE_MATRIX, of->start);
+        expr->subquery.of = of;
+        expr->subquery.range = range;
+        expr->subquery.step = step;
+        expr->subquery.has_step = has_step;
+        return expr;
+    }
+    const struct promql_selector *selector = &of->selector;
+    if (of->kind != EXPR_SELECTOR)
+        parser_fail(parser, at, "ranges only allowed for vector selectors");
+    else if (is_set(&selector->when.offset))
+        parser_fail(parser, at, "no offset modifiers allowed before range");
+    else if (selector->when.at == AT_TIME)
+        parser_fail(parser, at, "no @ modifiers allowed before range");
+    if (parser->rc != AP_OK)
+        return NULL;
+    expr_t *expr = expr_new(parser, EXPR_RANGE, TYPE_MATRIX, of->start);
+    expr->range.selector = of;
+    expr->range.range = range;
+    return expr;
+}
+
 static bool parse_offset(struct parser *parser, expr_t *expr)
 {
+    static const struct duration_place place = {"offset", "number, duration, step(), or range()"};
     struct promql_when *when = when_of(expr);
-    uint32_t at = parser->token.start;
+    struct promql_duration offset;
     advance(parser);
-    if (!when)
-        fail_at(
-            parser, at,
-            "offset modifier must be preceded by an instant vector selector or range vector selector or a subquery");
-    else if (when->has_offset)
-        fail_at(parser, at, "offset may not be set multiple times");
-    if (parser->rc != AP_OK || !finish_duration(parser, parse_duration_atom(parser), false, &when->offset))
+    if (!finish_duration(parser, parse_duration_atom(parser, &place), false, &offset))
         return false;
+    if (!when)
+        parser_fail(
+            parser, expr->start,
+            "offset modifier must be preceded by an instant vector selector or range vector selector or a subquery");
+    else if (is_set(&when->offset))
+        parser_fail(parser, expr->start, "offset may not be set multiple times");
+    if (parser->rc != AP_OK)
+        return false;
+    when->offset = offset;
     when->has_offset = true;
     expr->end = parser->end;
     return true;
@@ -592,37 +624,63 @@ static bool parse_offset(struct parser *parser, expr_t *expr)
 
 static bool parse_at(struct parser *parser, expr_t *expr)
 {
-    static const char where[] = "@ modifier";
+    static const char where[] = "@";
+    static const char wanted[] = "timestamp";
     struct promql_when *when = when_of(expr);
-    uint32_t at = parser->token.start;
+    enum promql_at kind = AT_TIME;
+    double ms = 0;
     advance(parser);
-    if (!when)
-        fail_at(parser, at,
-                "@ modifier must be preceded by an instant vector selector or range vector selector or a subquery");
-    else if (when->at != AT_NONE)
-        fail_at(parser, at, "@ <timestamp> may not be set multiple times");
-    if (parser->rc != AP_OK)
-        return false;
     if (is_word(&parser->token, "start") || is_word(&parser->token, "end")) {
-        when->at = is_word(&parser->token, "start") ? AT_START : AT_END;
+        kind = is_word(&parser->token, "start") ? AT_START : AT_END;
         advance(parser);
-        if (!want(parser, TOKEN_LEFT_PAREN, where) || !want(parser, TOKEN_RIGHT_PAREN, where))
+        if (!want(parser, TOKEN_LEFT_PAREN, where, wanted) || !want(parser, TOKEN_RIGHT_PAREN, where, wanted))
             return false;
     } else {
         bool is_minus = is_next(parser, TOKEN_SUB);
         if (is_minus || is_next(parser, TOKEN_ADD))
             advance(parser);
-        struct promql_token token = parser->token;
-        if (!take(parser, TOKEN_DURATION) && !want(parser, TOKEN_NUMBER, where))
-            return false;
-        double ms = (token.kind == TOKEN_DURATION ? token.number : token.number * 1000) * (is_minus ? -1 : 1);
-        if (!(fabs(ms) < 9.2e18)) {
-            fail_at(parser, token.start, "timestamp out of bounds for @ modifier: %f", ms / 1000);
+        if (!is_next(parser, TOKEN_DURATION) && !is_next(parser, TOKEN_NUMBER)) {
+            fail_unexpected(parser, where, wanted);
             return false;
         }
-        when->at = AT_TIME;
-        when->at_ms = (int64_t)round(ms);
+        ms = parse_number(parser)->number.value * (is_minus ? -1000.0 : 1000.0);
     }
+    if (!(fabs(ms) < 9.2e18))
+        parser_fail(parser, expr->start, "timestamp out of bounds for @ modifier: %s", go_float(ms / 1000).text);
+    else if (!when)
+        parser_fail(parser, expr->start,
+                    "@ modifier must be preceded by an instant vector selector or range vector selector or a subquery");
+    else if (when->at != AT_NONE)
+        parser_fail(parser, expr->start, "@ <timestamp> may not be set multiple times");
+    if (parser->rc != AP_OK)
+        return false;
+    when->at = kind;
+    when->at_ms = (int64_t)round(ms);
+    expr->end = parser->end;
+    return true;
+}
+
+/* x[5m] anchored, x smoothed */
+static bool parse_extension(struct parser *parser, expr_t *expr)
+{
+    bool is_anchored = is_word(&parser->token, "anchored");
+    enum promql_extension extension = is_anchored ? EXTENSION_ANCHORED : EXTENSION_SMOOTHED;
+    const char *name = is_anchored ? "anchored" : "smoothed";
+    advance(parser);
+    struct promql_selector *selector = expr->kind == EXPR_SELECTOR ? &expr->selector
+                                       : expr->kind == EXPR_RANGE  ? &expr->range.selector->selector
+                                                                   : NULL;
+    if (!parser->is_experimental)
+        parser_fail(parser, expr->start, "%s modifier is experimental and not enabled (promql.experimental)", name);
+    else if (expr->kind == EXPR_SUBQUERY)
+        parser_fail(parser, expr->start, "%s modifier is not supported for subqueries", name);
+    else if (!selector)
+        parser_fail(parser, expr->start, "%s modifier not implemented", name);
+    else if (selector->extension != EXTENSION_NONE && selector->extension != extension)
+        parser_fail(parser, expr->start, "anchored and smoothed modifiers cannot be used together");
+    if (parser->rc != AP_OK)
+        return false;
+    selector->extension = extension;
     expr->end = parser->end;
     return true;
 }
@@ -630,62 +688,62 @@ static bool parse_at(struct parser *parser, expr_t *expr)
 static expr_t *parse_suffixes(struct parser *parser, expr_t *expr)
 {
     while (expr && parser->rc == AP_OK) {
-        if (is_next(parser, TOKEN_LEFT_BRACKET)) {
+        bool is_read = true;
+        if (is_next(parser, TOKEN_LEFT_BRACKET))
             expr = parse_brackets(parser, expr);
-        } else if (is_word(&parser->token, "offset")) {
-            if (!parse_offset(parser, expr))
-                return NULL;
-        } else if (is_next(parser, TOKEN_AT)) {
-            if (!parse_at(parser, expr))
-                return NULL;
-        } else {
+        else if (is_word(&parser->token, "offset"))
+            is_read = parse_offset(parser, expr);
+        else if (is_next(parser, TOKEN_AT))
+            is_read = parse_at(parser, expr);
+        else if (is_word(&parser->token, "anchored") || is_word(&parser->token, "smoothed"))
+            is_read = parse_extension(parser, expr);
+        else
             return expr;
-        }
+        if (!is_read)
+            return NULL;
     }
     return NULL;
 }
 
 /* ---- Calls and aggregations ---- */
 
-static bool parse_arguments(struct parser *parser, const char *where, expr_t ***ret_arguments, size_t *ret_count)
+static bool parse_arguments(struct parser *parser, expr_t ***ret_arguments, size_t *ret_count)
 {
-    if (!want(parser, TOKEN_LEFT_PAREN, where))
+    if (!want(parser, TOKEN_LEFT_PAREN, NULL, NULL))
         return false;
-    unsigned brackets = parser->brackets;
-    parser->brackets = 0;
     while (!take(parser, TOKEN_RIGHT_PAREN)) {
         expr_t *argument = parse_expr(parser, PRECEDENCE_OR);
         if (!argument)
             return false;
         *ret_arguments = grow(parser, *ret_arguments, *ret_count, sizeof(expr_t *));
         (*ret_arguments)[(*ret_count)++] = argument;
+        uint32_t comma = parser->token.start;
         bool has_comma = take(parser, TOKEN_COMMA);
         if (!has_comma && !is_next(parser, TOKEN_RIGHT_PAREN)) {
-            fail_unexpected(parser, where, "\",\" or \")\"");
+            fail_unexpected(parser, NULL, NULL);
             return false;
         }
         if (has_comma && is_next(parser, TOKEN_RIGHT_PAREN)) {
-            fail_at(parser, parser->token.start, "trailing commas not allowed in function call args");
+            parser_fail(parser, comma, "trailing commas not allowed in function call args");
             return false;
         }
     }
-    parser->brackets = brackets;
     return true;
 }
 
 static bool parse_labels(struct parser *parser, struct promql_labels *labels)
 {
     static const char where[] = "grouping opts";
-    if (!want(parser, TOKEN_LEFT_PAREN, where))
+    if (!want(parser, TOKEN_LEFT_PAREN, where, "\"(\""))
         return false;
     while (!take(parser, TOKEN_RIGHT_PAREN)) {
         struct promql_token token = parser->token;
-        if (!take(parser, TOKEN_TEXT) && !take(parser, TOKEN_WORD)) {
-            fail_unexpected(parser, where, "label");
+        if (!take(parser, TOKEN_TEXT) && !want(parser, TOKEN_WORD, where, "label"))
             return false;
-        }
-        if (token.text.bytes == 0 || (token.kind == TOKEN_WORD && memchr(token.text.data, ':', token.text.bytes))) {
-            fail_at(parser, token.start, "invalid label name for grouping: \"%.*s\"", AP_SLICE_ARG(token.text));
+        if (token.text.bytes == 0 || ap_utf8_valid_bytes(token.text) != token.text.bytes) {
+            AP_AUTO_BUF struct ap_buf name = {0};
+            promql_print_quoted(token.text, &name);
+            parser_fail(parser, token.start, "invalid label name for grouping: %.*s", (int)name.bytes, name.data);
             return false;
         }
         labels->items = grow(parser, labels->items, labels->count, sizeof(*labels->items));
@@ -709,15 +767,6 @@ static bool parse_grouping(struct parser *parser, expr_t *expr, bool *ret_has_gr
     return parse_labels(parser, &expr->aggregate.labels);
 }
 
-static bool check_type(struct parser *parser, const expr_t *expr, enum promql_type wanted, const char *where)
-{
-    if (expr->type == wanted)
-        return true;
-    fail_at(parser, expr->start, "expected type %s in %s, got %s", promql_type_name(wanted), where,
-            promql_type_name(expr->type));
-    return false;
-}
-
 static expr_t *parse_aggregate(struct parser *parser, enum promql_aggregation aggregation)
 {
     const struct aggregation_row *row = &aggregations[aggregation];
@@ -725,103 +774,94 @@ static expr_t *parse_aggregate(struct parser *parser, enum promql_aggregation ag
     uint32_t start = parser->token.start;
     expr->aggregate.aggregation = aggregation;
     advance(parser);
-    if (row->is_experimental && !parser->is_experimental) {
-        fail_at(parser, start, "%s() is experimental and must be enabled with promql.experimental", row->name);
-        return NULL;
-    }
     bool has_grouping;
     expr_t **arguments = NULL;
     size_t count = 0;
-    if (!parse_grouping(parser, expr, &has_grouping) || !parse_arguments(parser, "aggregation", &arguments, &count) ||
-        (!has_grouping && !parse_grouping(parser, expr, &has_grouping)))
+    parser->aggregations++;
+    if (!parse_grouping(parser, expr, &has_grouping) || !parse_arguments(parser, &arguments, &count))
+        return NULL;
+    parser->aggregations--;
+    if (!has_grouping && !parse_grouping(parser, expr, &has_grouping))
         return NULL;
     expr->end = parser->end;
     size_t wanted = row->parameter == TYPE_NONE ? 1 : 2;
-    if (count == 0) {
-        fail_at(parser, start, "no arguments for aggregate expression provided");
+    if (count == 0)
+        parser_fail(parser, start, "no arguments for aggregate expression provided");
+    else if (count != wanted)
+        parser_fail(parser, start, "wrong number of arguments for aggregate expression provided, expected %zu, got %zu",
+                    wanted, count);
+    else if (row->is_experimental && !parser->is_experimental)
+        parser_fail(parser, start,
+                    "%s() is experimental and must be enabled with --enable-feature=promql-experimental-functions "
+                    "(promql.experimental)",
+                    row->name);
+    if (parser->rc != AP_OK)
         return NULL;
-    }
-    if (count != wanted) {
-        fail_at(parser, start, "wrong number of arguments for aggregate expression provided, expected %zu, got %zu",
-                wanted, count);
-        return NULL;
-    }
     expr->aggregate.parameter = wanted == 2 ? arguments[0] : NULL;
     expr->aggregate.of = arguments[wanted - 1];
-    if (!check_type(parser, expr->aggregate.of, TYPE_VECTOR, "aggregation expression") ||
-        (wanted == 2 && !check_type(parser, arguments[0], row->parameter, "aggregation parameter")))
-        return NULL;
     return expr;
-}
-
-/* info()'s second argument says which labels to take over; it is no selection of its own. */
-static bool check_info(struct parser *parser, const expr_t *expr)
-{
-    if (expr->call.count < 2)
-        return true;
-    const expr_t *labels = expr->call.arguments[1];
-    if (labels->kind == EXPR_SELECTOR && !labels->selector.name.data)
-        return true;
-    fail_at(parser, labels->start, "expected label selectors only");
-    return false;
-}
-
-static bool check_call(struct parser *parser, const expr_t *expr)
-{
-    const struct promql_function *function = expr->call.function;
-    size_t most = promql_function_arguments(function);
-    size_t least = most - (size_t)(function->optional < 0 ? 1 : function->optional);
-    size_t count = expr->call.count;
-    if (function->optional == 0 && count != most)
-        fail_at(parser, expr->start, "expected %zu argument(s) in call to \"%s\", got %zu", most, function->name,
-                count);
-    else if (count < least)
-        fail_at(parser, expr->start, "expected at least %zu argument(s) in call to \"%s\", got %zu", least,
-                function->name, count);
-    else if (function->optional > 0 && count > most)
-        fail_at(parser, expr->start, "expected at most %zu argument(s) in call to \"%s\", got %zu", most,
-                function->name, count);
-    char where[64];
-    snprintf(where, sizeof(where), "call to function \"%s\"", function->name);
-    for (size_t i = 0; i < count && parser->rc == AP_OK; i++)
-        (void)check_type(parser, expr->call.arguments[i], function->arguments[AP_MIN(i, most - 1)], where);
-    return parser->rc == AP_OK && (strcmp(function->name, "info") != 0 || check_info(parser, expr));
 }
 
 static expr_t *parse_call(struct parser *parser)
 {
+    struct ap_slice name = parser->token.text;
     expr_t *expr = expr_new(parser, EXPR_CALL, TYPE_NONE, parser->token.start);
-    expr->call.function = promql_function_find(parser->token.text);
-    if (!expr->call.function) {
-        fail_at(parser, expr->start, "unknown function with name \"%.*s\"", AP_SLICE_ARG(parser->token.text));
-        return NULL;
-    }
-    if (expr->call.function->is_experimental && !parser->is_experimental) {
-        fail_at(parser, expr->start, "function \"%s\" is not enabled (promql.experimental)", expr->call.function->name);
-        return NULL;
-    }
     advance(parser);
-    if (!parse_arguments(parser, "function call", &expr->call.arguments, &expr->call.count))
+    if (!parse_arguments(parser, &expr->call.arguments, &expr->call.count))
+        return NULL;
+    expr->end = parser->end;
+    expr->call.function = promql_function_find(name);
+    if (!expr->call.function)
+        parser_fail(parser, expr->start, "unknown function with name \"%.*s\"", (int)AP_MIN(name.bytes, (size_t)200),
+                    name.data);
+    else if (expr->call.function->is_experimental && !parser->is_experimental)
+        parser_fail(parser, expr->start, "function \"%s\" is not enabled (promql.experimental)",
+                    expr->call.function->name);
+    if (parser->rc != AP_OK)
         return NULL;
     expr->type = expr->call.function->returns;
-    expr->end = parser->end;
-    return check_call(parser, expr) ? expr : NULL;
+    return expr;
 }
 
 /* ---- Operands ---- */
+
+/* Words that never name a metric, and those that never name a function. */
+static bool is_no_metric(const struct parser *parser)
+{
+    static const char *const words[] = {"on", "ignoring", "group_left", "group_right", "bool", "atan2"};
+    return is_one_of(&parser->token, words, AP_ARRAY_COUNT(words)) || is_fill(parser);
+}
+
+static bool is_no_function(const struct promql_token *token)
+{
+    static const char *const words[] = {"and", "or", "unless", "by", "without", "offset", "anchored", "smoothed"};
+    return is_one_of(token, words, AP_ARRAY_COUNT(words)) || memchr(token->text.data, ':', token->text.bytes);
+}
+
+static expr_t *parse_word(struct parser *parser)
+{
+    struct promql_token token = parser->token;
+    enum promql_aggregation aggregation;
+    if (find_aggregation(parser, &aggregation))
+        return parse_aggregate(parser, aggregation);
+    if (is_no_metric(parser)) {
+        fail_unexpected(parser, NULL, NULL);
+        return NULL;
+    }
+    if (!is_no_function(&token) && token_after(parser).kind == TOKEN_LEFT_PAREN)
+        return parse_call(parser);
+    advance(parser);
+    return parse_selector(parser, token.start, token.text);
+}
 
 static expr_t *parse_operand(struct parser *parser)
 {
     struct promql_token token = parser->token;
     expr_t *expr = NULL;
-    enum promql_aggregation aggregation;
     switch (token.kind) {
     case TOKEN_NUMBER:
     case TOKEN_DURATION:
-        advance(parser);
-        expr = expr_new(parser, EXPR_NUMBER, TYPE_SCALAR, token.start);
-        expr->number.is_duration = token.kind == TOKEN_DURATION;
-        expr->number.value = expr->number.is_duration ? token.number / 1000 : token.number;
+        expr = parse_number(parser);
         break;
     case TOKEN_TEXT:
         advance(parser);
@@ -829,14 +869,9 @@ static expr_t *parse_operand(struct parser *parser)
         expr->text = token.text;
         break;
     case TOKEN_LEFT_PAREN: {
-        unsigned brackets = parser->brackets;
-        parser->brackets = 0;
         advance(parser);
         expr_t *inner = parse_expr(parser, PRECEDENCE_OR);
-        if (!inner)
-            return NULL;
-        parser->brackets = brackets;
-        if (!want(parser, TOKEN_RIGHT_PAREN, "paren expression"))
+        if (!inner || !want(parser, TOKEN_RIGHT_PAREN, NULL, NULL))
             return NULL;
         expr = expr_new(parser, EXPR_PAREN, inner->type, token.start);
         expr->paren = inner;
@@ -846,17 +881,10 @@ static expr_t *parse_operand(struct parser *parser)
         expr = parse_selector(parser, token.start, (struct ap_slice){0});
         break;
     case TOKEN_WORD:
-        if (find_aggregation(parser, &aggregation)) {
-            expr = parse_aggregate(parser, aggregation);
-        } else if (token_after(parser).kind == TOKEN_LEFT_PAREN) {
-            expr = parse_call(parser);
-        } else {
-            advance(parser);
-            expr = parse_selector(parser, token.start, token.text);
-        }
+        expr = parse_word(parser);
         break;
     default:
-        fail_unexpected(parser, "expression", "number, string, selector, function call or \"(\"");
+        fail_unexpected(parser, NULL, NULL);
     }
     return parse_suffixes(parser, expr);
 }
@@ -871,11 +899,6 @@ static expr_t *parse_unary(struct parser *parser)
     expr_t *of = parse_expr(parser, PRECEDENCE_POW);
     if (!of)
         return NULL;
-    if (of->type != TYPE_SCALAR && of->type != TYPE_VECTOR) {
-        fail_at(parser, start, "unary expression only allowed on expressions of type scalar or instant vector, got %s",
-                promql_type_name(of->type));
-        return NULL;
-    }
     if (of->kind == EXPR_NUMBER) {
         of->number.value = is_minus ? -of->number.value : of->number.value;
         of->start = start;
@@ -889,16 +912,6 @@ static expr_t *parse_unary(struct parser *parser)
 
 /* ---- Binary operators ---- */
 
-static bool is_comparison(enum promql_operator operator)
-{
-    return operator>= OPERATOR_EQUAL && operator<= OPERATOR_GREATER_EQUAL;
-}
-
-static bool is_set_operator(enum promql_operator operator)
-{
-    return operator>= OPERATOR_AND;
-}
-
 /* fill(0), fill_left(1), fill_right(NaN): what stands for the side that has no series to match. */
 static bool parse_fill(struct parser *parser, struct promql_matching *matching)
 {
@@ -907,39 +920,37 @@ static bool parse_fill(struct parser *parser, struct promql_matching *matching)
     uint32_t at = parser->token.start;
     advance(parser);
     if (!parser->is_experimental) {
-        fail_at(parser, at, "fill modifiers are experimental and must be enabled with promql.experimental");
+        parser_fail(parser, at, "binop fill modifiers are experimental and not enabled (promql.experimental)");
         return false;
     }
-    if (!want(parser, TOKEN_LEFT_PAREN, "fill modifier"))
+    if (!want(parser, TOKEN_LEFT_PAREN, NULL, NULL))
         return false;
     bool is_minus = is_next(parser, TOKEN_SUB);
     if (is_minus || is_next(parser, TOKEN_ADD))
         advance(parser);
-    struct promql_token token = parser->token;
-    if (!want(parser, TOKEN_NUMBER, "fill modifier") || !want(parser, TOKEN_RIGHT_PAREN, "fill modifier"))
+    if (!is_next(parser, TOKEN_NUMBER) && !is_next(parser, TOKEN_DURATION)) {
+        fail_unexpected(parser, NULL, NULL);
         return false;
+    }
+    double value = parse_number(parser)->number.value;
     for (unsigned side = 0; side < 2; side++) {
         if (side == 0 ? is_right : is_left)
             continue;
         matching->has_fill[side] = true;
-        matching->fill[side] = is_minus ? -token.number : token.number;
+        matching->fill[side] = is_minus ? -value : value;
     }
-    return true;
+    return want(parser, TOKEN_RIGHT_PAREN, NULL, NULL);
 }
 
 static bool parse_modifiers(struct parser *parser, expr_t *expr)
 {
     struct promql_matching *matching = &expr->binary.matching;
     if (is_word(&parser->token, "bool")) {
-        if (!is_comparison(expr->binary.operator)) {
-            fail_at(parser, parser->token.start, "bool modifier can only be used on comparison operators");
-            return false;
-        }
         advance(parser);
         expr->binary.returns_bool = true;
     }
     bool is_on = is_word(&parser->token, "on");
-    if ((is_on || is_word(&parser->token, "ignoring")) && token_after(parser).kind == TOKEN_LEFT_PAREN) {
+    if (is_on || is_word(&parser->token, "ignoring")) {
         advance(parser);
         matching->is_on = is_on;
         matching->has_labels = true;
@@ -953,56 +964,10 @@ static bool parse_modifiers(struct parser *parser, expr_t *expr)
                 return false;
         }
     }
-    while (is_word(&parser->token, "fill") || is_word(&parser->token, "fill_left") ||
-           is_word(&parser->token, "fill_right")) {
-        if (token_after(parser).kind != TOKEN_LEFT_PAREN)
-            break; /* a metric of this name */
+    while (is_fill(parser))
         if (!parse_fill(parser, matching))
             return false;
-    }
     return true;
-}
-
-static bool check_binary(struct parser *parser, expr_t *expr)
-{
-    const expr_t *left = expr->binary.left;
-    const expr_t *right = expr->binary.right;
-    struct promql_matching *matching = &expr->binary.matching;
-    enum promql_operator operator= expr->binary.operator;
-    const expr_t *sides[] = {left, right};
-    for (size_t i = 0; i < 2; i++) {
-        if (sides[i]->type != TYPE_SCALAR && sides[i]->type != TYPE_VECTOR) {
-            fail_at(parser, sides[i]->start, "binary expression must contain only scalar and instant vector types");
-            return false;
-        }
-    }
-    bool is_scalar = left->type == TYPE_SCALAR && right->type == TYPE_SCALAR;
-    bool has_scalar = left->type == TYPE_SCALAR || right->type == TYPE_SCALAR;
-    expr->type = is_scalar ? TYPE_SCALAR : TYPE_VECTOR;
-    if (is_comparison(operator) && is_scalar && !expr->binary.returns_bool)
-        fail_at(parser, expr->start, "comparisons between scalars must use BOOL modifier");
-    bool is_trim = operator== OPERATOR_TRIM_UPPER || operator== OPERATOR_TRIM_LOWER;
-    if (is_trim && is_scalar)
-        fail_at(parser, expr->start, "operator \"%s\" not allowed for scalar operations",
-                promql_operator_name(operator));
-    if (is_set_operator(operator) && has_scalar)
-        fail_at(parser, expr->start, "set operator \"%s\" not allowed in binary scalar expression",
-                promql_operator_name(operator));
-    if (has_scalar && matching->labels.count > 0)
-        fail_at(parser, expr->start, "vector matching only allowed between instant vectors");
-    if (is_set_operator(operator)) {
-        if (matching->cardinality != ONE_TO_ONE)
-            fail_at(parser, expr->start, "no grouping allowed for \"%s\" operation", promql_operator_name(operator));
-        if (matching->has_fill[0] || matching->has_fill[1])
-            fail_at(parser, expr->start, "filling in missing series not allowed for set operators");
-        matching->cardinality = MANY_TO_MANY;
-    }
-    for (size_t i = 0; matching->is_on && i < matching->labels.count; i++)
-        for (size_t j = 0; j < matching->include.count; j++)
-            if (ap_slice_equal(matching->labels.items[i], matching->include.items[j]))
-                fail_at(parser, expr->start, "label \"%.*s\" must not occur in ON and GROUP clause at once",
-                        AP_SLICE_ARG(matching->labels.items[i]));
-    return parser->rc == AP_OK;
 }
 
 static expr_t *parse_binary(struct parser *parser, int precedence)
@@ -1018,6 +983,7 @@ static expr_t *parse_binary(struct parser *parser, int precedence)
         }
         expr_t *expr = expr_new(parser, EXPR_BINARY, TYPE_NONE, left->start);
         expr->binary.operator=(enum promql_operator)(row - operators);
+        expr->binary.operator_start = parser->token.start;
         expr->binary.left = left;
         advance(parser);
         if (!parse_modifiers(parser, expr))
@@ -1027,8 +993,10 @@ static expr_t *parse_binary(struct parser *parser, int precedence)
         if (!expr->binary.right)
             return NULL;
         expr->end = parser->end;
-        if (!check_binary(parser, expr))
-            return NULL;
+        bool is_scalar = left->type == TYPE_SCALAR && expr->binary.right->type == TYPE_SCALAR;
+        expr->type = is_scalar ? TYPE_SCALAR : TYPE_VECTOR;
+        if (expr->binary.operator>= OPERATOR_AND && expr->binary.matching.cardinality == ONE_TO_ONE)
+            expr->binary.matching.cardinality = MANY_TO_MANY;
         left = expr;
     }
 }
@@ -1042,38 +1010,6 @@ static expr_t *parse_expr(struct parser *parser, int precedence)
 
 /* ---- All of it ---- */
 
-static bool check_selectors(struct parser *parser, const expr_t *expr)
-{
-    switch (expr->kind) {
-    case EXPR_SELECTOR:
-        return check_selector(parser, expr);
-    case EXPR_RANGE:
-        return check_selector(parser, expr->range.selector);
-    case EXPR_SUBQUERY:
-        return check_selectors(parser, expr->subquery.of);
-    case EXPR_CALL: {
-        bool is_info = strcmp(expr->call.function->name, "info") == 0;
-        for (size_t i = 0; i < (is_info ? 1 : expr->call.count); i++)
-            if (!check_selectors(parser, expr->call.arguments[i]))
-                return false;
-        return true;
-    }
-    case EXPR_AGGREGATE:
-        return (!expr->aggregate.parameter || check_selectors(parser, expr->aggregate.parameter)) &&
-               check_selectors(parser, expr->aggregate.of);
-    case EXPR_BINARY:
-        return check_selectors(parser, expr->binary.left) && check_selectors(parser, expr->binary.right);
-    case EXPR_UNARY:
-        return check_selectors(parser, expr->unary.of);
-    case EXPR_PAREN:
-        return check_selectors(parser, expr->paren);
-    case EXPR_NUMBER:
-    case EXPR_TEXT:
-        break;
-    }
-    return true;
-}
-
 enum ap_rc promql_parse(struct ap_slice text, bool is_experimental, struct promql_query *ret_query, struct ap_err *err)
 {
     *ret_query = (struct promql_query){0};
@@ -1085,13 +1021,13 @@ enum ap_rc promql_parse(struct ap_slice text, bool is_experimental, struct promq
     promql_lexer_init(&parser.lexer, text, &ret_query->arena);
     advance(&parser);
     if (is_next(&parser, TOKEN_END))
-        fail_at(&parser, 0, "no expression found in input");
+        parser_fail(&parser, 0, "no expression found in input");
     else
         ret_query->expr = parse_expr(&parser, PRECEDENCE_OR);
     if (ret_query->expr && !is_next(&parser, TOKEN_END))
-        fail_unexpected(&parser, "expression", "an operator or the end");
+        fail_unexpected(&parser, NULL, NULL);
     if (parser.rc == AP_OK && ret_query->expr)
-        (void)check_selectors(&parser, ret_query->expr);
+        promql_check(&parser, ret_query->expr);
     if (parser.rc != AP_OK)
         promql_query_clear(ret_query);
     return parser.rc;

@@ -31,9 +31,25 @@ ap_nodiscard enum ap_rc promql_parse(struct ap_slice text, bool is_experimental,
                                      struct ap_err *err);
 void promql_query_clear(struct promql_query *query);
 
+/* What step() and range() say in durations, in seconds. */
+struct promql_duration_context {
+    double step_s;
+    double range_s;
+};
+
+/*
+ * AP_E_PARSE: "START:END: duration must be greater than 0" and the like. With `context` NULL durations that take step()
+ * or range() are let pass, as 0.
+ */
+ap_nodiscard enum ap_rc promql_duration_ms(const struct promql_duration *duration,
+                                           const struct promql_duration_context *context, bool is_positive,
+                                           int64_t *ret_ms, struct ap_err *err);
+
 /* The query in Prometheus' way of writing, on one line: what parses to the same tree. */
 void promql_print(const struct promql_expr *expr, struct ap_buf *out);
 /* On several lines where it is long: what /api/v1/format_query answers. */
 void promql_print_pretty(const struct promql_expr *expr, struct ap_buf *out);
+/* In double quotes, with Go's escapes. */
+void promql_print_quoted(struct ap_slice text, struct ap_buf *out);
 /* "5m", "1h30m", "0s". */
 void promql_print_duration(int64_t ms, struct ap_buf *out);

@@ -10,44 +10,14 @@
 #include "promql/gathered.h"
 #include "promql/parser.h"
 
-#define DURATION_MS_MAX INT64_C(9223372036854) /* what Prometheus' nanoseconds in 64 bits can say */
-
-/* ---- Durations ---- */
-
-static double seconds_of(const struct run *run, const struct promql_expr *expr)
-{
-    const struct promql_expr *const *arguments = (const struct promql_expr *const *)expr->call.arguments;
-    switch (expr->kind) {
-    case EXPR_NUMBER:
-        return expr->number.value;
-    case EXPR_PAREN:
-        return seconds_of(run, expr->paren);
-    case EXPR_UNARY:
-        return expr->unary.is_minus ? -seconds_of(run, expr->unary.of) : seconds_of(run, expr->unary.of);
-    case EXPR_CALL:
-        if (expr->call.count == 2) {
-            double left = seconds_of(run, arguments[0]), right = seconds_of(run, arguments[1]);
-            return strcmp(expr->call.function->name, "max") == 0 ? fmax(left, right) : fmin(left, right);
-        }
-        if (strcmp(expr->call.function->name, "step") == 0)
-            return run->request->step_ms / 1000.0;
-        return (double)(run->end_ms - run->steps.start_ms) / 1000.0;
-    default:
-        return scalar_operate(expr->binary.operator, seconds_of(run, expr->binary.left),
-                              seconds_of(run, expr->binary.right));
-    }
-}
-
 enum ap_rc plan_duration(struct run *run, const struct promql_duration *duration, bool is_positive, int64_t *ret_ms,
                          struct ap_err *err)
 {
-    double ms = duration->expr ? round(seconds_of(run, duration->expr) * 1000) : (double)duration->ms;
-    if (!(fabs(ms) <= (double)DURATION_MS_MAX))
-        return ap_fail(err, AP_E_PARSE, "duration out of range");
-    if (is_positive && ms <= 0)
-        return ap_fail(err, AP_E_PARSE, "duration must be greater than 0");
-    *ret_ms = (int64_t)ms;
-    return AP_OK;
+    const struct promql_duration_context context = {
+        .step_s = (double)run->request->step_ms / 1000,
+        .range_s = (double)(run->end_ms - run->steps.start_ms) / 1000,
+    };
+    return promql_duration_ms(duration, &context, is_positive, ret_ms, err);
 }
 
 /* ---- Numbers, and scalars that only know the time ---- */
@@ -140,9 +110,9 @@ static bool is_constant(const struct promql_expr *expr, bool *has_selector)
         *has_selector = true;
         return expr->subquery.when.at != AT_NONE;
     case EXPR_CALL: {
-        static const char *const by_time[] = {"time",        "timestamp", "predict_linear", "day_of_month",
-                                              "day_of_week", "minute",    "day_of_year",    "days_in_month",
-                                              "hour",        "month",     "year",           "info"};
+        static const char *const by_time[] = {"time",   "timestamp",   "predict_linear", "day_of_month", "day_of_week",
+                                              "minute", "day_of_year", "days_in_month",  "hour",         "month",
+                                              "year"};
         for (size_t i = 0; i < AP_ARRAY_COUNT(by_time); i++)
             if (strcmp(expr->call.function->name, by_time[i]) == 0)
                 return false;
@@ -152,8 +122,7 @@ static bool is_constant(const struct promql_expr *expr, bool *has_selector)
         return true;
     }
     case EXPR_AGGREGATE:
-        return is_constant(expr->aggregate.of, has_selector) &&
-               (!expr->aggregate.parameter || is_constant(expr->aggregate.parameter, has_selector));
+        return is_constant(expr->aggregate.of, has_selector); /* the parameter of the first step is for all of them */
     case EXPR_BINARY:
         return is_constant(expr->binary.left, has_selector) && is_constant(expr->binary.right, has_selector);
     case EXPR_UNARY:

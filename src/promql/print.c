@@ -43,7 +43,7 @@ void promql_print_duration(int64_t ms, struct ap_buf *out)
     }
 }
 
-static void add_quoted(struct ap_slice text, struct ap_buf *out)
+void promql_print_quoted(struct ap_slice text, struct ap_buf *out)
 {
     ap_buf_add_cstr(out, "\"");
     for (size_t i = 0; i < text.bytes; i++) {
@@ -51,12 +51,20 @@ static void add_quoted(struct ap_slice text, struct ap_buf *out)
         static const char from[] = "\"\\\n\t\r\a\b\f\v";
         static const char to[] = "\"\\ntrabfv";
         const char *found = c ? strchr(from, c) : NULL;
+        size_t bytes = 1;
+        if (c >= 0x80) {
+            bytes = 0;
+            for (size_t i_end = i + 2; i_end <= AP_MIN(i + 4, text.bytes) && bytes == 0; i_end++)
+                if (ap_utf8_valid_bytes(ap_slice(text.data + i, i_end - i)) == i_end - i)
+                    bytes = i_end - i;
+        }
         if (found)
             ap_buf_printf(out, "\\%c", to[found - from]);
-        else if (c < 0x20 || c == 0x7f)
+        else if (c < 0x20 || c == 0x7f || bytes == 0)
             ap_buf_printf(out, "\\x%02x", c);
         else
-            ap_buf_add(out, &text.data[i], 1);
+            ap_buf_add(out, &text.data[i], bytes);
+        i += bytes > 1 ? bytes - 1 : 0;
     }
     ap_buf_add_cstr(out, "\"");
 }
@@ -77,7 +85,7 @@ static void add_name(struct ap_slice name, struct ap_buf *out)
     if (is_plain_name(name, false))
         ap_buf_add_slice(out, name);
     else
-        add_quoted(name, out);
+        promql_print_quoted(name, out);
 }
 
 static void add_labels(const struct promql_labels *labels, struct ap_buf *out)
@@ -99,13 +107,15 @@ static void add_duration(const struct promql_duration *duration, struct ap_buf *
         promql_print_duration(duration->ms, out);
 }
 
-static void add_when(const struct promql_when *when, struct ap_buf *out)
+static void add_when(const struct promql_when *when, enum promql_extension extension, struct ap_buf *out)
 {
     if (when->at == AT_TIME)
-        ap_buf_printf(out, " @ %" PRId64 ".%03d", when->at_ms / 1000, (int)(llabs(when->at_ms) % 1000));
+        ap_buf_printf(out, " @ %.3f", (double)when->at_ms / 1000);
     else if (when->at != AT_NONE)
         ap_buf_add_cstr(out, when->at == AT_START ? " @ start()" : " @ end()");
-    if (!when->has_offset)
+    if (extension != EXTENSION_NONE)
+        ap_buf_add_cstr(out, extension == EXTENSION_ANCHORED ? " anchored" : " smoothed");
+    if (!when->offset.expr && when->offset.ms == 0)
         return;
     ap_buf_add_cstr(out, " offset ");
     add_duration(&when->offset, out);
@@ -114,35 +124,56 @@ static void add_when(const struct promql_when *when, struct ap_buf *out)
 /* In front of the braces it would be read as something else, in any case of its letters. */
 static bool is_reserved(struct ap_slice name)
 {
-    static const char *const words[] = {"bool", "inf", "nan"};
+    static const char *const words[] = {"bool", "inf", "nan", "on", "ignoring", "group_left", "group_right", "atan2"};
     for (size_t i = 0; i < AP_ARRAY_COUNT(words); i++)
         if (ap_slice_equal_nocase(name, words[i]))
             return true;
     return false;
 }
 
-static void add_selector(const struct promql_selector *selector, bool has_when, struct ap_buf *out)
+static void add_matcher(const struct promql_matcher *item, struct ap_buf *out)
 {
     static const char *const signs[] = {"=", "!=", "=~", "!~"};
+    add_name(item->name, out);
+    ap_buf_add_cstr(out, signs[item->kind]);
+    promql_print_quoted(item->value, out);
+}
+
+static int compare_matchers(const void *left, const void *right)
+{
+    AP_AUTO_BUF struct ap_buf a = {0};
+    AP_AUTO_BUF struct ap_buf b = {0};
+    add_matcher(left, &a);
+    add_matcher(right, &b);
+    int order = memcmp(a.data, b.data, AP_MIN(a.bytes, b.bytes));
+    return order ? order : (a.bytes > b.bytes) - (a.bytes < b.bytes);
+}
+
+/* Sorted, as Prometheus has it. */
+static void add_selector(const struct promql_selector *selector, bool has_when, struct ap_buf *out)
+{
     bool is_outside = selector->name.data && is_plain_name(selector->name, true) && !is_reserved(selector->name);
+    struct promql_matcher *items = ap_new0_array(struct promql_matcher, selector->item_count + 1);
+    size_t count = selector->item_count;
+    if (count)
+        memcpy(items, selector->items, count * sizeof(*items));
     if (is_outside)
         ap_buf_add_slice(out, selector->name);
-    bool is_inside = selector->name.data && !is_outside;
-    if (!is_outside || selector->item_count) {
+    else if (selector->name.data)
+        items[count++] = (struct promql_matcher){ap_slice_cstr(LABEL_METRIC_NAME), MATCHER_EQUAL, selector->name, 0};
+    qsort(items, count, sizeof(*items), compare_matchers);
+    if (!is_outside || count) {
         ap_buf_add_cstr(out, "{");
-        if (is_inside)
-            add_quoted(selector->name, out);
-        for (size_t i = 0; i < selector->item_count; i++) {
-            if (i || is_inside)
+        for (size_t i = 0; i < count; i++) {
+            if (i)
                 ap_buf_add_cstr(out, ",");
-            add_name(selector->items[i].name, out);
-            ap_buf_add_cstr(out, signs[selector->items[i].kind]);
-            add_quoted(selector->items[i].value, out);
+            add_matcher(&items[i], out);
         }
         ap_buf_add_cstr(out, "}");
     }
+    free(items);
     if (has_when)
-        add_when(&selector->when, out);
+        add_when(&selector->when, selector->extension, out);
 }
 
 /* "sum by (job) " */
@@ -213,7 +244,7 @@ static void add_subquery_tail(const expr_t *expr, struct ap_buf *out)
     if (expr->subquery.has_step)
         add_duration(&expr->subquery.step, out);
     ap_buf_add_cstr(out, "]");
-    add_when(&expr->subquery.when, out);
+    add_when(&expr->subquery.when, EXTENSION_NONE, out);
 }
 
 /* Infinity to the left of ^ goes without its sign, which would be read as one before the whole power. */
@@ -235,10 +266,10 @@ void promql_print(const expr_t *expr, struct ap_buf *out)
         if (expr->number.is_duration && expr->number.value == floor(expr->number.value * 1000) / 1000)
             promql_print_duration((int64_t)round(expr->number.value * 1000), out);
         else
-            ap_buf_add_cstr(out, go_float(expr->number.value).text);
+            ap_buf_add_cstr(out, plain_float(expr->number.value).text);
         break;
     case EXPR_TEXT:
-        add_quoted(expr->text, out);
+        promql_print_quoted(expr->text, out);
         break;
     case EXPR_SELECTOR:
         add_selector(&expr->selector, true, out);
@@ -248,7 +279,10 @@ void promql_print(const expr_t *expr, struct ap_buf *out)
         ap_buf_add_cstr(out, "[");
         add_duration(&expr->range.range, out);
         ap_buf_add_cstr(out, "]");
-        add_when(&expr->range.selector->selector.when, out);
+        if (expr->range.selector->selector.extension != EXTENSION_NONE)
+            ap_buf_add_cstr(out,
+                            expr->range.selector->selector.extension == EXTENSION_ANCHORED ? " anchored" : " smoothed");
+        add_when(&expr->range.selector->selector.when, EXTENSION_NONE, out);
         break;
     case EXPR_SUBQUERY:
         promql_print(expr->subquery.of, out);
@@ -303,17 +337,16 @@ static void add_pretty_arguments(expr_t *const *arguments, size_t count, unsigne
     ap_buf_add_cstr(out, ")");
 }
 
-/* Begins with the indentation; what fits into a line stays on one. */
+/* Begins with the indentation; what is short enough, that aside, stays on one line. A sub-query that is goes without,
+ * as Prometheus has it. */
 static void add_pretty(const expr_t *expr, unsigned level, struct ap_buf *out)
 {
     AP_AUTO_BUF struct ap_buf line = {0};
     promql_print(expr, &line);
-    bool fits = line.bytes + (size_t)level * INDENT <= LINE_BYTES_MAX;
+    bool fits = line.bytes <= LINE_BYTES_MAX;
     expr_t *arguments[2];
     size_t count;
-    if (expr->kind != EXPR_BINARY)
-        add_indent(level, out);
-    if (fits && expr->kind == EXPR_BINARY)
+    if (fits ? expr->kind != EXPR_SUBQUERY : expr->kind != EXPR_BINARY)
         add_indent(level, out);
     if (fits) {
         ap_buf_add_slice(out, ap_buf_slice(&line));
@@ -339,6 +372,18 @@ static void add_pretty(const expr_t *expr, unsigned level, struct ap_buf *out)
         add_operator(expr, out);
         ap_buf_add_cstr(out, "\n");
         add_pretty(expr->binary.right, level + 1, out);
+        break;
+    case EXPR_UNARY:
+        ap_buf_add_cstr(out, expr->unary.is_minus ? "-" : "+");
+        ap_buf_clear(&line);
+        add_pretty(expr->unary.of, level, &line);
+        ap_buf_add_slice(out, ap_slice_trim(ap_buf_slice(&line)));
+        break;
+    case EXPR_SUBQUERY:
+        ap_buf_clear(&line);
+        add_pretty(expr->subquery.of, level, &line);
+        ap_buf_add_slice(out, ap_slice_trim(ap_buf_slice(&line)));
+        add_subquery_tail(expr, out);
         break;
     default:
         ap_buf_add_slice(out, ap_buf_slice(&line));

@@ -352,8 +352,8 @@ struct step_span steps_that_see(const struct steps *steps, const struct window_p
 {
     if (window->is_fixed)
         return (struct step_span){0, steps->count};
-    return (struct step_span){steps_before(steps, first_ms + window->offset_ms),
-                              steps_before(steps, last_ms + window->offset_ms + window->range_ms)};
+    return (struct step_span){steps_before(steps, first_ms + window->offset_ms - window->after_ms),
+                              steps_before(steps, last_ms + window->offset_ms + window->range_ms + window->before_ms)};
 }
 
 size_t times_pass_far(const int64_t *ts_ms, size_t at, size_t count, int64_t last_ms)

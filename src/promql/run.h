@@ -228,6 +228,9 @@ struct window_plan {
     int64_t offset_ms; /* the window of step t ends at t - offset_ms, or at fixed_ms */
     bool is_fixed;
     int64_t fixed_ms;
+    enum promql_extension extension;
+    int64_t before_ms; /* so much in front of the window, and behind it, is looked at as well */
+    int64_t after_ms;
 };
 
 static inline int64_t window_plan_end(const struct window_plan *window, int64_t ts_ms)
@@ -322,6 +325,13 @@ struct operator* plan_range(struct run *run, const struct promql_expr *expr, con
 /* AP_E_PARSE: out of range, or not positive where it has to be. */
 enum ap_rc plan_duration(struct run *run, const struct promql_duration *duration, bool is_positive, int64_t *ret_ms,
                          struct ap_err *err);
+
+/* window_extended.c: the samples of an anchored or smoothed range as an answer, with one at each end. */
+enum ap_rc window_extend_samples(const struct window_plan *plan, int64_t end_ms, struct worker *worker,
+                                 struct promql_points *points, struct ap_err *err);
+/* A smoothed selector: what would be there between the samples around a step. */
+void window_smooth(struct operator* op, const struct window_plan *plan, struct ap_slice metric, struct worker *worker,
+                   const struct promql_points *points, struct column *ret_column);
 
 /* A new operator of `bytes` bytes that begin with struct operator. */
 void *operator_new(struct run *run, size_t bytes, const struct operator_class *class, const struct promql_expr *expr,

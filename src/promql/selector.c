@@ -24,9 +24,10 @@ static enum ap_rc selector_open(struct operator* op, struct ap_err *err)
     struct run *run = op->run;
     int64_t first_ms = window_plan_end(&selector->window, op->steps.start_ms);
     int64_t last_ms = window_plan_end(&selector->window, step_time(&op->steps, op->steps.count - 1));
-    enum ap_rc rc = run->storage.class->select(run->storage.context, selector->what->matchers,
-                                               first_ms - selector->window.range_ms + 1, last_ms,
-                                               run->options->series_max, &selector->set, err);
+    enum ap_rc rc =
+        run->storage.class->select(run->storage.context, selector->what->matchers,
+                                   first_ms - selector->window.range_ms - selector->window.before_ms + 1,
+                                   last_ms + selector->window.after_ms, run->options->series_max, &selector->set, err);
     if (rc != AP_OK)
         return rc;
     op->count = run->storage.class->count(selector->set);
@@ -127,11 +128,16 @@ static void count_chosen(const struct operator* op, struct worker *worker, const
     }
 }
 
+static enum ap_rc smoothed_read(struct operator* op, struct worker *worker, size_t index, struct column *ret_column,
+                                struct ap_err *err);
+
 static enum ap_rc selector_read(struct operator* op, struct worker *worker, size_t index, struct column *ret_column,
                                 struct ap_err *err)
 {
     struct selector *selector = (struct selector *)op;
     struct float_histogram **histograms;
+    if (selector->window.extension == EXTENSION_SMOOTHED)
+        return smoothed_read(op, worker, index, ret_column, err);
     enum ap_rc rc = read_series(selector, worker, index, &histograms, err);
     if (rc != AP_OK)
         return rc;
@@ -190,6 +196,19 @@ static enum ap_rc selector_read_samples(struct operator* op, struct worker *work
     return AP_OK;
 }
 
+static enum ap_rc smoothed_read(struct operator* op, struct worker *worker, size_t index, struct column *ret_column,
+                                struct ap_err *err)
+{
+    struct promql_points points;
+    enum ap_rc rc = selector_read_samples(op, worker, index, &points, err);
+    if (rc == AP_OK)
+        window_smooth(op, &((struct selector *)op)->window,
+                      labels_get(op->labels[index], ap_slice_cstr(LABEL_METRIC_NAME)), worker, &points, ret_column);
+    if (rc == AP_OK && operator_counts(op, index))
+        count_chosen(op, worker, ret_column);
+    return rc;
+}
+
 /* ---- Planning ---- */
 
 static const struct operator_class selector_class = {
@@ -222,6 +241,10 @@ struct operator* plan_selector(struct run *run, const struct promql_expr *expr, 
     selector->is_timestamp = is_timestamp;
     if (plan_window(run, &expr->selector.when, run->lookback_ms, &selector->window, err) != AP_OK)
         return NULL;
+    if (expr->selector.extension == EXTENSION_SMOOTHED && !is_timestamp) {
+        selector->window.extension = EXTENSION_SMOOTHED;
+        selector->window.after_ms = run->lookback_ms;
+    }
     return &selector->op;
 }
 
@@ -323,6 +346,9 @@ struct operator* plan_range(struct run *run, const struct promql_expr *expr, con
     if (plan_duration(run, &expr->range.range, true, &range_ms, err) != AP_OK ||
         plan_window(run, &inner->selector.when, range_ms, ret_window, err) != AP_OK)
         return NULL;
+    ret_window->extension = inner->selector.extension;
+    ret_window->before_ms = ret_window->extension != EXTENSION_NONE ? run->lookback_ms : 0;
+    ret_window->after_ms = ret_window->extension == EXTENSION_SMOOTHED ? run->lookback_ms : 0;
     struct selector *selector = operator_new(run, sizeof(*selector), &selector_class, expr, steps);
     selector->what = &inner->selector;
     selector->window = *ret_window;

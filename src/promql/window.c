@@ -27,16 +27,16 @@ void window_annotate(const struct window *window, enum promql_annotation_kind ki
 
 void window_warn_mixed(const struct window *window)
 {
-    window_annotate(window, PROMQL_WARNING, "encountered a mix of histograms and floats for metric name \"%.*s\"",
-                    AP_SLICE_ARG(window->metric));
+    window_annotate(window, PROMQL_WARNING, "encountered a mix of histograms and floats for metric name %s",
+                    quoted(window->metric).text);
 }
 
 void window_note_ignored(const struct window *window)
 {
     if (window_histograms(window))
         window_annotate(window, PROMQL_INFO,
-                        "ignored histograms in a range containing both floats and histograms for metric name \"%.*s\"",
-                        AP_SLICE_ARG(window->metric));
+                        "ignored histograms in a range containing both floats and histograms for metric name %s",
+                        quoted(window->metric).text);
 }
 
 void window_note_sums(const struct window *window, const struct float_histogram_notes *notes, const char *operation)
@@ -77,6 +77,10 @@ static enum ap_rc extrapolate(const struct window *window, bool is_counter, bool
 {
     const struct promql_points *samples = window->samples;
     double seconds = (double)window->call->window.range_ms / 1000;
+    if (window->call->window.extension != EXTENSION_NONE) {
+        window_extended_rate(window, is_counter, is_rate, ret);
+        return AP_OK;
+    }
     if (window_floats(window) && window_histograms(window)) {
         window_warn_mixed(window);
         return AP_OK;
@@ -452,9 +456,9 @@ static enum ap_rc run_predict_linear(const struct window *window, struct window_
 static enum ap_rc run_smoothing(const struct window *window, struct window_result *ret, struct ap_err *err)
 {
     double level_factor = window->parameters[0], trend_factor = window->parameters[1];
-    if (!(level_factor > 0 && level_factor < 1))
+    if (level_factor <= 0 || level_factor >= 1)
         return ap_fail(err, AP_E_CONFLICT, "invalid smoothing factor. Expected: 0 < sf < 1, got: %f", level_factor);
-    if (!(trend_factor > 0 && trend_factor < 1))
+    if (trend_factor <= 0 || trend_factor >= 1)
         return ap_fail(err, AP_E_CONFLICT, "invalid trend factor. Expected: 0 < tf < 1, got: %f", trend_factor);
     if (!has_trend(window))
         return AP_OK;
@@ -477,14 +481,18 @@ static enum ap_rc run_smoothing(const struct window *window, struct window_resul
 static enum ap_rc run_changes(const struct window *window, struct window_result *ret, struct ap_err *err)
 {
     (void)err;
-    ret->value = (double)window_count_changes(window, false);
+    size_t changes;
+    if (window_count_changes(window, false, &changes))
+        ret->value = (double)changes;
     return AP_OK;
 }
 
 static enum ap_rc run_resets(const struct window *window, struct window_result *ret, struct ap_err *err)
 {
     (void)err;
-    ret->value = (double)window_count_changes(window, true);
+    size_t resets;
+    if (window_count_changes(window, true, &resets))
+        ret->value = (double)resets;
     return AP_OK;
 }
 
@@ -549,8 +557,8 @@ static void note_counter(const struct window *window)
             return;
     if (window->metric.bytes)
         window_annotate(window, PROMQL_INFO,
-                        "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"%.*s\"",
-                        AP_SLICE_ARG(window->metric));
+                        "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: %s",
+                        quoted(window->metric).text);
 }
 
 /* Positions of floats below the one before. */
@@ -599,12 +607,14 @@ static bool slide(struct window *window, size_t step, size_t drop_count)
     window->ts_ms = step_time(&call->op.steps, step);
     window->end_ms = window_plan_end(&call->window, window->ts_ms);
     window->start_ms = window->end_ms - call->window.range_ms;
-    window->to = times_pass(samples->ts_ms, window->to, samples->count, window->end_ms);
-    window->from = times_pass(samples->ts_ms, window->from, window->to, window->start_ms);
+    int64_t behind_ms = window->start_ms - call->window.before_ms;
+    int64_t until_ms = window->end_ms + call->window.after_ms;
+    window->to = times_pass(samples->ts_ms, window->to, samples->count, until_ms);
+    window->from = times_pass(samples->ts_ms, window->from, window->to, behind_ms);
     window->histogram_to =
-        times_pass(samples->histogram_ts_ms, window->histogram_to, samples->histogram_count, window->end_ms);
+        times_pass(samples->histogram_ts_ms, window->histogram_to, samples->histogram_count, until_ms);
     window->histogram_from =
-        times_pass(samples->histogram_ts_ms, window->histogram_from, window->histogram_to, window->start_ms);
+        times_pass(samples->histogram_ts_ms, window->histogram_from, window->histogram_to, behind_ms);
     while (window->drop_to < drop_count && window->drops[window->drop_to] < window->to)
         window->drop_to++;
     while (window->drop_from < window->drop_to && window->drops[window->drop_from] <= window->from)
@@ -684,6 +694,21 @@ static enum ap_rc window_call_read(struct operator* op, struct worker *worker, s
     return rc;
 }
 
+/* Few functions have a meaning for a range that is anchored or smoothed. */
+static bool check_extension(const struct window_call *call, struct ap_err *err)
+{
+    static const char *const names[] = {"changes", "resets", "delta", "increase", "rate"};
+    bool is_smoothed = call->window.extension == EXTENSION_SMOOTHED;
+    for (size_t i = is_smoothed ? 2 : 0; i < AP_ARRAY_COUNT(names); i++)
+        if (call->window.extension == EXTENSION_NONE || strcmp(call->function->name, names[i]) == 0)
+            return true;
+    (void)ap_fail(err, AP_E_CONFLICT, "%s modifier can only be used with: %s - not with %s",
+                  is_smoothed ? "smoothed" : "anchored",
+                  is_smoothed ? "delta, increase, rate" : "changes, delta, increase, rate, resets",
+                  call->function->name);
+    return false;
+}
+
 static const struct operator_class window_call_class = {.open = window_call_open, .read = window_call_read};
 
 struct operator*
@@ -702,11 +727,14 @@ struct operator*
         const struct promql_expr *argument = expr->call.arguments[i];
         if (argument->type == TYPE_MATRIX) {
             struct operator* input = plan_range(run, argument, steps, &call->window, err);
-            if (!input)
+            if (!input || !check_extension(call, err))
                 return NULL;
-            call->range_expr = argument;
+            if (call->function->run != run_quantile)
+                call->range_expr = argument;
             operator_set_inputs(&call->op, &input, 1);
         } else {
+            if (call->function->run == run_quantile) /* told of at the quantile */
+                call->range_expr = argument;
             call->parameters[parameter_count] = plan(run, argument, steps, err);
             if (!call->parameters[parameter_count++])
                 return NULL;

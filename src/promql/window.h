@@ -75,8 +75,15 @@ void window_note_ignored(const struct window *window);
 /* "conflicting counter resets", "mismatched custom buckets" */
 void window_note_sums(const struct window *window, const struct float_histogram_notes *notes, const char *operation);
 
+/* window_extended.c */
+void window_extended_rate(const struct window *window, bool is_counter, bool is_rate, struct window_result *ret);
+
 /* window_histogram.c */
+void window_warn_not_counter(const struct window *window);
+void window_warn_not_gauge(const struct window *window);
+void window_warn_schemas(const struct window *window);
 struct float_histogram *window_histogram_rate(const struct window *window, bool is_counter);
 enum ap_rc window_instant_rate(const struct window *window, bool is_counter, struct window_result *ret);
 struct float_histogram *window_histogram_sum(const struct window *window, bool is_mean);
-size_t window_count_changes(const struct window *window, bool is_counting_resets);
+/* False: anchored, and no sample is behind the start. */
+bool window_count_changes(const struct window *window, bool is_counting_resets, size_t *ret_changes);

@@ -5,24 +5,24 @@
 
 #include "promql/window.h"
 
-static void warn_not_counter(const struct window *window)
+void window_warn_not_counter(const struct window *window)
 {
-    window_annotate(window, PROMQL_WARNING, "this native histogram metric is not a counter: \"%.*s\"",
-                    AP_SLICE_ARG(window->metric));
+    window_annotate(window, PROMQL_WARNING, "this native histogram metric is not a counter: %s",
+                    quoted(window->metric).text);
 }
 
-static void warn_not_gauge(const struct window *window)
+void window_warn_not_gauge(const struct window *window)
 {
-    window_annotate(window, PROMQL_WARNING, "this native histogram metric is not a gauge: \"%.*s\"",
-                    AP_SLICE_ARG(window->metric));
+    window_annotate(window, PROMQL_WARNING, "this native histogram metric is not a gauge: %s",
+                    quoted(window->metric).text);
 }
 
-static void warn_schemas(const struct window *window)
+void window_warn_schemas(const struct window *window)
 {
     window_annotate(
         window, PROMQL_WARNING,
-        "vector contains a mix of histograms with exponential and custom buckets schemas for metric name \"%.*s\"",
-        AP_SLICE_ARG(window->metric));
+        "vector contains a mix of histograms with exponential and custom buckets schemas for metric name %s",
+        quoted(window->metric).text);
 }
 
 static bool is_gauge(const struct float_histogram *histogram)
@@ -44,16 +44,16 @@ static bool check_histograms(const struct window *window, struct float_histogram
     bool is_custom = float_histogram_is_custom(first);
     *ret_schema = AP_MIN(first->schema, all[count - 1]->schema);
     if (is_counter && (is_gauge(all[0]) || is_gauge(all[count - 1])))
-        warn_not_counter(window);
+        window_warn_not_counter(window);
     bool is_mixed = float_histogram_is_custom(all[count - 1]) != is_custom;
     for (size_t i = 1; i + 1 < count && is_counter && !is_mixed; i++) {
         if (is_gauge(all[i]))
-            warn_not_counter(window);
+            window_warn_not_counter(window);
         *ret_schema = AP_MIN(*ret_schema, all[i]->schema);
         is_mixed = float_histogram_is_custom(all[i]) != is_custom;
     }
     if (is_mixed)
-        warn_schemas(window);
+        window_warn_schemas(window);
     return !is_mixed;
 }
 
@@ -76,17 +76,17 @@ struct float_histogram *window_histogram_rate(const struct window *window, bool 
         float_histogram_reduce(result, schema);
     struct float_histogram_notes notes = {0};
     if (!float_histogram_subtract(result, previous, arena, &notes)) {
-        warn_schemas(window);
+        window_warn_schemas(window);
         return NULL;
     }
     note_bounds(window, notes, "subtraction");
     if (!is_counter && !(is_gauge(all[0]) && is_gauge(all[count - 1])))
-        warn_not_gauge(window);
+        window_warn_not_gauge(window);
     for (size_t i = 1; i < count && is_counter; i++) {
         notes = (struct float_histogram_notes){0};
         if (float_histogram_is_reset(all[i], previous, arena) &&
             !float_histogram_add(result, previous, arena, &notes)) {
-            warn_schemas(window);
+            window_warn_schemas(window);
             return NULL;
         }
         note_bounds(window, notes, "addition");
@@ -135,17 +135,30 @@ static bool is_change(const struct sample *before, const struct sample *now, boo
     return now->value != before->value && !(isnan(now->value) && isnan(before->value));
 }
 
-size_t window_count_changes(const struct window *window, bool is_counting_resets)
+bool window_count_changes(const struct window *window, bool is_counting_resets, size_t *ret_changes)
 {
+    const struct promql_points *samples = window->samples;
     size_t float_at = window->from, histogram_at = window->histogram_from, changes = 0;
-    size_t count = window_floats(window) + window_histograms(window);
-    struct sample before = next_sample(window, &float_at, &histogram_at);
-    for (size_t i = 1; i < count; i++) {
-        struct sample now = next_sample(window, &float_at, &histogram_at);
-        changes += is_change(&before, &now, is_counting_resets, &window->worker->arena);
-        before = now;
+    struct sample before = {0};
+    bool has_before = false;
+    if (window->call->window.extension == EXTENSION_ANCHORED) {
+        /* Of all up to the start the last one counts. */
+        while ((float_at < window->to && samples->ts_ms[float_at] <= window->start_ms) ||
+               (histogram_at < window->histogram_to && samples->histogram_ts_ms[histogram_at] <= window->start_ms)) {
+            before = next_sample(window, &float_at, &histogram_at);
+            has_before = true;
+        }
+        if (float_at == window->to && histogram_at == window->histogram_to)
+            return false;
     }
-    return changes;
+    while (float_at < window->to || histogram_at < window->histogram_to) {
+        struct sample now = next_sample(window, &float_at, &histogram_at);
+        changes += has_before && is_change(&before, &now, is_counting_resets, &window->worker->arena);
+        before = now;
+        has_before = true;
+    }
+    *ret_changes = changes;
+    return true;
 }
 
 /* ---- The last two ---- */
@@ -167,13 +180,13 @@ static bool subtract_last(const struct window *window, const struct sample last[
     struct ap_arena *arena = &window->worker->arena;
     struct float_histogram *result = float_histogram_copy(last[1].histogram, arena);
     if (is_counter && (is_gauge(last[0].histogram) || is_gauge(last[1].histogram)))
-        warn_not_counter(window);
+        window_warn_not_counter(window);
     if (!is_counter && !(is_gauge(last[0].histogram) && is_gauge(last[1].histogram)))
-        warn_not_gauge(window);
+        window_warn_not_gauge(window);
     if (!is_counter || !float_histogram_is_reset(last[1].histogram, last[0].histogram, arena)) {
         struct float_histogram_notes notes = {0};
         if (!float_histogram_subtract(result, last[0].histogram, arena, &notes)) {
-            warn_schemas(window);
+            window_warn_schemas(window);
             return false;
         }
         note_bounds(window, notes, "subtraction");
@@ -215,39 +228,15 @@ struct float_histogram *window_histogram_sum(const struct window *window, bool i
 {
     struct ap_arena *arena = &window->worker->arena;
     struct float_histogram *const *all = window->samples->histograms + window->histogram_from;
-    size_t count = window_histograms(window);
-    struct float_histogram *sum = float_histogram_copy(all[0], arena);
-    struct float_histogram_notes told = {0};
-    bool has_reset = false, has_no_reset = false, is_running = false;
-    for (size_t i = 0; i < count; i++) {
-        has_reset |= all[i]->reset_hint == HISTOGRAM_RESET_YES;
-        has_no_reset |= all[i]->reset_hint == HISTOGRAM_RESET_NO;
-        if (i == 0)
-            continue;
-        struct float_histogram_notes notes = {0};
-        const struct float_histogram *added = all[i];
-        if (is_mean && !is_running) {
-            struct float_histogram *tried = float_histogram_copy(sum, arena);
-            if (float_histogram_add(tried, all[i], arena, &notes) && float_histogram_has_overflow(tried)) {
-                is_running = true;
-                float_histogram_divide(sum, (double)i);
-            }
-        }
-        if (is_running) {
-            struct float_histogram *share = float_histogram_copy(all[i], arena);
-            float_histogram_divide(share, (double)(i + 1));
-            float_histogram_multiply(sum, (double)i / (double)(i + 1));
-            added = share;
-        }
-        if (!float_histogram_add(sum, added, arena, &notes)) {
-            warn_schemas(window);
+    struct float_histogram_sum sum = {0};
+    struct float_histogram_notes notes = {0};
+    for (size_t i = 0; i < window_histograms(window); i++) {
+        if (!float_histogram_sum_add(&sum, all[i], is_mean, arena, &notes)) {
+            window_warn_schemas(window);
             return NULL;
         }
-        told.are_bounds_reconciled |= notes.are_bounds_reconciled;
     }
-    if (is_mean && !is_running)
-        float_histogram_divide(sum, (double)count);
-    told.is_reset_colliding = has_reset && has_no_reset;
-    window_note_sums(window, &told, "aggregation");
-    return sum;
+    notes.is_reset_colliding = sum.has_reset && sum.has_no_reset;
+    window_note_sums(window, &notes, "aggregation");
+    return float_histogram_sum_total(&sum, is_mean, arena);
 }

@@ -1,5 +1,6 @@
 """A server under test: started, asked, stopped."""
 import http.client
+import json
 import signal
 import socket
 import subprocess
@@ -24,8 +25,12 @@ class Connection:
 
     def ask(self, path, form):
         """The body, whatever the status."""
-        self.http.request('POST', path, urllib.parse.urlencode(form), {'Content-Type': 'application/x-www-form-urlencoded'})
-        return self.http.getresponse().read()
+        try:
+            self.http.request('POST', path, urllib.parse.urlencode(form), {'Content-Type': 'application/x-www-form-urlencoded'})
+            return self.http.getresponse().read()
+        except (OSError, http.client.HTTPException) as error:
+            self.http.close()  # the next one opens it again
+            return json.dumps({'status': 'error', 'errorType': 'no answer', 'error': f'port {self.http.port}: {error!r}'}).encode()
 
 
 class Server:
