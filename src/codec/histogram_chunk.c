@@ -45,7 +45,7 @@ static void add_threshold(struct bit_writer *bits, double threshold)
         bit_writer_add(bits, THRESHOLD_PLAIN, 8);
         bit_writer_add(bits, ap_double_to_bits(threshold), 64);
     } else {
-        bit_writer_add(bits, (uint64_t)(exponent + THRESHOLD_BIAS), 8);
+        bit_writer_add(bits, (unsigned)(exponent + THRESHOLD_BIAS), 8);
     }
 }
 
