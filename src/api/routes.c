@@ -5,6 +5,7 @@
 #include "api/api.h"
 #include "api/cardinality.h"
 #include "api/dashboards.h"
+#include "api/exemplars.h"
 #include "api/export.h"
 #include "api/federate.h"
 #include "api/live.h"
@@ -65,9 +66,10 @@ static const struct route routes[] = {
     {"/api/v1/label", true, READ, RIGHT_VIEWER, series_handle_label_values},
     {"/api/v1/labels", false, ASK, RIGHT_VIEWER, series_handle_labels},
     {"/api/v1/metadata", false, READ, RIGHT_VIEWER, metadata_handle},
+    {"/api/v1/parse_query", false, ASK, RIGHT_VIEWER, query_text_handle_parse},
     {"/api/v1/query", false, ASK, RIGHT_VIEWER, query_handle},
     {"/api/v1/query_range", false, ASK, RIGHT_VIEWER, query_handle_range},
-    {"/api/v1/query_exemplars", false, ASK, RIGHT_VIEWER, metadata_handle_exemplars},
+    {"/api/v1/query_exemplars", false, ASK, RIGHT_VIEWER, exemplars_handle},
     {"/api/v1/read", false, METHOD(POST), RIGHT_VIEWER, remote_read_handle},
     {"/api/v1/alertmanagers", false, READ, RIGHT_VIEWER, server_status_handle_alertmanagers},
     {"/api/v1/alerts", false, READ, RIGHT_VIEWER, rules_handle_alerts},
