@@ -47,9 +47,9 @@ static bool add_metadata(const struct batch_metadata *metadata, void *context)
 static enum ap_rc answer_metadata(struct question *question, struct ap_buf *out, struct ap_err *err)
 {
     struct metadata_writing writing = {.out = out};
-    enum ap_rc rc = params_number(&question->params, "limit", UINT32_MAX, UINT32_MAX, &writing.limit, err);
+    enum ap_rc rc = params_any_limit(&question->params, "limit", &writing.limit, err);
     if (rc == AP_OK)
-        rc = params_number(&question->params, "limit_per_metric", 0, UINT32_MAX, &writing.limit_per_metric, err);
+        rc = params_any_limit(&question->params, "limit_per_metric", &writing.limit_per_metric, err);
     if (rc != AP_OK)
         return rc;
     if (writing.limit_per_metric == 0)

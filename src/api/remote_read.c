@@ -90,6 +90,7 @@ static enum ap_rc choose_type(struct ap_slice body, enum response_type *ret_type
         for (uint64_t wish; at && at < end;)
             if ((at = protobuf_varint(at, end, &wish)))
                 take_wish(&wishes, wish);
+        reader.is_malformed |= field.bytes.bytes && !at;
     }
     *ret_type = wishes.has_any ? wishes.type : RESPONSE_SAMPLES;
     if (reader.is_malformed)
