@@ -5,6 +5,7 @@
 
 #include "codec/protobuf.h"
 #include "codec/xor_chunk.h"
+#include "promql/parser.h"
 #include "wal/crc32c.h"
 
 /* ---- Trees ---- */
@@ -80,6 +81,29 @@ static void test_parse_query(void **state)
     assert_int_equal(fx->status, 400);
     assert_non_null(strstr(fx->body, "invalid parameter \\\"query\\\": "));
     assert_non_null(strstr(fx->body, "parse error: no expression found in input"));
+}
+
+/* The deepest trees that the parser lets through. */
+static void test_parse_deep_queries(void **state)
+{
+    struct fixture *fx = *state;
+    AP_AUTO_BUF struct ap_buf form = {0};
+    ap_buf_add_cstr(&form, "query=1");
+    for (int i = 0; i < PROMQL_OPERATORS_MAX; i++)
+        ap_buf_add_cstr(&form, i % 2 ? "%2B1" : "^1"); /* to the left and to the right */
+    ap_buf_add_char(&form, '\0');
+    ask(fx, "POST", "/api/v1/parse_query", form.data);
+    assert_int_equal(fx->status, 200);
+    ap_buf_reset(&form);
+    ap_buf_add_cstr(&form, "query=");
+    for (int i = 0; i < PROMQL_DEPTH_MAX / 4; i++)
+        ap_buf_add_cstr(&form, "(-");
+    ap_buf_add_cstr(&form, "a");
+    for (int i = 0; i < PROMQL_DEPTH_MAX / 4; i++)
+        ap_buf_add_char(&form, ')');
+    ap_buf_add_char(&form, '\0');
+    ask(fx, "POST", "/api/v1/parse_query", form.data);
+    assert_int_equal(fx->status, 200);
 }
 
 /* ---- Exemplars ---- */
@@ -456,11 +480,17 @@ static void test_remote_read_types(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FIXTURE_TEST(test_parse_query),      FIXTURE_TEST(test_exemplars),
-        FIXTURE_TEST(test_wrong_parameters), FIXTURE_TEST(test_status),
-        FIXTURE_TEST(test_features),         FIXTURE_TEST(test_blocks),
-        FIXTURE_TEST(test_methods),          FIXTURE_TEST(test_pages),
-        FIXTURE_TEST(test_remote_read),      FIXTURE_TEST(test_remote_read_types),
+        FIXTURE_TEST(test_parse_query),
+        FIXTURE_TEST(test_parse_deep_queries),
+        FIXTURE_TEST(test_exemplars),
+        FIXTURE_TEST(test_wrong_parameters),
+        FIXTURE_TEST(test_status),
+        FIXTURE_TEST(test_features),
+        FIXTURE_TEST(test_blocks),
+        FIXTURE_TEST(test_methods),
+        FIXTURE_TEST(test_pages),
+        FIXTURE_TEST(test_remote_read),
+        FIXTURE_TEST(test_remote_read_types),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
