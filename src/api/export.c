@@ -130,6 +130,8 @@ static enum ap_rc answer(struct question *question, struct ap_buf *out, struct a
     struct selection selection;
     enum ap_rc rc = selection_read(&question->params, true, &selection, err);
     if (rc == AP_OK)
+        rc = selection_check_time(&selection, err);
+    if (rc == AP_OK)
         rc = read_options(&question->params, &options, err);
     struct selection_cursor cursor = {0};
     if (rc == AP_OK)

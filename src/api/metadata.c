@@ -9,8 +9,6 @@
 
 enum { ANSWER_BYTES_MAX = 64 << 20 };
 
-/* ---- Metadata ---- */
-
 struct metadata_writing {
     struct ap_buf *out;
     struct ap_buf metric; /* the one being written; `bytes` 0: none yet */
@@ -49,9 +47,9 @@ static bool add_metadata(const struct batch_metadata *metadata, void *context)
 static enum ap_rc answer_metadata(struct question *question, struct ap_buf *out, struct ap_err *err)
 {
     struct metadata_writing writing = {.out = out};
-    enum ap_rc rc = params_number(&question->params, "limit", UINT32_MAX, UINT32_MAX, &writing.limit, err);
+    enum ap_rc rc = params_any_limit(&question->params, "limit", &writing.limit, err);
     if (rc == AP_OK)
-        rc = params_number(&question->params, "limit_per_metric", 0, UINT32_MAX, &writing.limit_per_metric, err);
+        rc = params_any_limit(&question->params, "limit_per_metric", &writing.limit_per_metric, err);
     if (rc != AP_OK)
         return rc;
     if (writing.limit_per_metric == 0)
@@ -69,66 +67,4 @@ static enum ap_rc answer_metadata(struct question *question, struct ap_buf *out,
 void metadata_handle(struct api *api, struct http_request *request, struct ap_slice rest)
 {
     question_ask(api, request, rest, api->questions, answer_metadata);
-}
-
-/* ---- Exemplars ---- */
-
-struct exemplar_writing {
-    struct ap_buf *out;
-    struct ap_buf series; /* the one being written */
-    bool has_series;
-};
-
-static bool add_exemplar(struct ap_slice series_labels, const struct batch_exemplar *exemplar, void *context)
-{
-    struct exemplar_writing *writing = context;
-    struct ap_buf *out = writing->out;
-    if (!writing->has_series || !ap_slice_equal(ap_buf_slice(&writing->series), series_labels)) {
-        ap_buf_add_cstr(out, writing->has_series ? "]},{\"seriesLabels\":" : "{\"seriesLabels\":");
-        prometheus_add_labels(out, series_labels);
-        ap_buf_add_cstr(out, ",\"exemplars\":[");
-        ap_buf_reset(&writing->series);
-        ap_buf_add_slice(&writing->series, series_labels);
-        writing->has_series = true;
-    } else {
-        ap_buf_add_char(out, ',');
-    }
-    ap_buf_add_cstr(out, "{\"labels\":");
-    prometheus_add_labels(out, exemplar->labels);
-    ap_buf_add_cstr(out, ",\"value\":\"");
-    prometheus_add_value(out, exemplar->value);
-    ap_buf_add_cstr(out, "\",\"timestamp\":");
-    prometheus_add_time(out, exemplar->ts_ms);
-    ap_buf_add_char(out, '}');
-    return ap_buf_ok(out);
-}
-
-static enum ap_rc answer_exemplars(struct question *question, struct ap_buf *out, struct ap_err *err)
-{
-    struct matchers matchers = {0};
-    int64_t min_ts_ms, max_ts_ms;
-    enum ap_rc rc = params_time(&question->params, "start", PARAMS_TS_MIN_MS, &min_ts_ms, err);
-    if (rc == AP_OK)
-        rc = params_time(&question->params, "end", PARAMS_TS_MAX_MS, &max_ts_ms, err);
-    if (rc == AP_OK && max_ts_ms < min_ts_ms)
-        rc = ap_fail(err, AP_E_PARSE, "invalid parameter \"end\": end timestamp must not be before start time");
-    if (rc == AP_OK && matchers_parse(params_get(&question->params, "query"), &matchers, err) != AP_OK) {
-        err->rc = AP_E_PARSE;
-        rc = ap_err_prefix(err, "invalid parameter \"query\"");
-    }
-    if (rc != AP_OK)
-        return rc;
-    struct exemplar_writing writing = {.out = out};
-    out->bytes_max = ANSWER_BYTES_MAX;
-    ap_buf_add_char(out, '[');
-    tsdb_exemplars(question->api->tsdb, &matchers, min_ts_ms, max_ts_ms, add_exemplar, &writing);
-    ap_buf_add_cstr(out, writing.has_series ? "]}]" : "]");
-    ap_buf_clear(&writing.series);
-    matchers_clear(&matchers);
-    return ap_buf_ok(out) ? AP_OK : ap_fail(err, AP_E_LIMIT, "there are too many exemplars; ask for a shorter time");
-}
-
-void metadata_handle_exemplars(struct api *api, struct http_request *request, struct ap_slice rest)
-{
-    question_ask(api, request, rest, api->questions, answer_exemplars);
 }

@@ -1,12 +1,10 @@
 /*
- * api/metadata.h - what goes with series: metadata and exemplars
+ * api/metadata.h - what metrics are: type, unit and help
  *
- *     GET      /api/v1/metadata         metric, limit, limit_per_metric
- *     GET|POST /api/v1/query_exemplars  query (a series selector), start, end
+ *     GET /api/v1/metadata  metric, limit, limit_per_metric
  */
 #pragma once
 
 #include "api/api.h"
 
 void metadata_handle(struct api *api, struct http_request *request, struct ap_slice rest);
-void metadata_handle_exemplars(struct api *api, struct http_request *request, struct ap_slice rest);

@@ -185,11 +185,18 @@ enum ap_rc params_time(const struct params *params, const char *name, int64_t mi
     *ret_ts_ms = missing_ms;
     if (text.bytes == 0 || params_parse_time(text, ret_ts_ms))
         return AP_OK;
-    return ap_fail(
-        err, AP_E_PARSE,
-        "invalid parameter \"%s\": cannot parse \"%.*s\" to a valid timestamp; expected seconds since 1970 or "
-        "RFC 3339",
-        name, (int)AP_MIN(text.bytes, (size_t)64), text.data);
+    return ap_fail(err, AP_E_PARSE,
+                   "invalid parameter \"%s\": Invalid time value for '%s': cannot parse \"%.*s\" to a valid timestamp",
+                   name, name, PARAMS_TEXT(text));
+}
+
+enum ap_rc params_needed_time(const struct params *params, const char *name, int64_t *ret_ts_ms, struct ap_err *err)
+{
+    struct ap_slice text = params_get(params, name);
+    if (params_parse_time(text, ret_ts_ms))
+        return AP_OK;
+    return ap_fail(err, AP_E_PARSE, "invalid parameter \"%s\": cannot parse \"%.*s\" to a valid timestamp", name,
+                   PARAMS_TEXT(text));
 }
 
 enum ap_rc params_number(const struct params *params, const char *name, uint64_t missing, uint64_t max,
@@ -208,9 +215,21 @@ enum ap_rc params_number(const struct params *params, const char *name, uint64_t
     if (!is_number || number > max)
         return ap_fail(err, AP_E_PARSE,
                        "invalid parameter \"%s\": expected a whole number from 0 to %" PRIu64 ", found \"%.*s\"", name,
-                       max, (int)AP_MIN(text.bytes, (size_t)64), text.data);
+                       max, PARAMS_TEXT(text));
     *ret_number = number;
     return AP_OK;
+}
+
+enum ap_rc params_any_limit(const struct params *params, const char *name, uint64_t *ret_limit, struct ap_err *err)
+{
+    struct ap_slice text = params_get(params, name);
+    struct ap_err why;
+    *ret_limit = UINT64_MAX;
+    if (text.bytes > 1 && text.data[0] == '-' && text.data[1] >= '0' && text.data[1] <= '9')
+        return AP_OK;
+    if (params_number(params, name, UINT64_MAX, INT64_MAX, ret_limit, &why) == AP_OK)
+        return AP_OK;
+    return ap_fail(err, AP_E_PARSE, "%s must be a number", name);
 }
 
 enum ap_rc params_bool(const struct params *params, const char *name, bool missing, bool *ret_value, struct ap_err *err)
@@ -222,7 +241,7 @@ enum ap_rc params_bool(const struct params *params, const char *name, bool missi
     bool is_true = text.bytes == 0 || ap_slice_equal_cstr(text, "true") || ap_slice_equal_cstr(text, "1");
     if (!is_true && !ap_slice_equal_cstr(text, "false") && !ap_slice_equal_cstr(text, "0"))
         return ap_fail(err, AP_E_PARSE, "invalid parameter \"%s\": expected true or false, found \"%.*s\"", name,
-                       (int)AP_MIN(text.bytes, (size_t)64), text.data);
+                       PARAMS_TEXT(text));
     *ret_value = is_true;
     return AP_OK;
 }

@@ -40,13 +40,24 @@ struct ap_slice params_get(const struct params *params, const char *name);
  */
 bool params_next(const struct params *params, const char *name, size_t *index, struct ap_slice *ret_value);
 
+/* A parameter's text for a sentence: whole, or its beginning. */
+#define PARAMS_TEXT(text) (int)AP_MIN((text).bytes, (size_t)64), (text).data ? (text).data : ""
+
 /* Milliseconds since 1970; `missing_ms` where it is not given. AP_E_PARSE names the parameter. */
 ap_nodiscard enum ap_rc params_time(const struct params *params, const char *name, int64_t missing_ms,
                                     int64_t *ret_ts_ms, struct ap_err *err);
 
+/* The same of one that must be given. */
+ap_nodiscard enum ap_rc params_needed_time(const struct params *params, const char *name, int64_t *ret_ts_ms,
+                                           struct ap_err *err);
+
 /* A whole number from 0 to `max`; AP_E_PARSE otherwise. */
 ap_nodiscard enum ap_rc params_number(const struct params *params, const char *name, uint64_t missing, uint64_t max,
                                       uint64_t *ret_number, struct ap_err *err);
+
+/* A limit as Prometheus' older addresses take it: without, or below 0, there is none (UINT64_MAX). */
+ap_nodiscard enum ap_rc params_any_limit(const struct params *params, const char *name, uint64_t *ret_limit,
+                                         struct ap_err *err);
 
 /* "true", "1", "" (the name alone): true. "false", "0": false. */
 ap_nodiscard enum ap_rc params_bool(const struct params *params, const char *name, bool missing, bool *ret_value,

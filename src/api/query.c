@@ -23,20 +23,18 @@ static enum ap_rc read_duration(const struct params *params, const char *name, i
     if (!memchr(text.data, ':', text.bytes) && params_parse_time(text, ret_ms))
         return AP_OK;
     return ap_fail(err, AP_E_PARSE, "invalid parameter \"%s\": cannot parse \"%.*s\" to a valid duration", name,
-                   (int)AP_MIN(text.bytes, (size_t)64), text.data);
+                   PARAMS_TEXT(text));
 }
 
 static enum ap_rc read_range(const struct params *params, struct promql_request *request, struct ap_err *err)
 {
-    static const char *const needed[] = {"start", "end", "step"};
-    for (size_t i = 0; i < AP_ARRAY_COUNT(needed); i++)
-        if (params_get(params, needed[i]).bytes == 0)
-            return ap_fail(err, AP_E_PARSE, "invalid parameter \"%s\": it is missing", needed[i]);
-    enum ap_rc rc = params_time(params, "start", 0, &request->start_ms, err);
+    enum ap_rc rc = params_needed_time(params, "start", &request->start_ms, err);
     if (rc == AP_OK)
-        rc = params_time(params, "end", 0, &request->end_ms, err);
+        rc = params_needed_time(params, "end", &request->end_ms, err);
     if (rc == AP_OK && request->end_ms < request->start_ms)
         return ap_fail(err, AP_E_PARSE, "invalid parameter \"end\": end timestamp must not be before start time");
+    if (rc == AP_OK && params_get(params, "step").bytes == 0)
+        rc = ap_fail(err, AP_E_PARSE, "invalid parameter \"step\": cannot parse \"\" to a valid duration");
     if (rc == AP_OK)
         rc = read_duration(params, "step", 0, &request->step_ms, err);
     if (rc == AP_OK && request->step_ms <= 0)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "api/question.h"
+#include "api/remote_read_chunks.h"
 #include "codec/protobuf.h"
 #include "tsdb/histogram.h"
 #include "tsdb/matcher.h"
@@ -57,6 +58,48 @@ static enum ap_rc read_query(struct ap_slice message, struct query *query, struc
             rc = read_matcher(field.bytes, &query->matchers, err);
     }
     return rc == AP_OK && reader.is_malformed ? ap_fail(err, AP_E_PARSE, "the request has a malformed query") : rc;
+}
+
+/* As the client may ask for it, in order of its wishes. */
+enum response_type { RESPONSE_SAMPLES, RESPONSE_CHUNKS, RESPONSE_TYPE_COUNT, RESPONSE_NONE = RESPONSE_TYPE_COUNT };
+
+struct wishes {
+    bool has_any;
+    enum response_type type; /* the first that we know */
+};
+
+static void take_wish(struct wishes *wishes, uint64_t wish)
+{
+    wishes->has_any = true;
+    if (wishes->type == RESPONSE_NONE && wish < RESPONSE_TYPE_COUNT)
+        wishes->type = (enum response_type)wish;
+}
+
+/* The first of the client's wishes that we know, which come several to a field or one by one; without any, samples. */
+static enum ap_rc choose_type(struct ap_slice body, enum response_type *ret_type, struct ap_err *err)
+{
+    struct protobuf_reader reader = protobuf_reader(body);
+    struct protobuf_field field;
+    struct wishes wishes = {.type = RESPONSE_NONE};
+    while (protobuf_next(&reader, &field)) {
+        if (field.tag == PROTOBUF_TAG(2, PROTOBUF_VARINT))
+            take_wish(&wishes, field.number);
+        if (field.tag != PROTOBUF_TAG(2, PROTOBUF_BYTES))
+            continue;
+        const uint8_t *at = (const uint8_t *)field.bytes.data, *end = at + field.bytes.bytes;
+        for (uint64_t wish; at && at < end;)
+            if ((at = protobuf_varint(at, end, &wish)))
+                take_wish(&wishes, wish);
+        reader.is_malformed |= field.bytes.bytes && !at;
+    }
+    *ret_type = wishes.has_any ? wishes.type : RESPONSE_SAMPLES;
+    if (reader.is_malformed)
+        return ap_fail(err, AP_E_PARSE,
+                       "the body is not a ReadRequest; send one as protobuf with Content-Encoding: snappy");
+    if (*ret_type == RESPONSE_NONE)
+        return ap_fail(err, AP_E_PARSE,
+                       "the request accepts no type of answer that there is: samples (0), streamed XOR chunks (1)");
+    return AP_OK;
 }
 
 /* ---- The answer ---- */
@@ -154,12 +197,26 @@ static enum ap_rc fail_size(const struct question *question, struct ap_err *err)
                    question->api->remote_read_bytes_max >> 20);
 }
 
-static enum ap_rc answer_query(struct question *question, struct ap_slice message, struct ap_buf *out,
-                               struct ap_err *err)
+/* Chunks leave as they come, samples are compressed as a whole. */
+static enum ap_rc answer_series(struct question *question, enum response_type type, uint64_t query_index,
+                                struct ap_slice labels, const struct tsdb_columns *columns, struct ap_buf *result,
+                                struct ap_err *err)
+{
+    enum ap_rc rc;
+    if (type == RESPONSE_CHUNKS) {
+        rc = remote_read_add_frames(result, query_index, labels, columns, err);
+        return rc == AP_OK ? question_flush(question, result, err) : rc;
+    }
+    rc = add_series(result, labels, columns, err);
+    return rc == AP_OK && !ap_buf_ok(result) ? fail_size(question, err) : rc;
+}
+
+/* `result` gets TimeSeries, or the frames of all series. */
+static enum ap_rc answer_query(struct question *question, struct ap_slice message, enum response_type type,
+                               uint64_t query_index, struct ap_buf *result, struct ap_err *err)
 {
     struct query query = {0};
     struct tsdb_columns columns = {0};
-    AP_AUTO_BUF struct ap_buf result = {.bytes_max = question->api->remote_read_bytes_max};
     AP_AUTO(tsdb_set) struct tsdb_set *set = NULL;
     enum ap_rc rc = read_query(message, &query, err);
     if (rc == AP_OK && query.matchers.count == 0)
@@ -170,12 +227,8 @@ static enum ap_rc answer_query(struct question *question, struct ap_slice messag
     for (size_t i = 0; rc == AP_OK && i < tsdb_set_count(set); i++) {
         rc = tsdb_set_read(set, i, &columns, err);
         if (rc == AP_OK)
-            rc = add_series(&result, tsdb_set_labels(set, i), &columns, err);
-        if (rc == AP_OK && !ap_buf_ok(&result))
-            rc = fail_size(question, err);
+            rc = answer_series(question, type, query_index, tsdb_set_labels(set, i), &columns, result, err);
     }
-    if (rc == AP_OK)
-        protobuf_add_bytes(out, 1, ap_buf_slice(&result));
     tsdb_columns_clear(&columns);
     matchers_clear(&query.matchers);
     return rc;
@@ -191,30 +244,39 @@ static enum ap_rc compress(struct ap_slice plain, struct ap_buf *out, struct ap_
     return AP_OK;
 }
 
+static enum ap_rc answer_samples(struct question *question, struct ap_buf *plain, struct ap_buf *out,
+                                 struct ap_err *err)
+{
+    question_set_bare(question, out, "application/x-protobuf");
+    question->content_encoding = "snappy";
+    return compress(ap_buf_slice(plain), out, err);
+}
+
 static enum ap_rc answer(struct question *question, struct ap_buf *out, struct ap_err *err)
 {
     AP_AUTO_BUF struct ap_buf plain = {.bytes_max = question->api->remote_read_bytes_max};
+    enum response_type type = RESPONSE_NONE;
+    enum ap_rc rc = choose_type(http_body(question->request), &type, err);
     struct protobuf_reader reader = protobuf_reader(http_body(question->request));
     struct protobuf_field field;
-    enum ap_rc rc = AP_OK;
-    size_t count = 0;
+    uint64_t count = 0;
+    if (rc == AP_OK && type == RESPONSE_CHUNKS)
+        question_set_bare(question, out, "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse");
     while (rc == AP_OK && protobuf_next(&reader, &field)) {
         if (field.tag != PROTOBUF_TAG(1, PROTOBUF_BYTES))
             continue;
-        if (++count > QUERIES_MAX)
+        if (count == QUERIES_MAX)
             return ap_fail(err, AP_E_LIMIT, "the request has more than %d queries", QUERIES_MAX);
-        rc = answer_query(question, field.bytes, &plain, err);
+        AP_AUTO_BUF struct ap_buf result = {.bytes_max = question->api->remote_read_bytes_max};
+        rc = answer_query(question, field.bytes, type, count++, type == RESPONSE_CHUNKS ? out : &result, err);
+        if (rc == AP_OK && type == RESPONSE_SAMPLES)
+            protobuf_add_bytes(&plain, 1, ap_buf_slice(&result));
     }
-    if (rc == AP_OK && reader.is_malformed)
-        rc = ap_fail(err, AP_E_PARSE,
-                     "the body is not a ReadRequest; send one as protobuf with Content-Encoding: snappy");
     if (rc == AP_OK && !ap_buf_ok(&plain))
         rc = fail_size(question, err);
-    if (rc != AP_OK)
+    if (rc != AP_OK || type == RESPONSE_CHUNKS)
         return rc;
-    question_set_bare(question, out, "application/x-protobuf");
-    question->content_encoding = "snappy";
-    return compress(ap_buf_slice(&plain), out, err);
+    return answer_samples(question, &plain, out, err);
 }
 
 void remote_read_handle(struct api *api, struct http_request *request, struct ap_slice rest)

@@ -1,8 +1,8 @@
 /*
- * api/remote_read.h - POST /api/v1/read: Prometheus' remote read, answered with samples
+ * api/remote_read.h - POST /api/v1/read: Prometheus' remote read
  *
- * The request is a snappy block of a ReadRequest. Of the kinds of answers that clients offer, SAMPLES is given, which
- * each must take.
+ * The request is a snappy block of a ReadRequest. It says which types of answer the client accepts, those it likes best
+ * first: samples, which is a snappy block as well, or chunks in frames (remote_read_chunks.h).
  */
 #pragma once
 

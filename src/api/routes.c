@@ -5,11 +5,14 @@
 #include "api/api.h"
 #include "api/cardinality.h"
 #include "api/dashboards.h"
+#include "api/exemplars.h"
 #include "api/export.h"
+#include "api/feature_list.h"
 #include "api/federate.h"
 #include "api/live.h"
 #include "api/metadata.h"
 #include "api/pages.h"
+#include "api/prometheus.h"
 #include "api/query.h"
 #include "api/query_text.h"
 #include "api/remote_read.h"
@@ -19,6 +22,9 @@
 #include "api/sql.h"
 #include "api/status.h"
 #include "api/tsdb_admin.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/mem.h"
 #include "ingest/ingest.h"
 
 enum { READ_BODY_BYTES_MAX = 4 << 20 }; /* the longest query, with every byte escaped */
@@ -65,17 +71,21 @@ static const struct route routes[] = {
     {"/api/v1/label", true, READ, RIGHT_VIEWER, series_handle_label_values},
     {"/api/v1/labels", false, ASK, RIGHT_VIEWER, series_handle_labels},
     {"/api/v1/metadata", false, READ, RIGHT_VIEWER, metadata_handle},
+    {"/api/v1/parse_query", false, ASK, RIGHT_VIEWER, query_text_handle_parse},
     {"/api/v1/query", false, ASK, RIGHT_VIEWER, query_handle},
     {"/api/v1/query_range", false, ASK, RIGHT_VIEWER, query_handle_range},
-    {"/api/v1/query_exemplars", false, ASK, RIGHT_VIEWER, metadata_handle_exemplars},
+    {"/api/v1/query_exemplars", false, ASK, RIGHT_VIEWER, exemplars_handle},
     {"/api/v1/read", false, METHOD(POST), RIGHT_VIEWER, remote_read_handle},
     {"/api/v1/alertmanagers", false, READ, RIGHT_VIEWER, server_status_handle_alertmanagers},
     {"/api/v1/alerts", false, READ, RIGHT_VIEWER, rules_handle_alerts},
-    {"/api/v1/features", false, READ, RIGHT_VIEWER, server_status_handle_features},
+    {"/api/v1/features", false, READ, RIGHT_VIEWER, feature_list_handle},
     {"/api/v1/rules", false, READ, RIGHT_VIEWER, rules_handle},
     {"/api/v1/scrape_pools", false, READ, RIGHT_VIEWER, server_status_handle_scrape_pools},
     {"/api/v1/targets", false, READ, RIGHT_VIEWER, server_status_handle_targets},
-    {"/api/v1/targets/metadata", false, READ, RIGHT_VIEWER, server_status_handle_list},
+    {"/api/v1/targets/metadata", false, READ, RIGHT_VIEWER, server_status_handle_target_metadata},
+    {"/api/v1/targets/relabel_steps", false, READ, RIGHT_VIEWER, server_status_handle_relabel_steps},
+    {"/api/v1/notifications", false, READ, RIGHT_VIEWER, server_status_handle_list},
+    {"/api/v1/notifications/live", false, READ, RIGHT_VIEWER, server_status_handle_nothing},
     {"/api/v1/status/buildinfo", false, READ, RIGHT_VIEWER, server_status_handle_buildinfo},
     {"/api/v1/status/config", false, READ, RIGHT_SECRET, server_status_handle_config},
     {"/api/v1/status/flags", false, READ, RIGHT_VIEWER, server_status_handle_flags},
@@ -84,6 +94,7 @@ static const struct route routes[] = {
     {"/federate", false, READ, RIGHT_VIEWER, federate_handle},
     {"/api/v1/series", false, ASK, RIGHT_VIEWER, series_handle},
     {"/api/v1/status/tsdb", false, READ, RIGHT_VIEWER, cardinality_handle},
+    {"/api/v1/status/tsdb/blocks", false, READ, RIGHT_VIEWER, cardinality_handle_blocks},
     {"/metrics", false, READ, RIGHT_VIEWER, status_handle_metrics},
     {"/-/healthy", false, READ, RIGHT_NONE, status_handle_healthy},
     {"/-/ready", false, READ, RIGHT_NONE, status_handle_ready},
@@ -142,6 +153,62 @@ static const struct ingest_endpoint *find_endpoint(const struct http_request *re
     return method == HTTP_METHOD_GET || method == HTTP_METHOD_HEAD ? NULL : ingest_endpoint_find(path);
 }
 
+/* "GET, HEAD, POST, OPTIONS" */
+static const char *allowed_methods(const struct route *route, struct ap_arena *arena)
+{
+    static const char *const names[] = {
+        [HTTP_METHOD_GET] = "GET, ", [HTTP_METHOD_HEAD] = "HEAD, ",     [HTTP_METHOD_POST] = "POST, ",
+        [HTTP_METHOD_PUT] = "PUT, ", [HTTP_METHOD_DELETE] = "DELETE, ",
+    };
+    AP_AUTO_BUF struct ap_buf text = {0};
+    for (size_t i = 0; i < AP_ARRAY_COUNT(names); i++)
+        if (names[i] && (route->methods >> i & 1))
+            ap_buf_add_cstr(&text, names[i]);
+    ap_buf_add_cstr(&text, "OPTIONS");
+    char *copy = ap_arena_try_strndup(arena, ap_buf_slice(&text));
+    return copy ? copy : "OPTIONS";
+}
+
+/*
+ * Pages of other origins may read what Prometheus lets them read, as from Prometheus, while no keys are asked for. With
+ * keys they may not: who has one can ask from where he likes, but not from a page that we know nothing about. What
+ * needs a secret key is for no page at all.
+ */
+static size_t add_cors_fields(const struct api *api, const struct route *route, struct http_request *request,
+                              struct http_field *fields)
+{
+    static const struct http_field cors[] = {
+        {"Vary", "Origin"},
+        {"Access-Control-Allow-Origin", "*"},
+        {"Access-Control-Allow-Headers", "Accept, Authorization, Content-Type, Origin"},
+        {"Access-Control-Allow-Methods", "GET, POST, OPTIONS"},
+        {"Access-Control-Expose-Headers", "Date"},
+    };
+    if (!api->is_open || route->right != RIGHT_VIEWER || !prometheus_is_path(request))
+        return 0;
+    memcpy(fields, cors, sizeof(cors));
+    return http_header(request, "Origin").data ? AP_ARRAY_COUNT(cors) : 1;
+}
+
+/* False: it has been replied to, since the route does not take this method. */
+static bool admit_method(const struct api *api, const struct route *route, struct http_request *request)
+{
+    enum { FIELDS_MAX = 8 };
+    struct http_field *fields = ap_arena_alloc0(http_arena(request), FIELDS_MAX * sizeof(*fields));
+    size_t count = add_cors_fields(api, route, request, fields);
+    bool is_asking = http_method(request) == HTTP_METHOD_OPTIONS && route != &page_route;
+    bool is_taken = route->methods >> http_method(request) & 1;
+    if (!is_taken && route != &page_route)
+        fields[count++] = (struct http_field){"Allow", allowed_methods(route, http_arena(request))};
+    http_set_reply_fields(request, fields, count);
+    if (is_asking)
+        http_reply_empty(request, 204);
+    else if (!is_taken)
+        api_reply_error(request, route == &page_route ? 404 : 405, "this address does not take %.*s",
+                        AP_SLICE_ARG(http_method_text(request)));
+    return is_taken;
+}
+
 void api_admit(struct http_request *request, void *context)
 {
     struct api *api = context;
@@ -157,11 +224,8 @@ void api_admit(struct http_request *request, void *context)
         api_reply_error(request, 404, "there is nothing at this address");
         return;
     }
-    if (!(route->methods >> http_method(request) & 1)) {
-        api_reply_error(request, route == &page_route ? 404 : 405, "this address does not take %.*s",
-                        AP_SLICE_ARG(http_method_text(request)));
+    if (!admit_method(api, route, request))
         return;
-    }
     if (route->right == RIGHT_VIEWER && !access_admit_viewer(api, request))
         return;
     if (route->right == RIGHT_SECRET && !access_admit_secret(api, request))

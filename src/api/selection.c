@@ -30,9 +30,19 @@ enum ap_rc selection_read(const struct params *params, bool is_needed, struct se
         rc = params_time(params, "start", PARAMS_TS_MIN_MS, &ret_selection->min_ts_ms, err);
     if (rc == AP_OK)
         rc = params_time(params, "end", PARAMS_TS_MAX_MS, &ret_selection->max_ts_ms, err);
-    if (rc == AP_OK && ret_selection->max_ts_ms < ret_selection->min_ts_ms)
-        rc = ap_fail(err, AP_E_PARSE, "invalid parameter \"end\": end timestamp must not be before start time");
     return rc;
+}
+
+bool selection_is_of_no_time(const struct selection *selection)
+{
+    return selection->max_ts_ms < selection->min_ts_ms;
+}
+
+enum ap_rc selection_check_time(const struct selection *selection, struct ap_err *err)
+{
+    return selection_is_of_no_time(selection)
+               ? ap_fail(err, AP_E_PARSE, "invalid parameter \"end\": end timestamp must not be before start time")
+               : AP_OK;
 }
 
 void selection_clear(struct selection *selection)
@@ -47,7 +57,7 @@ enum ap_rc selection_open(const struct selection *selection, struct tsdb *tsdb, 
                           struct ap_err *err)
 {
     *ret_cursor = (struct selection_cursor){0};
-    for (size_t i = 0; i < selection->count; i++) {
+    for (size_t i = 0; i < selection->count && !selection_is_of_no_time(selection); i++) {
         struct tsdb_select_options options = {
             .matchers = &selection->items[i],
             .min_ts_ms = selection->min_ts_ms,

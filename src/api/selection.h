@@ -25,6 +25,11 @@ ap_nodiscard enum ap_rc selection_read(const struct params *params, bool is_need
                                        struct ap_err *err);
 void selection_clear(struct selection *selection);
 
+/* The end is before the start. Prometheus finds nothing then; whoever changes or exports something had better be told:
+ * AP_E_PARSE. */
+bool selection_is_of_no_time(const struct selection *selection);
+ap_nodiscard enum ap_rc selection_check_time(const struct selection *selection, struct ap_err *err);
+
 /* The series of a selection, one after the other. One thread. */
 struct selection_cursor {
     struct tsdb_set *sets[SELECTION_MATCHERS_MAX]; /* owned */

@@ -142,7 +142,7 @@ static enum ap_rc answer_texts(struct question *question, struct ap_slice name, 
     enum ap_rc rc = selection_read(&question->params, false, &selection, err);
     if (rc == AP_OK)
         rc = read_limit(question, &limit, err);
-    if (rc == AP_OK)
+    if (rc == AP_OK && !selection_is_of_no_time(&selection))
         rc = collect(question->api->tsdb, &selection, name, &texts, err);
     if (rc == AP_OK) {
         out->bytes_max = ANSWER_BYTES_MAX;

@@ -8,6 +8,7 @@
 #include "promql/engine.h"
 #include "promql/parser.h"
 #include "rules/manager.h"
+#include "tsdb/matcher.h"
 
 /* Clients choose by it what they may ask for: the version whose interface this is. */
 #define PROMETHEUS_VERSION "3.5.0"
@@ -100,20 +101,40 @@ static enum ap_rc answer_walreplay(struct question *question, struct ap_buf *out
     return AP_OK;
 }
 
-static enum ap_rc answer_features(struct question *question, struct ap_buf *out, struct ap_err *err)
+/* There are no pools: the parameters are asked for, and then none is found. */
+static enum ap_rc answer_relabel_steps(struct question *question, struct ap_buf *out, struct ap_err *err)
 {
-    bool is_experimental = promql_engine_options_of(question->api->engine)->is_experimental;
+    static const char *const needed[] = {"scrapePool", "labels"};
+    (void)out;
+    for (size_t i = 0; i < AP_ARRAY_COUNT(needed); i++)
+        if (params_get(&question->params, needed[i]).bytes == 0)
+            return ap_fail(err, AP_E_PARSE, "no %s parameter provided", needed[i]);
+    return ap_fail(err, AP_E_PARSE, "error retrieving scrape config: scrape pool \"%.*s\" not found",
+                   PARAMS_TEXT(params_get(&question->params, needed[0])));
+}
+
+/* Of no targets, so that all there is to say is what is wrong with the question. */
+static enum ap_rc answer_target_metadata(struct question *question, struct ap_buf *out, struct ap_err *err)
+{
+    struct matchers matchers = {0};
+    struct ap_slice match = params_get(&question->params, "match_target");
+    uint64_t limit;
+    enum ap_rc rc = params_any_limit(&question->params, "limit", &limit, err);
+    if (rc == AP_OK && match.bytes && matchers_parse(match, &matchers, err) != AP_OK) {
+        err->rc = AP_E_PARSE;
+        rc = ap_err_prefix(err, "invalid parameter \"match_target\"");
+    }
+    matchers_clear(&matchers);
+    ap_buf_add_cstr(out, "[]");
+    return rc;
+}
+
+/* A stream in which nothing would ever come; it is what Prometheus says to one listener too many. */
+static enum ap_rc answer_nothing(struct question *question, struct ap_buf *out, struct ap_err *err)
+{
+    (void)out;
     (void)err;
-    ap_buf_add_cstr(out, "{\"api\":{\"admin\":true,\"exclude_alerts\":true,\"label_values_match\":true,"
-                         "\"lifecycle\":false,\"query_stats\":true,\"remote_write_receiver\":true},"
-                         "\"promql\":{\"at_modifier\":true,\"bool\":true,\"by\":true,\"group_left\":true,"
-                         "\"group_right\":true,\"ignoring\":true,\"negative_offset\":true,\"offset\":true,\"on\":true,"
-                         "\"per_step_stats\":false,\"subqueries\":true,\"without\":true},\"promql_functions\":{");
-    const struct promql_function *function;
-    for (size_t i = 0; (function = promql_function_at(i)); i++)
-        ap_buf_printf(out, "%s\"%s\":%s", i ? "," : "", function->name,
-                      is_experimental || !function->is_experimental ? "true" : "false");
-    ap_buf_add_cstr(out, "}}");
+    question->status = 204;
     return AP_OK;
 }
 
@@ -140,7 +161,9 @@ DEFINE_HANDLER(runtimeinfo)
 DEFINE_HANDLER(config)
 DEFINE_HANDLER(flags)
 DEFINE_HANDLER(walreplay)
-DEFINE_HANDLER(features)
+DEFINE_HANDLER(target_metadata)
+DEFINE_HANDLER(relabel_steps)
+DEFINE_HANDLER(nothing)
 DEFINE_HANDLER(targets)
 DEFINE_HANDLER(scrape_pools)
 DEFINE_HANDLER(list)

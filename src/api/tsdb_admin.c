@@ -13,6 +13,8 @@ static enum ap_rc delete_series(struct question *question, struct ap_buf *out, s
     (void)out;
     struct selection selection;
     enum ap_rc rc = selection_read(&question->params, true, &selection, err);
+    if (rc == AP_OK)
+        rc = selection_check_time(&selection, err);
     for (size_t i = 0; i < selection.count && rc == AP_OK; i++)
         rc = tsdb_delete(question->api->tsdb, &selection.items[i], selection.min_ts_ms, selection.max_ts_ms, err);
     selection_clear(&selection);

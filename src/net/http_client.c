@@ -117,8 +117,8 @@ enum ap_rc http_client_ask(struct http_client *client, const struct http_client_
 {
     CURL *curl = client->curl;
     AP_CLEANUP(fields_free) struct curl_slist *fields = fields_of(request);
-    ap_buf_reset(&client->body);
-    client->body.bytes_max = request->answer_bytes_max ? request->answer_bytes_max : ANSWER_BYTES_MAX;
+    ap_buf_clear(&client->body);
+    ap_buf_init(&client->body, request->answer_bytes_max ? request->answer_bytes_max : ANSWER_BYTES_MAX);
     client->curl_error[0] = '\0';
     method_set(curl, request);
     curl_easy_setopt(curl, CURLOPT_URL, request->url);

@@ -68,6 +68,8 @@ struct http_request {
     void *user;
 
     /* The reply on its way to MHD. */
+    const struct http_field *reply_fields; /* lent */
+    size_t reply_field_count;
     unsigned reply_status;
     struct MHD_Response *reply; /* owned; NULL with reply_status set: an empty one */
     bool is_last;
@@ -264,8 +266,8 @@ enum compress_encoding http_accepted(const struct http_request *request);
  * may get it otherwise. */
 enum compress_encoding http_reply_encoding(const struct http_request *request, const struct http_reply *reply,
                                            bool *ret_varies);
-void http_reply_add_fields(struct MHD_Response *response, const struct http_reply *reply,
-                           enum compress_encoding encoding, bool varies);
+void http_reply_add_fields(const struct http_request *request, struct MHD_Response *response,
+                           const struct http_reply *reply, enum compress_encoding encoding, bool varies);
 void http_reply_send(struct http_request *request); /* filled in: off it goes, on any thread */
 struct compressor *http_compressor_get(struct http_server *server);
 void http_compressor_put(struct http_server *server, struct compressor *take_compressor);

@@ -83,9 +83,19 @@ void http_reply_send(struct http_request *request)
     AP_ASSERT(request->state == REQUEST_ADMITTING || request->state == REQUEST_HANDLING);
 }
 
+void http_set_reply_fields(struct http_request *request, const struct http_field *fields, size_t field_count)
+{
+    request->reply_fields = fields;
+    request->reply_field_count = field_count;
+}
+
 void http_reply_empty(struct http_request *request, unsigned status)
 {
     AP_ASSERT(request->reply_status == 0);
+    if (request->reply_field_count) {
+        http_reply(request, &(struct http_reply){.status = status});
+        return;
+    }
     request->reply_status = status;
     http_reply_send(request);
 }
@@ -178,14 +188,16 @@ static struct MHD_Response *response_of_body(struct ap_slice body, enum http_bod
     return MHD_create_response_from_buffer(body.bytes, data, MHD_RESPMEM_PERSISTENT);
 }
 
-void http_reply_add_fields(struct MHD_Response *response, const struct http_reply *reply,
-                           enum compress_encoding encoding, bool varies)
+void http_reply_add_fields(const struct http_request *request, struct MHD_Response *response,
+                           const struct http_reply *reply, enum compress_encoding encoding, bool varies)
 {
     /* MHD refuses names and values with CR or LF; leaving such a field out is what the header promises. */
     if (reply->content_type)
         (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, reply->content_type);
     for (size_t i = 0; i < reply->field_count; i++)
         (void)MHD_add_response_header(response, reply->fields[i].name, reply->fields[i].value);
+    for (size_t i = 0; i < request->reply_field_count; i++)
+        (void)MHD_add_response_header(response, request->reply_fields[i].name, request->reply_fields[i].value);
     if (encoding != COMPRESS_IDENTITY)
         (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_ENCODING, compress_encoding_name(encoding));
     if (varies) /* what this client got is not what another one gets */
@@ -214,7 +226,7 @@ void http_reply(struct http_request *request, const struct http_reply *reply)
     }
     struct MHD_Response *response = response_of_body(body, owner);
     AP_ASSERT(response != NULL);
-    http_reply_add_fields(response, reply, encoding, varies);
+    http_reply_add_fields(request, response, reply, encoding, varies);
     HTTP_COUNT(request->conn->loop->stats.reply_bytes, body.bytes);
     request->reply = response;
     request->reply_status = reply->status;

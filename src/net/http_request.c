@@ -211,6 +211,8 @@ void http_request_reset(struct http_request *request)
     request->reply_status = 0;
     http_stream_free(request->stream);
     request->stream = NULL;
+    request->reply_fields = NULL;
+    request->reply_field_count = 0;
     request->is_last = false;
     request->is_body_dropped = false;
     request->is_detached = false;

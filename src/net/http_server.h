@@ -212,6 +212,13 @@ struct http_reply {
  */
 void http_reply(struct http_request *request, const struct http_reply *reply);
 
+/*
+ * Header fields that whatever reply follows (but an event stream) will have beside its own, one of the server's own
+ * errors too; lent until the reply has been sent: static ones, or in the request's arena. Calling it again replaces
+ * them.
+ */
+void http_set_reply_fields(struct http_request *request, const struct http_field *fields, size_t field_count);
+
 /* A reply without body or further fields, from ready-made parts: the cheapest there is. */
 void http_reply_empty(struct http_request *request, unsigned status);
 

@@ -231,7 +231,7 @@ struct http_stream *http_reply_stream(struct http_request *request, const struct
     struct MHD_Response *response =
         MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, MHD_BLOCK_BYTES, on_read, stream, NULL);
     AP_ASSERT(response != NULL);
-    http_reply_add_fields(response, reply, encoding, varies);
+    http_reply_add_fields(request, response, reply, encoding, varies);
     request->reply = response;
     request->reply_status = reply->status;
     request->is_last = reply->is_last;

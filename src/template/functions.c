@@ -4,6 +4,12 @@
 
 #include "template/template_internal.h"
 
+const char *template_function_at(size_t index)
+{
+    /* Those before it are not the last, so that the end is never passed. */
+    return template_functions_of_prometheus[index].name;
+}
+
 const struct template_function *template_function_find(struct ap_slice name)
 {
     static const struct template_function *const tables[] = {template_functions_of_go,

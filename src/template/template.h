@@ -103,3 +103,6 @@ struct template_environment {
 /* Appends the text. AP_E_CONFLICT: an action failed, `err` says where and why; AP_E_LIMIT. */
 ap_nodiscard enum ap_rc template_run(const struct template *template, const struct template_environment *environment,
                                      struct ap_buf *out, struct ap_err *err);
+
+/* The names of the functions that Prometheus adds to Go's, counted from 0; NULL behind the last, and no further. */
+const char *template_function_at(size_t index);

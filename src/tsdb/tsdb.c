@@ -215,6 +215,14 @@ static void add_block_stats(struct tsdb *tsdb, struct tsdb_stats *stats)
     pthread_mutex_unlock(&tsdb->view_mtx);
 }
 
+void tsdb_each_block(struct tsdb *tsdb, tsdb_block_fn each, void *context)
+{
+    pthread_mutex_lock(&tsdb->view_mtx);
+    for (size_t i = 0; i < tsdb->block_count; i++)
+        each(block_meta_of(tsdb->blocks[i]), context);
+    pthread_mutex_unlock(&tsdb->view_mtx);
+}
+
 void tsdb_stats_get(struct tsdb *tsdb, struct tsdb_stats *ret_stats)
 {
     struct tsdb_stats stats = {

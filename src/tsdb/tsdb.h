@@ -216,6 +216,11 @@ struct tsdb_stats {
 };
 void tsdb_stats_get(struct tsdb *tsdb, struct tsdb_stats *ret_stats);
 
+/* Blocks on disk, by their oldest sample. `each` must not call the store: it holds a lock. */
+struct block_meta;
+typedef void (*tsdb_block_fn)(const struct block_meta *meta, void *context);
+void tsdb_each_block(struct tsdb *tsdb, tsdb_block_fn each, void *context);
+
 /* Cardinality of the head: lists as /api/v1/status/tsdb shows them; text is copied. */
 struct tsdb_top_entry {
     char *text; /* owned: a metric, a label name, or name=value */

@@ -117,7 +117,8 @@ static void test_parameters(void **state)
     assert_int_equal(params_time(&params, "none", -7, &ts_ms, &err), AP_OK);
     assert_int_equal(ts_ms, -7);
     assert_int_equal(params_time(&params, "on", 0, &ts_ms, &err), AP_E_PARSE);
-    assert_non_null(strstr(err.text, "invalid parameter \"on\": cannot parse \"true\" to a valid timestamp"));
+    assert_non_null(strstr(
+        err.text, "invalid parameter \"on\": Invalid time value for 'on': cannot parse \"true\" to a valid timestamp"));
 }
 
 /* ---- Values ---- */

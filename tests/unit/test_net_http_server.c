@@ -114,6 +114,9 @@ static void admit(struct http_request *request, void *context)
         reply_text(request, 401, "no key");
     else if (ap_slice_equal_cstr(path, "/ten"))
         http_set_body_limits(request, 10, 0);
+    static const struct http_field fields[] = {{"X-Always", "a"}, {"X-Bad", "a\r\nX-Smuggled: b"}};
+    if (http_query(request, "always").data)
+        http_set_reply_fields(request, fields, 2);
 }
 
 static struct ap_slice error_body(unsigned status, const char *reason, struct ap_arena *arena, void *context)
@@ -282,6 +285,31 @@ static void test_accessors_and_keep_alive(void **state)
     assert_int_equal(stats.connections_accepted_count, 1);
     assert_int_equal(stats.requests_count, 6);
     assert_int_equal(stats.replies_count[2], 6);
+    fixture_close(&fx);
+}
+
+/* Set before, they are in every reply: one with fields of its own, an empty one, the server's own error. The next
+ * request begins without. */
+static void test_reply_fields(void **state)
+{
+    (void)state;
+    static const char *const targets[] = {"/fields?always", "/empty?always", "/ten?always"};
+    static const unsigned statuses[] = {200, 204, 413};
+    struct fixture fx;
+    fixture_open(&fx, defaults);
+    for (size_t i = 0; i < AP_ARRAY_COUNT(targets); i++) {
+        int fd = client_connect(fx.port);
+        AUTO_ANSWER struct answer answer = {0};
+        ASK(fd, &answer, "POST", targets[i], "", "more than ten bytes");
+        STATUS(&answer, statuses[i]);
+        assert_string_equal(answer_field(&answer, "X-Always"), "a");
+        assert_null(answer_field(&answer, "X-Smuggled"));
+        if (statuses[i] < 300) {
+            ASK(fd, &answer, "POST", "/empty", "", "");
+            assert_null(answer_field(&answer, "X-Always"));
+        }
+        close(fd);
+    }
     fixture_close(&fx);
 }
 
@@ -931,6 +959,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_open_errors),
         cmocka_unit_test(test_accessors_and_keep_alive),
+        cmocka_unit_test(test_reply_fields),
         cmocka_unit_test(test_pipelined),
         cmocka_unit_test(test_chunked_and_expect),
         cmocka_unit_test(test_body_sizes),
