@@ -3,9 +3,6 @@
 #include "api/prometheus.h"
 #include "base/mem.h"
 
-/* How often the connection is looked at: a system call. */
-#define GONE_INTERVAL_US (50 * AP_US_PER_MS)
-
 static struct http_reply reply_head(const struct question *question, const struct http_field *encoding)
 {
     return (struct http_reply){
@@ -44,14 +41,9 @@ enum ap_rc question_flush(struct question *question, struct ap_buf *out, struct 
     return out->bytes < QUESTION_PIECE_BYTES ? AP_OK : send_piece(question, out, err);
 }
 
-bool question_is_gone(void *context)
+bool question_is_gone(void *question)
 {
-    struct question *question = context;
-    int64_t now_us = ap_clock_monotonic_us(&ap_clock_system), asked_us = atomic_load(&question->asked_us);
-    if (now_us - asked_us >= GONE_INTERVAL_US &&
-        atomic_compare_exchange_strong(&question->asked_us, &asked_us, now_us) && http_is_gone(question->request))
-        atomic_store(&question->is_gone, true);
-    return atomic_load(&question->is_gone);
+    return http_is_gone(((const struct question *)question)->request);
 }
 
 static void end_envelope(const struct question *question, struct ap_buf *data)

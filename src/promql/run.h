@@ -162,6 +162,8 @@ struct run {
     int64_t end_ms;        /* the query's, not moved to a step: what end() says */
     int64_t lookback_ms;
     int64_t deadline_us;
+    _Atomic int64_t ask_us; /* when to ask again whether it is cancelled */
+    _Atomic bool is_cancelled;
     struct operator* operators; /* all, newest first */
     struct annotations annotations;
     struct helpers *helpers;             /* the engine's */
