@@ -3,6 +3,10 @@
 #include "api/prometheus.h"
 #include "base/mem.h"
 
+/* Prometheus' for a client that has gone; one that has closed its side only may still see it. No fault of the server.
+ */
+enum { STATUS_GONE = 499 };
+
 static struct http_reply reply_head(const struct question *question, const struct http_field *encoding)
 {
     return (struct http_reply){
@@ -73,6 +77,8 @@ static void reply(struct question *question, enum ap_rc rc, struct ap_buf *take_
         ap_buf_clear(take_data);
         if (rc == AP_OK)
             http_reply_empty(question->request, 204);
+        else if (rc == AP_E_BUSY && question_is_gone(question))
+            prometheus_reply_error(question->request, STATUS_GONE, err->text);
         else
             prometheus_reply_err(question->request, err);
     }
@@ -81,9 +87,13 @@ static void reply(struct question *question, enum ap_rc rc, struct ap_buf *take_
 static void run(struct pool_task *task, bool is_stopping)
 {
     struct question *question = AP_CONTAINER_OF(task, struct question, task);
+    if (is_stopping) {
+        prometheus_reply_error(question->request, 503, "the server is stopping");
+        return;
+    }
     /* What only reads need not be done for nobody; chores are. */
-    if (is_stopping || (question->pool == question->api->questions && question_is_gone(question))) {
-        prometheus_reply_error(question->request, 503, is_stopping ? "the server is stopping" : "the client is gone");
+    if (question->pool == question->api->questions && question_is_gone(question)) {
+        prometheus_reply_error(question->request, STATUS_GONE, "the client closed the connection before its turn came");
         return;
     }
     struct ap_buf data = {0};

@@ -294,6 +294,22 @@ static void test_client_leaves(void **state)
     assert_int_equal(outcome_count(fx, PROMQL_CANCELLED), 1);
 }
 
+/* Closing one side is leaving, too, as with Prometheus; who does it is told. */
+static void test_client_closes_its_side(void **state)
+{
+    struct fixture *fx = *state;
+    int fd = client_connect(fx->port);
+    send_request(fd, "GET", HEAVY_QUERY, "");
+    while (in_flight(fx) == 0)
+        (void)poll(NULL, 0, 1);
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    AUTO_ANSWER struct answer answer = {0};
+    client_answer(fd, &answer, false);
+    assert_int_equal(answer.status, 499);
+    assert_non_null(strstr(answer.body.data, "\"errorType\":\"canceled\""));
+    close(fd);
+}
+
 static void test_client_leaves_while_it_reads(void **state)
 {
     struct fixture *fx = *state;
@@ -392,6 +408,7 @@ int main(void)
         FIXTURE_TEST(test_large_comes_in_pieces),
         FIXTURE_TEST(test_failure_in_the_middle),
         FIXTURE_TEST(test_client_leaves),
+        FIXTURE_TEST(test_client_closes_its_side),
         FIXTURE_TEST(test_client_leaves_while_it_reads),
         FIXTURE_TEST(test_unread_answers),
         FIXTURE_TEST(test_stats),
