@@ -26,6 +26,8 @@ static const char *type_of(unsigned status)
         return "not_found";
     case 422:
         return "execution";
+    case 499:
+        return "canceled";
     case 500:
         return "internal";
     case 429:

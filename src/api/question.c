@@ -3,8 +3,9 @@
 #include "api/prometheus.h"
 #include "base/mem.h"
 
-/* How often the connection is looked at: a system call. */
-#define GONE_INTERVAL_US (50 * AP_US_PER_MS)
+/* Prometheus' for a client that has gone; one that has closed its side only may still see it. No fault of the server.
+ */
+enum { STATUS_GONE = 499 };
 
 static struct http_reply reply_head(const struct question *question, const struct http_field *encoding)
 {
@@ -44,14 +45,9 @@ enum ap_rc question_flush(struct question *question, struct ap_buf *out, struct 
     return out->bytes < QUESTION_PIECE_BYTES ? AP_OK : send_piece(question, out, err);
 }
 
-bool question_is_gone(void *context)
+bool question_is_gone(void *question)
 {
-    struct question *question = context;
-    int64_t now_us = ap_clock_monotonic_us(&ap_clock_system), asked_us = atomic_load(&question->asked_us);
-    if (now_us - asked_us >= GONE_INTERVAL_US &&
-        atomic_compare_exchange_strong(&question->asked_us, &asked_us, now_us) && http_is_gone(question->request))
-        atomic_store(&question->is_gone, true);
-    return atomic_load(&question->is_gone);
+    return http_is_gone(((const struct question *)question)->request);
 }
 
 static void end_envelope(const struct question *question, struct ap_buf *data)
@@ -81,6 +77,8 @@ static void reply(struct question *question, enum ap_rc rc, struct ap_buf *take_
         ap_buf_clear(take_data);
         if (rc == AP_OK)
             http_reply_empty(question->request, 204);
+        else if (rc == AP_E_BUSY && question_is_gone(question))
+            prometheus_reply_error(question->request, STATUS_GONE, err->text);
         else
             prometheus_reply_err(question->request, err);
     }
@@ -89,9 +87,13 @@ static void reply(struct question *question, enum ap_rc rc, struct ap_buf *take_
 static void run(struct pool_task *task, bool is_stopping)
 {
     struct question *question = AP_CONTAINER_OF(task, struct question, task);
+    if (is_stopping) {
+        prometheus_reply_error(question->request, 503, "the server is stopping");
+        return;
+    }
     /* What only reads need not be done for nobody; chores are. */
-    if (is_stopping || (question->pool == question->api->questions && question_is_gone(question))) {
-        prometheus_reply_error(question->request, 503, is_stopping ? "the server is stopping" : "the client is gone");
+    if (question->pool == question->api->questions && question_is_gone(question)) {
+        prometheus_reply_error(question->request, STATUS_GONE, "the client closed the connection before its turn came");
         return;
     }
     struct ap_buf data = {0};

@@ -9,8 +9,6 @@
  */
 #pragma once
 
-#include <stdatomic.h>
-
 #include "api/api.h"
 #include "api/params.h"
 #include "api/pool.h"
@@ -30,9 +28,7 @@ struct question {
     /* question.c's. */
     struct pool_task task;
     struct http_stream *stream; /* NULL: nothing has been sent yet */
-    _Atomic int64_t asked_us;   /* when the connection was last looked at */
-    atomic_bool is_gone;
-    struct pool *pool; /* lent */
+    struct pool *pool;          /* lent */
     enum ap_rc (*answer)(struct question *question, struct ap_buf *out, struct ap_err *err);
 };
 
@@ -50,7 +46,7 @@ enum { QUESTION_PIECE_BYTES = 256 * 1024 };
  */
 ap_nodiscard enum ap_rc question_flush(struct question *question, struct ap_buf *out, struct ap_err *err);
 
-/* Whether nobody waits for the answer any more. From answer() or any thread that works for it; cheap. */
+/* Whether nobody waits for the answer any more. From answer() or any thread that works for it; a system call. */
 bool question_is_gone(void *question);
 
 /* Always leads to exactly one reply. */

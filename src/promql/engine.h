@@ -54,7 +54,7 @@ struct promql_request {
     int64_t step_ms;     /* 0: an instant query */
     int64_t lookback_ms; /* 0: the engine's */
     int64_t timeout_ms;  /* 0, or longer than the engine's: the engine's */
-    /* NULL, or asked from time to time, from any thread: true ends the query with AP_E_BUSY. */
+    /* NULL, or asked every 20 ms, from any thread, one at a time: true ends the query with AP_E_BUSY. */
     bool (*is_cancelled)(void *context);
     void *context;
     /* Counts what Prometheus calls queryable samples: those that each step looks at, for promql_execution_stats() and

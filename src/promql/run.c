@@ -9,12 +9,26 @@
 
 /* ---- Limits ---- */
 
-enum ap_rc run_check(struct run *run, struct ap_err *err)
+/* How often the request's owner is asked, for whom that may be a system call. */
+#define CANCEL_INTERVAL_US (20 * AP_US_PER_MS)
+
+static bool is_cancelled(struct run *run, int64_t now_us)
 {
     const struct promql_request *request = run->request;
-    if (request->is_cancelled && request->is_cancelled(request->context))
+    int64_t ask_us = atomic_load(&run->ask_us);
+    if (request->is_cancelled && now_us >= ask_us &&
+        atomic_compare_exchange_strong(&run->ask_us, &ask_us, now_us + CANCEL_INTERVAL_US) &&
+        request->is_cancelled(request->context))
+        atomic_store(&run->is_cancelled, true);
+    return atomic_load(&run->is_cancelled);
+}
+
+enum ap_rc run_check(struct run *run, struct ap_err *err)
+{
+    int64_t now_us = ap_clock_monotonic_us(run->options->clock);
+    if (is_cancelled(run, now_us))
         return ap_fail(err, AP_E_BUSY, "query was canceled in expression evaluation");
-    if (ap_clock_monotonic_us(run->options->clock) > run->deadline_us)
+    if (now_us > run->deadline_us)
         return ap_fail(err, AP_E_TIMEOUT, "query timed out in expression evaluation");
     return AP_OK;
 }

@@ -175,6 +175,8 @@ struct run {
     int64_t end_ms;        /* the query's, not moved to a step: what end() says */
     int64_t lookback_ms;
     int64_t deadline_us;
+    _Atomic int64_t ask_us; /* when to ask again whether it is cancelled */
+    _Atomic bool is_cancelled;
     struct operator* operators; /* all, newest first */
     struct planned *planned;    /* those that equal expressions may share */
     bool is_sharing;            /* there may be such */

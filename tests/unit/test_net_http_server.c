@@ -73,6 +73,19 @@ static void reply_large(struct http_request *request)
                                              .body_owner = HTTP_BODY_TAKEN});
 }
 
+/* The queue has room for all of it, so that this may be done on the loop's thread. */
+static void reply_pieces(struct http_request *request, bool is_whole)
+{
+    static const char piece[LARGE_BYTES / 10] = "{\"a\":1}\n";
+    struct ap_err err;
+    http_suspend(request);
+    struct http_stream *stream =
+        http_reply_stream(request, &(struct http_reply){.status = 200, .content_type = "application/json"});
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(http_stream_write(stream, ap_slice(piece, sizeof(piece)), &err), AP_OK);
+    http_stream_end(stream, is_whole);
+}
+
 static void hold(struct fixture *fx, struct http_request *request)
 {
     struct ap_slice path = http_path(request);
@@ -96,6 +109,8 @@ static void handle(struct http_request *request, void *context)
         reply_echo(request);
     else if (ap_slice_equal_cstr(path, "/large"))
         reply_large(request);
+    else if (ap_slice_starts_with(path, "/pieces"))
+        reply_pieces(request, ap_slice_equal_cstr(path, "/pieces"));
     else if (ap_slice_equal_cstr(path, "/fields"))
         reply_fields(request);
     else if (ap_slice_equal_cstr(path, "/last"))
@@ -927,9 +942,11 @@ static void test_tls(void **state)
     struct ap_err err = {0};
     if (http_server_open(&options, &fx.server, &err) != AP_OK)
         fail_msg("%s", err.text);
-    char url[64], large_url[64];
+    char url[64], large_url[64], pieces_url[64], broken_url[64];
     snprintf(url, sizeof(url), "https://127.0.0.1:%u/look", http_server_port(fx.server, 1));
     snprintf(large_url, sizeof(large_url), "https://127.0.0.1:%u/large", http_server_port(fx.server, 1));
+    snprintf(pieces_url, sizeof(pieces_url), "https://127.0.0.1:%u/pieces", http_server_port(fx.server, 1));
+    snprintf(broken_url, sizeof(broken_url), "https://127.0.0.1:%u/pieces/broken", http_server_port(fx.server, 1));
 
     AP_AUTO(http_client)
     struct http_client *client =
@@ -941,9 +958,15 @@ static void test_tls(void **state)
     }
     assert_int_equal(http_client_ask(client, &(struct http_client_request){.url = large_url}, &answer, &err), AP_OK);
     assert_int_equal(answer.body.bytes, LARGE_BYTES);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(http_client_ask(client, &(struct http_client_request){.url = pieces_url}, &answer, &err),
+                         AP_OK);
+        assert_int_equal(answer.body.bytes, LARGE_BYTES);
+    }
     struct http_stats stats;
     http_server_stats(fx.server, &stats);
     assert_int_equal(stats.connections_accepted_count, 1); /* kept alive */
+    assert_int_equal(http_client_ask(client, &(struct http_client_request){.url = broken_url}, &answer, &err), AP_E_IO);
 
     AP_AUTO(http_client)
     struct http_client *stranger = http_client_new(&(struct http_client_options){.is_direct = true});

@@ -483,7 +483,7 @@ static void test_gone(void **state)
         client_text(fd, texts[i]);
         WAIT(&fx, fx.is_waiting_gone);
         close(fd);
-        WAIT(&fx, fx.ended_count == i + 1);
+        WAIT(&fx, fx.ended_count > i); /* the next request, in the last one, may be answered as well */
     }
     fixture_close(&fx);
 }
