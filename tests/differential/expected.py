@@ -24,6 +24,13 @@ def rounding(query, difference):
     return all(abs(answers.number(text)) < 1e-11 for text in (difference.theirs, difference.ours))
 
 
+def sum_of_minus_zero(query, difference):
+    """A sum of nothing but -0 is 0 in 3.x, because what was lost is added to it; that may be seen by what is made of it."""
+    if difference.what != 'value' or not re.search(r'\b(sum|avg)\b', query) or not isinstance(difference.theirs, str):
+        return False
+    return 'odd' in query and answers.number(difference.theirs) == -answers.number(difference.ours)
+
+
 def said_otherwise(query, difference):
     """Of what cannot be parsed, and of regular expressions, only that it is so and what kind of error it is. And 2.42 tells the parameter's
     name in one of the two ways to ask only."""
@@ -45,4 +52,4 @@ def newer_language(query, difference):
     return difference.what == 'status' and difference.ours == 'success' and NEWER.search(difference.theirs)
 
 
-RULES = (deviation_of_one, rounding, said_otherwise, newer_language)
+RULES = (deviation_of_one, rounding, sum_of_minus_zero, said_otherwise, newer_language)
