@@ -21,7 +21,8 @@ def rounding(query, difference):
     """Sums are compensated in 3.x: what is left of numbers of 1 and more that cancel each other is 0, or less than before."""
     if difference.what != 'value' or not answers.LOOSE.search(query) or not isinstance(difference.theirs, str):
         return False
-    return all(abs(answers.number(text)) < 1e-11 for text in (difference.theirs, difference.ours))
+    theirs, ours = answers.number(difference.theirs), answers.number(difference.ours)
+    return abs(theirs - ours) < 1e-14 or max(abs(theirs), abs(ours)) < 1e-11
 
 
 def sum_of_minus_zero(query, difference):
