@@ -32,6 +32,13 @@ def sum_of_minus_zero(query, difference):
     return 'odd' in query and answers.number(difference.theirs) == -answers.number(difference.ours)
 
 
+def zero_among_zeros(query, difference):
+    """Whether 0 or -0 is the smaller one is not defined where values are sorted."""
+    if difference.what != 'value' or not re.search(r'\bquantile(_over_time)?\b', query) or not isinstance(difference.theirs, str):
+        return False
+    return {difference.theirs, difference.ours} == {'0', '-0'}
+
+
 def said_otherwise(query, difference):
     """Of what cannot be parsed, and of regular expressions, only that it is so and what kind of error it is. And 2.42 tells the parameter's
     name in one of the two ways to ask only."""
@@ -53,4 +60,4 @@ def newer_language(query, difference):
     return difference.what == 'status' and difference.ours == 'success' and NEWER.search(difference.theirs)
 
 
-RULES = (deviation_of_one, rounding, sum_of_minus_zero, said_otherwise, newer_language)
+RULES = (deviation_of_one, rounding, sum_of_minus_zero, zero_among_zeros, said_otherwise, newer_language)
