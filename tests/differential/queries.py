@@ -98,7 +98,7 @@ class Generator:
         if kind < 0.95:
             return f'count_values{by} ("v", {self.pick("round", "floor", "sgn")}({self.selector()}))'
         # Values of these differ, so that it is clear who is chosen.
-        return f'{self.pick("topk", "bottomk")}{by} ({self.pick("1", "3", "5")}, {self.pick("entropy", "rate(cpu_seconds_total[5m])")})'
+        return f'{self.pick("topk", "bottomk")}{by} ({self.pick("1", "3", "5")}, {self.pick("entropy", "-entropy", "deriv(entropy[10m])")})'
 
     def binary(self, depth):
         operator = self.pick('+', '-', '*', '/', '%', '^', 'atan2', '==', '!=', '<', '>', '<=', '>=')
