@@ -36,19 +36,24 @@ static double sign_of(double value)
     return value < 0 ? -1 : value > 0 ? 1 : value;
 }
 
-/* An infinity that decides wins over NaN, which wins over numbers. */
+/* An infinity that decides wins over NaN, which wins over numbers; 0 is larger than -0, of which fmax() knows nothing.
+ */
 static double larger_of(double a, double b)
 {
     if ((isinf(a) && a > 0) || (isinf(b) && b > 0))
         return INFINITY;
-    return isnan(a) || isnan(b) ? NAN : fmax(a, b);
+    if (isnan(a) || isnan(b))
+        return NAN;
+    return a > b || (a == b && !signbit(a)) ? a : b;
 }
 
 static double smaller_of(double a, double b)
 {
     if ((isinf(a) && a < 0) || (isinf(b) && b < 0))
         return -INFINITY;
-    return isnan(a) || isnan(b) ? NAN : fmin(a, b);
+    if (isnan(a) || isnan(b))
+        return NAN;
+    return a < b || (a == b && signbit(a)) ? a : b;
 }
 
 static double clamp(double value, const double *parameters)

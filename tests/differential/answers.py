@@ -32,11 +32,11 @@ def number(text):
 
 
 def are_equal(left, right, is_exact):
-    """Of floats; NaN is NaN."""
+    """Of floats; NaN is NaN. Exactly so: 0 is not -0."""
     if math.isnan(left) or math.isnan(right):
         return math.isnan(left) and math.isnan(right)
     if left == right:
-        return True
+        return not is_exact or math.copysign(1, left) == math.copysign(1, right)
     if is_exact or math.isinf(left) or math.isinf(right):
         return False
     return abs(left - right) <= TOLERANCE * max(abs(left), abs(right))

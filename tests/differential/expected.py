@@ -21,7 +21,22 @@ def rounding(query, difference):
     """Sums are compensated in 3.x: what is left of numbers of 1 and more that cancel each other is 0, or less than before."""
     if difference.what != 'value' or not answers.LOOSE.search(query) or not isinstance(difference.theirs, str):
         return False
-    return all(abs(answers.number(text)) < 1e-11 for text in (difference.theirs, difference.ours))
+    theirs, ours = answers.number(difference.theirs), answers.number(difference.ours)
+    return abs(theirs - ours) < 1e-14 or max(abs(theirs), abs(ours)) < 1e-11
+
+
+def sum_of_minus_zero(query, difference):
+    """A sum of nothing but -0 is 0 in 3.x, because what was lost is added to it; that may be seen by what is made of it."""
+    if difference.what != 'value' or not re.search(r'\b(sum|avg)\b', query) or not isinstance(difference.theirs, str):
+        return False
+    return 'odd' in query and answers.number(difference.theirs) == -answers.number(difference.ours)
+
+
+def zero_among_zeros(query, difference):
+    """Whether 0 or -0 is the smaller one is not defined where values are sorted."""
+    if difference.what != 'value' or not re.search(r'\bquantile(_over_time)?\b', query) or not isinstance(difference.theirs, str):
+        return False
+    return {difference.theirs, difference.ours} == {'0', '-0'}
 
 
 def said_otherwise(query, difference):
@@ -45,4 +60,4 @@ def newer_language(query, difference):
     return difference.what == 'status' and difference.ours == 'success' and NEWER.search(difference.theirs)
 
 
-RULES = (deviation_of_one, rounding, said_otherwise, newer_language)
+RULES = (deviation_of_one, rounding, sum_of_minus_zero, zero_among_zeros, said_otherwise, newer_language)

@@ -98,7 +98,7 @@ class Generator:
         if kind < 0.95:
             return f'count_values{by} ("v", {self.pick("round", "floor", "sgn")}({self.selector()}))'
         # Values of these differ, so that it is clear who is chosen.
-        return f'{self.pick("topk", "bottomk")}{by} ({self.pick("1", "3", "5")}, {self.pick("entropy", "rate(cpu_seconds_total[5m])")})'
+        return f'{self.pick("topk", "bottomk")}{by} ({self.pick("1", "3", "5")}, {self.pick("entropy", "-entropy", "deriv(entropy[10m])")})'
 
     def binary(self, depth):
         operator = self.pick('+', '-', '*', '/', '%', '^', 'atan2', '==', '!=', '<', '>', '<=', '>=')
@@ -221,6 +221,16 @@ class Generator:
             return f'timestamp({self.selector(names)}{self.when()}) - time()'
         return f'absent({self.selector(names)})'
 
+    def renamed(self):
+        """What 2.42 calls otherwise."""
+        arguments = f'({self.range_vector(GAUGES)}, {self.pick("0.1", "0.5", "0.9")}, {self.pick("0.1", "0.5", "0.9")})'
+        return Query(f'double_exponential_smoothing{arguments}', f'holt_winters{arguments}')
+
+    def whole(self):
+        """What is not a vector of numbers: samples as they are, text, times."""
+        return self.pick(self.range_vector(), self.range_vector(('latency_seconds', 'payload_bytes')), '"text \\x41"', "'\\u00e9'", '`raw \\n`',
+                         self.pick(*ELEMENTS[-8:]) + '()', 'pi()', f'-{self.vector(1)}', f'{self.vector(1)} or vector(0)')
+
     def failing(self):
         """Mostly: some of what is left of a query that was damaged is one."""
         if self.rng.random() < 0.5:
@@ -239,4 +249,8 @@ class Generator:
             return Query(self.of_histograms())
         if kind < 0.2:
             return self.figure()
+        if kind < 0.21:
+            return self.renamed()
+        if kind < 0.24:
+            return Query(self.whole())
         return Query(self.vector(self.pick(1, 2, 2, 3)))

@@ -272,6 +272,12 @@ static void test_histograms(void **state)
                           "[1,\"-0.5\",\"-0.25\",\"4\"],[3,\"-0.001\",\"0.001\",\"2\"],[0,\"0.5\",\"1\",\"1\"],"
                           "[0,\"1\",\"2\",\"2\"],[0,\"4\",\"8\",\"3\"]]}");
 
+    /* The zero bucket reaches into the next one. */
+    histogram.zero_threshold = 0.3;
+    HISTOGRAM(&histogram, "{\"count\":\"12\",\"sum\":\"18.5\",\"buckets\":["
+                          "[1,\"-0.5\",\"-0.3\",\"4\"],[3,\"-0.3\",\"0.3\",\"2\"],[0,\"0.5\",\"1\",\"1\"],"
+                          "[0,\"1\",\"2\",\"2\"],[0,\"4\",\"8\",\"3\"]]}");
+
     static const double bounds[] = {0.5, 2};
     static const struct histogram_span all[] = {{0, 3}};
     static const double values[] = {1, 2.5, 4};
