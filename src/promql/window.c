@@ -611,10 +611,12 @@ static bool slide(struct window *window, size_t step, size_t drop_count)
     int64_t until_ms = window->end_ms + call->window.after_ms;
     window->to = times_pass(samples->ts_ms, window->to, samples->count, until_ms);
     window->from = times_pass(samples->ts_ms, window->from, window->to, behind_ms);
-    window->histogram_to =
-        times_pass(samples->histogram_ts_ms, window->histogram_to, samples->histogram_count, until_ms);
-    window->histogram_from =
-        times_pass(samples->histogram_ts_ms, window->histogram_from, window->histogram_to, behind_ms);
+    if (samples->histogram_count) {
+        window->histogram_to =
+            times_pass(samples->histogram_ts_ms, window->histogram_to, samples->histogram_count, until_ms);
+        window->histogram_from =
+            times_pass(samples->histogram_ts_ms, window->histogram_from, window->histogram_to, behind_ms);
+    }
     while (window->drop_to < drop_count && window->drops[window->drop_to] < window->to)
         window->drop_to++;
     while (window->drop_from < window->drop_to && window->drops[window->drop_from] <= window->from)

@@ -463,6 +463,18 @@ static void model_delete(struct model *model, unsigned series, int64_t min_ts_ms
     model->counts[series] = kept;
 }
 
+static void assert_touches(const struct block *block, uint32_t series, int64_t min_ts_ms, int64_t max_ts_ms)
+{
+    AP_AUTO_FREE struct chunk_entry *entries = NULL;
+    size_t count = 0, capacity = 0;
+    struct ap_err err;
+    bool touches;
+    assert_int_equal(block_series_chunks(block, series, min_ts_ms, max_ts_ms, &entries, &count, &capacity, &err),
+                     AP_OK);
+    assert_int_equal(block_series_touches(block, series, min_ts_ms, max_ts_ms, &touches, &err), AP_OK);
+    assert_int_equal(touches, count > 0);
+}
+
 static void assert_holds(const struct fixture *fx, const struct model *model)
 {
     AP_AUTO(block) struct block *block = NULL;
@@ -497,6 +509,14 @@ static void assert_holds(const struct fixture *fx, const struct model *model)
             }
         }
         assert_int_equal(at, model->counts[i]);
+        /* Right before, at and behind the ends of every chunk, and all that the block spans. */
+        const struct block_meta *meta = block_meta_of(block);
+        assert_touches(block, number, meta->min_ts_ms, meta->max_ts_ms);
+        for (size_t j = 0; j < entry_count; j++)
+            for (int64_t off = -1; off <= 1; off++) {
+                assert_touches(block, number, entries[j].min_ts_ms + off, entries[j].min_ts_ms + off);
+                assert_touches(block, number, entries[j].max_ts_ms + off, entries[j].max_ts_ms + off);
+            }
         number++;
     }
     assert_int_equal(block_series_count(block), number);
