@@ -139,11 +139,19 @@ static void choose_best(struct choice *choice, size_t group, size_t step, size_t
     heap_sort(heap, scratch);
 }
 
+/* Whatever its value is; but the order of the answer comes from the heap, where histograms are 0. */
+static void heap_put(struct choice *choice, struct heap *heap, uint32_t series, size_t step)
+{
+    double value = held_values(&choice->held, series)[step];
+    heap->items[heap->count++] = (struct heap_item){is_absent(value) ? 0 : value, series};
+    sift_up(heap, heap->count - 1);
+}
+
 static void choose_first(struct choice *choice, size_t group, size_t step, size_t k, struct heap *heap)
 {
     for (uint32_t i = choice->groups.starts[group]; i < choice->groups.starts[group + 1] && heap->count < k; i++)
         if (has_point(choice, choice->groups.members[i], step))
-            heap->items[heap->count++] = (struct heap_item){0, choice->groups.members[i]};
+            heap_put(choice, heap, choice->groups.members[i], step);
 }
 
 static void add_length(struct ap_buf *out, size_t bytes)
@@ -177,7 +185,7 @@ static void choose_share(struct choice *choice, size_t group, size_t step, const
         uint32_t series = choice->groups.members[i];
         bool is_chosen = ratio >= 0 ? places[series] < ratio : places[series] >= 1 + ratio;
         if (is_chosen && has_point(choice, series, step))
-            heap->items[heap->count++] = (struct heap_item){0, series};
+            heap_put(choice, heap, series, step);
     }
 }
 

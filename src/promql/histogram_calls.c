@@ -46,10 +46,32 @@ static double stddev_of(const struct float_histogram *histogram)
     return sqrt(float_histogram_variance(histogram));
 }
 
+/* The name goes, but unlike with other functions __type__ and __unit__ stay. */
 static enum ap_rc figure_open(struct operator* op, struct ap_err *err)
 {
+    const struct ap_slice name = ap_slice_cstr(LABEL_METRIC_NAME);
     enum ap_rc rc = operator_open_inputs(op, err);
-    return rc == AP_OK ? operator_take_labels(op, true, err) : rc;
+    if (rc == AP_OK)
+        rc = operator_take_labels(op, false, err);
+    if (rc != AP_OK)
+        return rc;
+    const struct ap_slice *before = op->labels;
+    op->labels = ap_arena_try_alloc(&op->run->arena, (op->count + 1) * sizeof(*op->labels));
+    if (!op->labels)
+        return ap_fail(err, AP_E_NOMEM, "no memory for the labels of %zu series", op->count);
+    for (size_t i = 0; i < op->count; i++) {
+        struct ap_slice rest = before[i];
+        struct label first;
+        op->labels[i] = before[i];
+        if (labels_next(&rest, &first) && ap_slice_equal(first.name, name)) {
+            op->labels[i] = rest;
+        } else if (labels_get(before[i], name).bytes) {
+            AP_AUTO_BUF struct ap_buf out = {0};
+            labels_set(before[i], name, (struct ap_slice){0}, &out);
+            op->labels[i] = run_copy(op->run, ap_buf_slice(&out));
+        }
+    }
+    return AP_OK;
 }
 
 static enum ap_rc figure_read(struct operator* op, struct worker *worker, size_t index, struct column *ret_column,

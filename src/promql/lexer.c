@@ -307,7 +307,7 @@ static struct promql_token read_number(struct promql_lexer *lexer)
         return fail(lexer, start, "bad number or duration syntax: \"%.*s\"",
                     (int)AP_MIN(lexer->at - start, (uint32_t)100), lexer->query.data + start);
     struct promql_token token = finish(lexer, TOKEN_DURATION, start);
-    int64_t ms;
+    int64_t ms = 0;
     char error[200];
     if (!parse_duration(token.text, &ms, error, sizeof(error)))
         return fail(lexer, start, "%s", error);
