@@ -30,7 +30,7 @@ static const struct feature api_features[] = {
 };
 static const struct feature prometheus_features[] = {{"agent_mode", NEVER}, {"auto_reload_config", NEVER}};
 static const struct feature promql_features[] = {
-    {"anchored", NEVER},
+    {"anchored", IF_EXPERIMENTAL},
     {"at_modifier", ALWAYS},
     {"bool", ALWAYS},
     {"by", ALWAYS},
@@ -47,7 +47,7 @@ static const struct feature promql_features[] = {
     {"on", ALWAYS},
     {"per_query_lookback_delta", ALWAYS},
     {"per_step_stats", NEVER},
-    {"smoothed", NEVER},
+    {"smoothed", IF_EXPERIMENTAL},
     {"subqueries", ALWAYS},
     {"type_and_unit_labels", NEVER},
     {"without", ALWAYS},

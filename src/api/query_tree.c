@@ -104,6 +104,12 @@ static void add_subquery(struct ap_buf *out, const expr_t *expr)
     add_timestamp(out, when);
 }
 
+/* How many arguments there may be beyond all but the last type; -1: any number. */
+static int variadic_of(const struct promql_function *function)
+{
+    return function->most ? (int)(function->most - promql_function_arguments(function) + 1) : function->optional;
+}
+
 static void add_call(struct ap_buf *out, const expr_t *expr)
 {
     static const char *const types[] = {
@@ -120,7 +126,7 @@ static void add_call(struct ap_buf *out, const expr_t *expr)
     for (size_t i = 0; i < promql_function_arguments(function); i++)
         ap_buf_printf(out, "%s\"%s\"", i ? "," : "", types[function->arguments[i]]);
     ap_buf_printf(out, "],\"name\":\"%s\",\"returnType\":\"%s\",\"variadic\":%d}", function->name,
-                  types[function->returns], function->optional);
+                  types[function->returns], variadic_of(function));
 }
 
 static void add_aggregate(struct ap_buf *out, const expr_t *expr)

@@ -76,6 +76,20 @@ static void test_parse_query(void **state)
     TREE("a[1h:5m] @ 12.5 offset 1m",
          "{\"expr\":" NAMED("a") ",\"offset\":60000,\"range\":3600000,\"startOrEnd\":null,"
                                  "\"step\":300000,\"timestamp\":12500,\"type\":\"subquery\"}");
+    TREE("increase(a[5m] anchored)",
+         "{\"args\":[{\"anchored\":true,\"matchers\":[{\"name\":\"__name__\",\"type\":\"=\",\"value\":\"a\"}],"
+         "\"name\":\"a\",\"offset\":0,\"range\":300000,\"smoothed\":false,\"startOrEnd\":null,\"timestamp\":null,"
+         "\"type\":\"matrixSelector\"}],\"func\":{\"argTypes\":[\"matrix\"],\"name\":\"increase\","
+         "\"returnType\":\"vector\",\"variadic\":0},\"type\":\"call\"}");
+    TREE("a smoothed",
+         "{\"anchored\":false,\"matchers\":[{\"name\":\"__name__\",\"type\":\"=\",\"value\":\"a\"}],\"name\":\"a\","
+         "\"offset\":0,\"smoothed\":true,\"startOrEnd\":null,\"timestamp\":null,\"type\":\"vectorSelector\"}");
+    TREE("histogram_quantiles(a, 'q', 1)",
+         "{\"args\":[" NAMED(
+             "a") ",{\"type\":\"stringLiteral\",\"val\":\"q\"},{\"type\":\"numberLiteral\",\"val\":\"1\"}],"
+                  "\"func\":{\"argTypes\":[\"vector\",\"string\",\"scalar\",\"scalar\"],\"name\":\"histogram_"
+                  "quantiles\","
+                  "\"returnType\":\"vector\",\"variadic\":9},\"type\":\"call\"}");
     GET("/api/v1/parse_query?query=1", DATA("{\"type\":\"numberLiteral\",\"val\":\"1\"}"));
     ask(fx, "GET", "/api/v1/parse_query", NULL);
     assert_int_equal(fx->status, 400);
@@ -157,8 +171,7 @@ static void test_exemplars(void **state)
     REFUSED("/api/v1/query_exemplars", "query=y&start=soon", 400,
             BAD("invalid parameter \\\"start\\\": Invalid time value for 'start': cannot parse \\\"soon\\\" to a valid "
                 "timestamp"));
-    REFUSED("/api/v1/query_exemplars", "query=y{", 400,
-            BAD("1:3: parse error: unexpected end of input inside braces"));
+    REFUSED("/api/v1/query_exemplars", "query=y{", 400, BAD("1:3: parse error: unexpected end of input inside braces"));
 }
 
 /* ---- Parameters ---- */
@@ -261,7 +274,7 @@ static void test_features(void **state)
     static const char *const wanted[] = {
         "{\"api\":{\"admin\":true,",
         "\"query_warnings\":true,",
-        "\"promql\":{\"anchored\":false,\"at_modifier\":true,",
+        "\"promql\":{\"anchored\":true,\"at_modifier\":true,",
         "\"duration_expr\":true,",
         "\"promql_functions\":{\"abs\":true,",
         "\"mad_over_time\":true,",
