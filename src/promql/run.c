@@ -194,6 +194,7 @@ enum ap_rc operator_take_labels(struct operator* op, bool is_dropping_name, stru
     op->count = input->count;
     op->cost = AP_MAX(op->cost, input->cost);
     op->is_unique_without_name = input->is_unique_without_name;
+    op->is_in_order = input->is_in_order;
     op->labels = input->labels;
     (void)err;
     if (!is_dropping_name || op->count == 0)
@@ -208,6 +209,7 @@ enum ap_rc operator_take_labels(struct operator* op, bool is_dropping_name, stru
         if (before.bytes && op->labels[i].data + op->labels[i].bytes != before.data + before.bytes)
             op->is_unique_without_name = false;
     }
+    op->is_in_order &= op->is_unique_without_name; /* then all lost the same */
     return AP_OK;
 }
 

@@ -110,6 +110,7 @@ struct operator
     size_t input_count;
     size_t count;                /* series */
     struct ap_slice *labels;     /* canonical; lent by a set, or in the run's arena */
+    bool is_in_order;            /* one that labels alone decide, for certain */
     bool is_unique_without_name; /* no two series become the same when their names are dropped */
     bool is_open;
     uint64_t cost;         /* samples that a read looks at, about: whether it is worth waking other threads */
