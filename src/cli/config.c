@@ -216,6 +216,15 @@ static const struct yaml_field settings[] = {
      .min = MIB(1),
      .max = MIB(65536),
      .doc = "An answer that would be larger is refused. It is memory while it is being sent."},
+    {.key = "promql.cache_size",
+     .type = YAML_TYPE_BYTES,
+     AT(promql.cache_size),
+     .default_text = "32MiB",
+     .min = 0,
+     .max = SIZE_MAX_OK,
+     .doc =
+         "Memory for answers of range queries, from which the next query of a dashboard takes what has not changed; 0: "
+         "every query is computed in full."},
     {.key = "promql.experimental",
      .type = YAML_TYPE_BOOLEAN,
      AT(promql.experimental),

@@ -63,6 +63,7 @@ struct config {
         int64_t subquery_step;
         int64_t threads;
         int64_t answer_size;
+        int64_t cache_size;
         bool experimental;
     } promql;
     struct {

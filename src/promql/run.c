@@ -295,6 +295,8 @@ static enum ap_rc hold_part(struct worker *worker, size_t part, size_t from, siz
             rc = operator_read(holding->op, worker, i, &column, err);
         if (rc == AP_OK && column.histograms)
             held->histograms[i] = copy_histograms(column.histograms, held->steps, &held->arenas[part]);
+        if (rc == AP_OK && held->arenas[part].used_bytes > held->histogram_bytes_max)
+            rc = ap_fail(err, AP_E_LIMIT, "histograms take more than %zu bytes", held->histogram_bytes_max);
         ap_arena_reset(&worker->arena);
     }
     return rc;
@@ -302,9 +304,15 @@ static enum ap_rc hold_part(struct worker *worker, size_t part, size_t from, siz
 
 enum ap_rc held_read(struct held *held, struct operator* op, struct ap_err *err)
 {
+    return held_read_within(held, op, SIZE_MAX, err);
+}
+
+enum ap_rc held_read_within(struct held *held, struct operator* op, size_t histogram_bytes_max, struct ap_err *err)
+{
     enum ap_rc rc = held_make(held, op->run, op->count, op->steps.count, err);
     if (rc != AP_OK)
         return rc;
+    held->histogram_bytes_max = histogram_bytes_max;
     held->histograms = ap_new0_array(struct float_histogram **, held->count + 1);
     struct holding holding = {held, op};
     return run_parallel(op->run, op->count, op->cost, hold_part, &holding, err);

@@ -207,9 +207,12 @@ struct held {
     struct ap_arena arenas[WORKERS_MAX];  /* of the histograms, one for each part */
     size_t count;
     size_t steps;
+    size_t histogram_bytes_max; /* of each part */
 };
 /* Reads all series of `op`; those without points keep their place. */
 enum ap_rc held_read(struct held *held, struct operator* op, struct ap_err *err);
+/* AP_E_LIMIT also when a thread's histograms take more than that. */
+enum ap_rc held_read_within(struct held *held, struct operator* op, size_t histogram_bytes_max, struct ap_err *err);
 void held_clear(struct held *held, struct run *run);
 void held_column(const struct held *held, size_t index, struct worker *worker, struct column *ret_column);
 static inline double *held_values(const struct held *held, size_t index)
