@@ -82,6 +82,9 @@ static enum ap_rc read_request(struct question *question, bool is_range, struct 
         rc = params_number(params, "limit", 0, UINT32_MAX, &options->series_max, err);
     if (options->series_max == 0)
         options->series_max = UINT64_MAX;
+    /* A part of the series is no answer to keep, and figures are of a query that is computed in full. */
+    request->is_uncached = options->series_max != UINT64_MAX || options->has_stats ||
+                           ap_slice_equal_cstr(params_get(params, "nocache"), "1");
     return rc;
 }
 

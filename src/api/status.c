@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "ingest/ingest.h"
+#include "promql/engine.h"
 #include "wal/wal.h"
 #include "warehouse/warehouse.h"
 
@@ -21,6 +22,7 @@ struct figures {
     struct warehouse_stats warehouse;
     struct tsdb_stats tsdb;
     struct rule_manager_stats rules;
+    struct promql_cache_stats promql_cache;
     struct ingest_table_stats ingest[INGEST_ENDPOINT_COUNT];
     struct metrics_stats metrics[METRICS_WAY_COUNT];
     uint64_t rss_bytes;
@@ -51,6 +53,7 @@ static void take_figures(const struct api *api, struct figures *figures)
     warehouse_stats_get(api->warehouse, &figures->warehouse);
     tsdb_stats_get(api->tsdb, &figures->tsdb);
     rule_manager_stats_get(api->rules, &figures->rules);
+    promql_engine_cache_stats(api->engine, &figures->promql_cache);
     ingest_stats_get(api->ingest, figures->ingest);
     ingest_metrics_stats_get(api->ingest, figures->metrics);
     figures->rss_bytes = resident_bytes();
@@ -254,6 +257,7 @@ static void add_store_metrics(struct ap_buf *out, const struct figures *figures)
 {
     const struct wal_stats *wal = &figures->wal;
     const struct warehouse_stats *warehouse = &figures->warehouse;
+    const struct promql_cache_stats *cache = &figures->promql_cache;
     const struct {
         const char *name;
         enum metric_type type;
@@ -281,6 +285,15 @@ static void add_store_metrics(struct ap_buf *out, const struct figures *figures)
         {"query_seconds_total", METRIC_COUNTER, "Running time of queries.", (double)warehouse->query_us / 1e6},
         {"query_cache_hits_total", METRIC_COUNTER, "Queries answered from the cache.",
          (double)warehouse->cache_hit_count},
+        {"promql_cache_hits_total", METRIC_COUNTER, "Range queries answered without the store.", (double)cache->hits},
+        {"promql_cache_partial_hits_total", METRIC_COUNTER, "Range queries of which some steps were computed.",
+         (double)cache->partial_hits},
+        {"promql_cache_misses_total", METRIC_COUNTER, "Range queries computed in full, of those that may be kept.",
+         (double)cache->misses},
+        {"promql_cache_evictions_total", METRIC_COUNTER, "Answers that made room for others.",
+         (double)cache->evictions},
+        {"promql_cache_answers", METRIC_GAUGE, "Answers of range queries that are kept.", (double)cache->answers},
+        {"promql_cache_bytes", METRIC_GAUGE, "Memory that they take.", (double)cache->bytes},
         {"resident_memory_bytes", METRIC_GAUGE, "Memory of the process.", (double)figures->rss_bytes},
     };
     for (size_t i = 0; i < AP_ARRAY_COUNT(metrics); i++)

@@ -79,6 +79,7 @@ void *ap_arena_try_alloc(struct ap_arena *arena, size_t bytes)
         block->previous = arena->last;
         block->bytes = block_bytes;
         arena->last = block;
+        arena->block_bytes += sizeof(*block) + block_bytes;
         arena->next = block->memory;
         arena->left_bytes = block_bytes;
     }

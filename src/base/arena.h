@@ -17,6 +17,7 @@ struct ap_arena {
     char *next;                  /* first free byte of the newest block, or of the caller's memory */
     size_t left_bytes;
     size_t used_bytes;  /* all that was handed out */
+    size_t block_bytes; /* what that takes */
     size_t bytes_max;   /* 0: none */
     void *first_memory; /* lent by ap_arena_init_with(); not freed */
     size_t first_memory_bytes;

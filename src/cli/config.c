@@ -224,6 +224,15 @@ static const struct yaml_field settings[] = {
      .min = 1,
      .max = 1000,
      .doc = "Questions to the time-series store that are answered at a time; others wait for their turn."},
+    {.key = "promql.cache_size",
+     .type = YAML_TYPE_BYTES,
+     AT(promql.cache_size),
+     .default_text = "32MiB",
+     .min = 0,
+     .max = SIZE_MAX_OK,
+     .doc =
+         "Memory for answers of range queries, from which the next query of a dashboard takes what has not changed; 0: "
+         "every query is computed in full."},
     {.key = "promql.experimental",
      .type = YAML_TYPE_BOOLEAN,
      AT(promql.experimental),

@@ -65,6 +65,7 @@ struct config {
         int64_t subquery_step;
         int64_t threads;
         int64_t max_concurrency;
+        int64_t cache_size;
         bool experimental;
     } promql;
     struct {

@@ -133,6 +133,7 @@ static enum ap_rc open_engine(struct apiary *apiary, struct ap_err *err)
     options.timeout_ms = config->promql.timeout;
     options.subquery_step_ms = config->promql.subquery_step;
     options.is_experimental = config->promql.experimental;
+    options.cache_bytes_max = (size_t)config->promql.cache_size;
     return promql_engine_open(&options, &apiary->engine, err);
 }
 

@@ -243,6 +243,29 @@ void aggregate_group_labels(const struct promql_expr *expr, const struct promql_
         labels_keep(labels, names, out);
 }
 
+static int compare_members(const void *a, const void *b, void *context)
+{
+    const struct ap_slice *labels = context;
+    return labels_compare(labels[*(const uint32_t *)a], labels[*(const uint32_t *)b]);
+}
+
+/*
+ * In which order an operator gives its series may depend on which of them are there at the first steps. In which order
+ * a group's are summed, and which of equals topk() chooses, must not: a query that begins elsewhere has the same value
+ * at a step, to the last bit. An instant query has one step, and Prometheus' order.
+ */
+static void put_members_in_order(struct aggregate_groups *groups, const struct operator* input)
+{
+    for (size_t group = 0; group < groups->count; group++) {
+        uint32_t *members = groups->members + groups->starts[group];
+        uint32_t count = groups->starts[group + 1] - groups->starts[group], i = 1;
+        while (i < count && labels_compare(input->labels[members[i - 1]], input->labels[members[i]]) <= 0)
+            i++;
+        if (i < count)
+            qsort_r(members, count, sizeof(*members), compare_members, input->labels);
+    }
+}
+
 void aggregate_group(struct aggregate_groups *groups, struct operator* op)
 {
     const struct operator* input = op->inputs[0];
@@ -271,6 +294,8 @@ void aggregate_group(struct aggregate_groups *groups, struct operator* op)
         groups->starts[i] += groups->starts[i - 1];
     for (size_t i = 0; i < input->count; i++)
         groups->members[groups->starts[groups->of[i] + 1]++] = (uint32_t)i;
+    if (op->run->request->step_ms > 0 && !input->is_in_order)
+        put_members_in_order(groups, input);
 }
 
 /* ---- Histograms ---- */

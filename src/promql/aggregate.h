@@ -11,8 +11,8 @@ struct aggregate_groups {
     size_t count;
     struct ap_slice *labels; /* of each group, in order of first appearance */
     uint32_t *of;            /* each series' group */
-    uint32_t *starts;        /* group g has members[starts[g]] up to members[starts[g + 1]], in order */
-    uint32_t *members;
+    uint32_t *starts;        /* group g has members[starts[g]] up to members[starts[g + 1]], in order: the input's; */
+    uint32_t *members;       /* over a span of time, that of their labels */
 };
 
 /* Of the operator's input 0; in the run's arena. */

@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "promql/helpers.h"
 #include "promql/parser.h"
+#include "promql/range_cache.h"
 #include "promql/run.h"
 #include "tsdb/labels.h"
 
@@ -19,6 +20,7 @@ enum { SHARING_BYTES_MAX = 8192 };
 struct promql_engine {
     struct promql_engine_options options;
     struct helpers *helpers;
+    struct range_cache *cache; /* NULL: answers are not kept */
     /* Any thread, atomic. */
     _Atomic uint64_t outcomes[PROMQL_OUTCOME_COUNT];
     _Atomic uint64_t durations[PROMQL_DURATION_COUNT];
@@ -82,6 +84,8 @@ enum ap_rc promql_engine_open(const struct promql_engine_options *options, struc
         free(engine);
         return rc;
     }
+    if (options->cache_bytes_max)
+        engine->cache = range_cache_new(options->cache_bytes_max);
     *ret_engine = engine;
     return AP_OK;
 }
@@ -91,12 +95,20 @@ void promql_engine_close(struct promql_engine *engine)
     if (!engine)
         return;
     helpers_close(engine->helpers);
+    range_cache_free(engine->cache);
     free(engine);
 }
 
 const struct promql_engine_options *promql_engine_options_of(const struct promql_engine *engine)
 {
     return &engine->options;
+}
+
+void promql_engine_cache_stats(const struct promql_engine *engine, struct promql_cache_stats *ret_stats)
+{
+    *ret_stats = (struct promql_cache_stats){0};
+    if (engine->cache)
+        range_cache_stats(engine->cache, ret_stats);
 }
 
 /* ---- Execution: parse, plan, open ---- */
@@ -139,7 +151,17 @@ static void begin(struct promql_execution *execution, struct promql_engine *engi
     annotations_init(&run->annotations, request->text);
 }
 
-static enum ap_rc plan_root(struct promql_execution *execution, struct ap_err *err)
+/* The whole of a range query: with what is kept of earlier answers, where that may be. */
+static struct operator*
+    plan_steps(struct run *run, struct range_cache *cache, const struct promql_expr *expr, struct ap_err *err)
+{
+    struct reach reach;
+    bool is_cached = cache && run->request->step_ms > 0 && !run->request->is_uncached && run->storage.class->mark &&
+                     reach_find(run, expr, &reach);
+    return is_cached ? plan_cached(run, cache, expr, &reach) : plan(run, expr, &run->steps, err);
+}
+
+static enum ap_rc plan_root(struct promql_execution *execution, struct range_cache *cache, struct ap_err *err)
 {
     struct run *run = &execution->run;
     const struct promql_expr *expr = without_parens(execution->query.expr);
@@ -160,7 +182,7 @@ static enum ap_rc plan_root(struct promql_execution *execution, struct ap_err *e
         run->of_subquery = execution->is_range_vector ? COUNTING_ALL_STEPS : COUNTING_NOTHING;
     }
     execution->root = execution->is_range_vector ? plan_range(run, expr, &run->steps, &execution->window, err)
-                                                 : plan(run, expr, &run->steps, err);
+                                                 : plan_steps(run, cache, expr, err);
     if (!execution->root)
         return err->rc;
     if (!is_instant)
@@ -208,7 +230,7 @@ static enum ap_rc execute(struct promql_engine *engine, struct promql_storage st
     enum ap_rc rc = promql_parse(request->text, engine->options.is_experimental, &execution->query, err);
     int64_t parsed_us = ap_clock_monotonic_us(clock);
     if (rc == AP_OK)
-        rc = plan_root(execution, err);
+        rc = plan_root(execution, engine->cache, err);
     if (rc == AP_OK && execution->type == TYPE_MATRIX && execution->root)
         order_series(execution);
     execution->stats.parse_us = parsed_us - started_us;

@@ -36,6 +36,7 @@ struct promql_engine_options {
     int64_t timeout_ms;       /* 2 m */
     int64_t subquery_step_ms; /* where a sub-query says none: 1 m */
     bool is_experimental;
+    size_t cache_bytes_max;       /* of kept answers of range queries, about; 0: none are kept, as it is by default */
     const struct ap_clock *clock; /* lent; for the timeout */
 };
 void promql_engine_options_init(struct promql_engine_options *options);
@@ -47,6 +48,16 @@ void promql_engine_close(struct promql_engine *engine);
 AP_DEFINE_AUTO(promql_engine, struct promql_engine, promql_engine_close)
 const struct promql_engine_options *promql_engine_options_of(const struct promql_engine *engine);
 
+struct promql_cache_stats {
+    uint64_t hits;         /* range queries answered without the store */
+    uint64_t partial_hits; /* with the store for some of their steps */
+    uint64_t misses;       /* computed in full; those that are not kept for what they ask are not among them */
+    uint64_t evictions;    /* answers that made room for others */
+    uint64_t answers;      /* kept now */
+    uint64_t bytes;
+};
+void promql_engine_cache_stats(const struct promql_engine *engine, struct promql_cache_stats *ret_stats);
+
 struct promql_request {
     struct ap_slice text; /* must stay as long as the execution */
     int64_t start_ms;
@@ -54,6 +65,7 @@ struct promql_request {
     int64_t step_ms;     /* 0: an instant query */
     int64_t lookback_ms; /* 0: the engine's */
     int64_t timeout_ms;  /* 0, or longer than the engine's: the engine's */
+    bool is_uncached;    /* compute all of it, and keep nothing */
     /* NULL, or asked every 20 ms, from any thread, one at a time: true ends the query with AP_E_BUSY. */
     bool (*is_cancelled)(void *context);
     void *context;

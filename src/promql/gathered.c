@@ -68,6 +68,7 @@ void gathered_take_labels(const struct gathered *gathered, struct operator* op)
     op->labels = ap_arena_alloc0(&op->run->arena, (op->count + 1) * sizeof(*op->labels));
     for (size_t i = 0; i < op->count; i++)
         op->labels[i] = gathered->labels.entries[i].labels;
+    op->is_in_order = false;
     op->cost = 0;
 }
 

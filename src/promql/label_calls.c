@@ -197,6 +197,7 @@ static enum ap_rc sort_open(struct operator* op, struct ap_err *err)
     struct sorting sorting = {call, call->held.values};
     qsort_r(call->order, op->count, sizeof(*call->order), compare_series, &sorting);
     const struct ap_slice *labels = op->labels;
+    op->is_in_order = false;
     op->labels = ap_arena_alloc0(&op->run->arena, (op->count + 1) * sizeof(*op->labels));
     for (size_t i = 0; i < op->count; i++)
         op->labels[i] = labels[call->order[i]];

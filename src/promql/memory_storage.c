@@ -181,7 +181,10 @@ static void memory_free(void *context)
 
 struct promql_storage promql_storage_memory(struct memory_storage *storage)
 {
-    static const struct promql_storage_class class = {memory_select, memory_count, memory_labels, memory_read,
-                                                      memory_free};
+    static const struct promql_storage_class class = {.select = memory_select,
+                                                      .count = memory_count,
+                                                      .labels = memory_labels,
+                                                      .read = memory_read,
+                                                      .free = memory_free};
     return (struct promql_storage){&class, storage};
 }

@@ -238,6 +238,7 @@ enum ap_rc operator_take_labels(struct operator* op, bool is_dropping_name, stru
     op->count = input->count;
     op->cost = AP_MAX(op->cost, input->cost);
     op->is_unique_without_name = input->is_unique_without_name;
+    op->is_in_order = input->is_in_order;
     op->labels = input->labels;
     (void)err;
     if (!is_dropping_name || op->count == 0)
@@ -252,6 +253,7 @@ enum ap_rc operator_take_labels(struct operator* op, bool is_dropping_name, stru
         if (before.bytes && op->labels[i].data + op->labels[i].bytes != before.data + before.bytes)
             op->is_unique_without_name = false;
     }
+    op->is_in_order &= op->is_unique_without_name; /* then all lost the same */
     return AP_OK;
 }
 
@@ -335,6 +337,8 @@ static enum ap_rc hold_part(struct worker *worker, size_t part, size_t from, siz
         rc = operator_drive(holding->op, worker, i, &column, err);
         if (rc == AP_OK && column.histograms)
             held->histograms[i] = copy_histograms(column.histograms, held->steps, &held->arenas[part]);
+        if (rc == AP_OK && held->arenas[part].used_bytes > held->histogram_bytes_max)
+            rc = ap_fail(err, AP_E_LIMIT, "histograms take more than %zu bytes", held->histogram_bytes_max);
         ap_arena_recycle(&worker->arena);
     }
     return rc;
@@ -342,9 +346,15 @@ static enum ap_rc hold_part(struct worker *worker, size_t part, size_t from, siz
 
 enum ap_rc held_read(struct held *held, struct operator* op, struct ap_err *err)
 {
+    return held_read_within(held, op, SIZE_MAX, err);
+}
+
+enum ap_rc held_read_within(struct held *held, struct operator* op, size_t histogram_bytes_max, struct ap_err *err)
+{
     enum ap_rc rc = held_make(held, op->run, op->count, op->steps.count, err);
     if (rc != AP_OK)
         return rc;
+    held->histogram_bytes_max = histogram_bytes_max;
     held->histograms = ap_new0_array(struct float_histogram **, held->count + 1);
     struct holding holding = {held, op};
     return run_parallel(op->run, op->count, op->cost, hold_part, &holding, err);

@@ -120,6 +120,7 @@ struct operator
     size_t input_count;
     size_t count;                /* series */
     struct ap_slice *labels;     /* canonical; lent by a set, or in the run's arena */
+    bool is_in_order;            /* one that labels alone decide, for certain */
     bool is_unique_without_name; /* no two series become the same when their names are dropped */
     bool is_open;
     enum counting_kind counting;
@@ -303,9 +304,12 @@ struct held {
     struct ap_arena arenas[WORKERS_MAX];  /* of the histograms, one for each part */
     size_t count;
     size_t steps;
+    size_t histogram_bytes_max; /* of each part */
 };
 /* Reads all series of `op`; those without points keep their place. */
 enum ap_rc held_read(struct held *held, struct operator* op, struct ap_err *err);
+/* AP_E_LIMIT also when a thread's histograms take more than that. */
+enum ap_rc held_read_within(struct held *held, struct operator* op, size_t histogram_bytes_max, struct ap_err *err);
 void held_clear(struct held *held, struct run *run);
 static inline double *held_values(const struct held *held, size_t index)
 {

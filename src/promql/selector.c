@@ -31,6 +31,7 @@ static enum ap_rc selector_open(struct operator* op, struct ap_err *err)
     if (rc != AP_OK)
         return rc;
     op->count = run->storage.class->count(selector->set);
+    op->is_in_order = true;
     run->series_selected += op->count;
     op->cost = (uint64_t)(last_ms - first_ms + selector->window.range_ms) / 15000 + op->steps.count;
     op->labels = ap_arena_try_alloc(&run->arena, (op->count + 1) * sizeof(*op->labels));

@@ -30,6 +30,9 @@ struct promql_storage_class {
     /* As tsdb_set_read(): from several threads, each with its own columns. */
     enum ap_rc (*read)(void *set, size_t index, struct tsdb_columns *columns, struct ap_err *err);
     void (*free)(void *set); /* NULL is allowed */
+    /* As tsdb_change_mark() and tsdb_changed_since(). NULL: answers are not kept. */
+    uint64_t (*mark)(void *context);
+    int64_t (*changed_since)(void *context, uint64_t mark);
 };
 
 /* The store is lent. */

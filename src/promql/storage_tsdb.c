@@ -30,6 +30,16 @@ static void tsdb_storage_free(void *set)
     tsdb_set_free(set);
 }
 
+static uint64_t tsdb_storage_mark(void *context)
+{
+    return tsdb_change_mark(context);
+}
+
+static int64_t tsdb_storage_changed_since(void *context, uint64_t mark)
+{
+    return tsdb_changed_since(context, mark);
+}
+
 struct promql_storage promql_storage_tsdb(struct tsdb *tsdb)
 {
     static const struct promql_storage_class class = {
@@ -38,6 +48,8 @@ struct promql_storage promql_storage_tsdb(struct tsdb *tsdb)
         .labels = tsdb_storage_labels,
         .read = tsdb_storage_read,
         .free = tsdb_storage_free,
+        .mark = tsdb_storage_mark,
+        .changed_since = tsdb_storage_changed_since,
     };
     return (struct promql_storage){&class, tsdb};
 }

@@ -71,6 +71,7 @@ struct head *head_new(const struct head_options *options, struct registry *regis
         shard->epoch = 1;
         shard->max_ts_ms = INT64_MIN;
         shard->min_ts_ms = INT64_MAX;
+        shard->touched_min_ts_ms = INT64_MAX;
     }
     return head;
 }
@@ -90,6 +91,7 @@ void head_free(struct head *head)
         sample_writer_clear(&shard->writer);
         ap_buf_clear(&shard->chunk_scratch);
         ap_buf_clear(&shard->list_pending);
+        changes_clear(&shard->changes);
         pthread_mutex_destroy(&shard->mtx);
     }
     for (size_t i = 0; i < head->range_count; i++)
@@ -232,6 +234,8 @@ static void note_time_locked(struct head *head, struct head_shard *shard, int64_
 {
     if (ts_ms < shard->min_ts_ms)
         shard->min_ts_ms = ts_ms;
+    if (ts_ms < shard->touched_min_ts_ms)
+        shard->touched_min_ts_ms = ts_ms;
     if (ts_ms <= shard->max_ts_ms)
         return;
     shard->max_ts_ms = ts_ms;

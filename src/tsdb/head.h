@@ -23,6 +23,7 @@
 #include "base/buf.h"
 #include "os/fs.h"
 #include "tsdb/batch.h"
+#include "tsdb/changes.h"
 #include "tsdb/chunk.h"
 #include "tsdb/chunk_file.h"
 #include "tsdb/registry.h"
@@ -119,6 +120,8 @@ struct head_shard {
     struct ap_buf list_pending; /* chunks sealed since the last checkpoint, as the list file has them */
     int64_t max_ts_ms;          /* newest sample ever appended here */
     int64_t min_ts_ms;
+    int64_t touched_min_ts_ms; /* appended and not yet in `changes`; INT64_MAX: nothing */
+    struct changes changes;
     uint64_t sample_count; /* statistics, since the start */
     uint64_t histogram_count;
     uint64_t late_count;
@@ -145,9 +148,10 @@ struct head {
     struct head_shard *shards; /* owned */
     uint32_t shard_mask;
     uint32_t shard_shift;
-    _Atomic uint64_t seq;      /* of the newest record */
-    _Atomic uint32_t epoch;    /* the newest */
-    _Atomic int64_t max_ts_ms; /* newest sample of any series; INT64_MIN: none */
+    _Atomic uint64_t seq;           /* of the newest record */
+    _Atomic uint32_t epoch;         /* the newest */
+    _Atomic int64_t max_ts_ms;      /* newest sample of any series; INT64_MIN: none */
+    _Atomic uint64_t change_period; /* changes.h */
     pthread_mutex_t ranges_mtx;
     struct head_range **ranges; /* owned references; under ranges_mtx */
     size_t range_count;

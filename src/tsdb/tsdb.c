@@ -46,6 +46,7 @@ void tsdb_make_head(struct tsdb *tsdb, uint64_t seed)
     };
     tsdb->registry = registry_new(seed);
     tsdb->head = head_new(&options, tsdb->registry);
+    tsdb->head->change_period = ap_random_u64(&tsdb->random) >> 1; /* a mark of another store says nothing here */
 }
 
 static enum ap_rc open_dirs(struct tsdb *tsdb, struct ap_err *err)
@@ -110,7 +111,9 @@ enum ap_rc tsdb_open(const struct tsdb_options *options, struct tsdb **ret_tsdb,
     tsdb->dir = ap_strdup(options->dir);
     tsdb->options.dir = tsdb->dir;
     tsdb->dir_fd = tsdb->head_fd = tsdb->blocks_fd = -1;
+    tsdb->deleting_min_ts_ms = INT64_MAX;
     ap_random_init(&tsdb->random, ap_random_system_seed());
+    tsdb->change_period_us = ap_clock_monotonic_us(options->clock);
     pthread_mutex_init(&tsdb->maintain_mtx, NULL);
     pthread_mutex_init(&tsdb->wake_mtx, NULL);
     os_cond_init(&tsdb->wake_cond);
@@ -166,6 +169,7 @@ void tsdb_close(struct tsdb *tsdb)
     head_free(tsdb->head);
     registry_free(tsdb->registry);
     extras_clear(&tsdb->extras);
+    changes_clear(&tsdb->block_changes);
     ap_buf_clear(&tsdb->lists);
     free(tsdb->epochs);
     int fds[] = {tsdb->blocks_fd, tsdb->head_fd, tsdb->dir_fd};

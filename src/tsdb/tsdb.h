@@ -155,6 +155,15 @@ void tsdb_columns_clear(struct tsdb_columns *columns); /* {0} is empty */
 ap_nodiscard enum ap_rc tsdb_set_read(struct tsdb_set *set, size_t index, struct tsdb_columns *columns,
                                       struct ap_err *err);
 
+/*
+ * For whoever keeps answers. A mark is taken before reading; later, tsdb_changed_since() of it gives the smallest
+ * timestamp that may be answered otherwise by now (samples that came, were deleted, or went with their block): what
+ * was read below it is what would be read again. INT64_MAX: nothing changed; INT64_MIN: the mark is too old to tell.
+ * What can be read, an append's samples as soon as tsdb_append() returns, counts as changed.
+ */
+uint64_t tsdb_change_mark(struct tsdb *tsdb);
+int64_t tsdb_changed_since(struct tsdb *tsdb, uint64_t mark);
+
 /* Names and values that series with samples in the span have; `matchers` may be NULL: of all. In order, each once. */
 typedef bool (*tsdb_text_fn)(struct ap_slice text, void *context);
 ap_nodiscard enum ap_rc tsdb_label_names(struct tsdb *tsdb, const struct matchers *matchers, int64_t min_ts_ms,

@@ -417,6 +417,10 @@ static void append_to_shard(struct appending *appending, uint32_t shard_index, b
     }
     if (rc != AP_OK && rc != AP_E_CONFLICT)
         begin_epoch_locked(tsdb, shard, shard->break_count);
+    /* Also of what the log did not take: it can be read. */
+    if (shard->touched_min_ts_ms != INT64_MAX)
+        changes_note(&shard->changes, atomic_load(&tsdb->head->change_period), shard->touched_min_ts_ms);
+    shard->touched_min_ts_ms = INT64_MAX;
     pthread_mutex_unlock(&shard->mtx);
     if (rc != AP_OK) {
         ap_buf_clear(&record->bytes);

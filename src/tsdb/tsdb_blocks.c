@@ -55,13 +55,16 @@ uint64_t tsdb_blocks_replace(struct tsdb *tsdb, struct block *take_block, struct
             if (tsdb->blocks[j] != remove[i])
                 continue;
             removed[removed_count++] = tsdb->blocks[j];
+            tsdb_note_blocks_locked(tsdb, block_meta_of(tsdb->blocks[j])->min_ts_ms);
             memmove(&tsdb->blocks[j], &tsdb->blocks[j + 1], (tsdb->block_count - j - 1) * sizeof(*tsdb->blocks));
             tsdb->block_count--;
             break;
         }
     }
-    if (take_block)
+    if (take_block) {
         add_block_locked(tsdb, take_block);
+        tsdb_note_blocks_locked(tsdb, block_meta_of(take_block)->min_ts_ms);
+    }
     uint64_t generation = ++tsdb->generation;
     pthread_mutex_unlock(&tsdb->view_mtx);
     for (size_t i = 0; i < removed_count; i++)
@@ -75,6 +78,8 @@ void tsdb_blocks_publish_cut(struct tsdb *tsdb, struct block *take_block, struct
     pthread_mutex_lock(&tsdb->view_mtx);
     if (take_block)
         add_block_locked(tsdb, take_block);
+    /* Nothing is new but for times that have two values: which of them is answered depends on where they are. */
+    tsdb_note_blocks_locked(tsdb, range->start_ms);
     __atomic_store_n(&range->cut_generation, ++tsdb->generation, __ATOMIC_RELEASE);
     pthread_mutex_unlock(&tsdb->view_mtx);
 }

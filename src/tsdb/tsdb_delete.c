@@ -105,6 +105,7 @@ enum ap_rc tsdb_delete(struct tsdb *tsdb, const struct matchers *matchers, int64
     AP_AUTO_BUF struct ap_buf record = {0};
     encode_deletion(matchers, min_ts_ms, max_ts_ms, &record);
     pthread_mutex_lock(&tsdb->maintain_mtx); /* no checkpoint between the log and the deed */
+    tsdb_deletion_begin(tsdb, min_ts_ms);
     enum ap_rc rc = wal_append_sync(tsdb->options.wal, TSDB_RECORD_DELETION, ap_buf_slice(&record), NULL, err);
     if (rc == AP_OK)
         rc = delete_in_blocks(tsdb, matchers, min_ts_ms, max_ts_ms, err);
@@ -113,6 +114,7 @@ enum ap_rc tsdb_delete(struct tsdb *tsdb, const struct matchers *matchers, int64
         delete_in_head(tsdb, matchers, min_ts_ms, max_ts_ms);
         registry_unlock(tsdb->registry);
     }
+    tsdb_deletion_end(tsdb);
     pthread_mutex_unlock(&tsdb->maintain_mtx);
     return rc;
 }

@@ -11,6 +11,7 @@
 
 #include "base/random.h"
 #include "tsdb/block.h"
+#include "tsdb/changes.h"
 #include "tsdb/extras.h"
 #include "tsdb/head.h"
 #include "tsdb/tsdb.h"
@@ -70,6 +71,10 @@ struct tsdb {
     size_t block_capacity;
     uint64_t generation;
     struct tsdb_set *sets; /* open ones */
+    struct changes block_changes;
+    int64_t deleting_min_ts_ms; /* of the deletion that is under way; INT64_MAX: none is */
+
+    _Atomic int64_t change_period_us; /* monotonic: when head->change_period began */
 
     /* Under extras_mtx. */
     pthread_mutex_t extras_mtx;
@@ -101,6 +106,11 @@ void tsdb_make_head(struct tsdb *tsdb, uint64_t seed); /* tsdb.c: registry and h
 
 /* tsdb_replay.c */
 ap_nodiscard enum ap_rc tsdb_replay(struct tsdb *tsdb, struct ap_err *err);
+
+/* tsdb_changes.c */
+void tsdb_note_blocks_locked(struct tsdb *tsdb, int64_t min_ts_ms); /* blocks from then on are others */
+void tsdb_deletion_begin(struct tsdb *tsdb, int64_t min_ts_ms);     /* under maintain_mtx, as its end */
+void tsdb_deletion_end(struct tsdb *tsdb);
 
 /* tsdb_delete.c */
 ap_nodiscard enum ap_rc tsdb_replay_deletion(struct tsdb *tsdb, struct ap_slice record, struct ap_err *err);

@@ -225,6 +225,34 @@ static void test_large_export(void **state)
     assert_string_equal(body + strlen(body) - strlen(",1795435199999]}\n"), ",1795435199999]}\n");
 }
 
+/* Which requests may be answered from what was kept, and keep something. */
+static void test_kept_answers(void **state)
+{
+    struct fixture *fx = *state;
+    struct promql_engine_options options;
+    promql_engine_options_init(&options);
+    options.cache_bytes_max = 1 << 20;
+    options.clock = &fx->clock;
+    promql_engine_close(fx->engine);
+    MUST(promql_engine_open(&options, &fx->engine, &must_err));
+    fx->api.engine = fx->engine;
+    static const struct {
+        const char *more;
+        uint64_t hits, misses;
+    } rows[] = {{"&nocache=1", 0, 0},         {"&limit=5", 0, 0},   {"&stats=all", 0, 0},        {"", 0, 1},
+                {"&limit=0&nocache=0", 1, 1}, {"&nocache=1", 1, 1}, {"&lookback_delta=1m", 1, 2}};
+    for (size_t i = 0; i < AP_ARRAY_COUNT(rows); i++) {
+        char form[128];
+        snprintf(form, sizeof(form), "query=up&start=1795435000&end=1795435200&step=10%s", rows[i].more);
+        ask(fx, "POST", "/api/v1/query_range", form);
+        assert_int_equal(fx->status, 200);
+        struct promql_cache_stats stats;
+        promql_engine_cache_stats(fx->engine, &stats);
+        if (stats.hits != rows[i].hits || stats.misses != rows[i].misses)
+            fail_msg("%s: %d hits, %d misses", form, (int)stats.hits, (int)stats.misses);
+    }
+}
+
 /* ---- The pool ---- */
 
 struct counted_task {
@@ -279,6 +307,7 @@ int main(void)
         FIXTURE_TEST(test_cardinality),
         FIXTURE_TEST(test_administration),
         FIXTURE_TEST(test_large_export),
+        FIXTURE_TEST(test_kept_answers),
         cmocka_unit_test(test_pool),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

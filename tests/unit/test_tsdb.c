@@ -625,6 +625,61 @@ static void test_churn(void **state)
     fixture_clear(&fx);
 }
 
+/* The next mark is of a period of its own. */
+static uint64_t mark_later(struct fixture *fx)
+{
+    fx->now_ms += 1000;
+    return tsdb_change_mark(fx->tsdb);
+}
+
+static void test_changes(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    fixture_init(&fx, 14);
+    int64_t now_ms = fx.now_ms;
+    uint64_t first = tsdb_change_mark(fx.tsdb);
+#define CHANGED(mark, want_ms) assert_true(tsdb_changed_since(fx.tsdb, mark) == (want_ms))
+    CHANGED(first, INT64_MAX);
+    append_one(&fx, 0, now_ms, 1);
+    append_one(&fx, 1, now_ms - 5, 1); /* in another shard */
+    CHANGED(first, now_ms - 5);
+    uint64_t second = mark_later(&fx);
+    CHANGED(second, INT64_MAX);
+    CHANGED(first, now_ms - 5);
+    append_one(&fx, 0, now_ms, 1); /* the same again, and what is refused: nothing to see */
+    append_one(&fx, 0, now_ms, 2);
+    append_one(&fx, 0, now_ms - 9 * RANGE_MS, 2);
+    CHANGED(second, INT64_MAX);
+    append_one(&fx, 0, now_ms + 500, 1);
+    append_one(&fx, 0, now_ms - RANGE_MS, 3); /* late */
+    CHANGED(second, now_ms - RANGE_MS);
+    uint64_t third = mark_later(&fx);
+    append_one(&fx, 0, now_ms + 1000, 1);
+    CHANGED(third, now_ms + 1000);
+    CHANGED(second, now_ms - RANGE_MS);
+    /* A mark that is not followed by another one at once goes on with its period: too much counts, not too little. */
+    CHANGED(tsdb_change_mark(fx.tsdb), now_ms + 1000);
+    uint64_t fourth = mark_later(&fx);
+    delete_or_die(&fx, "{instance=\"host-1\"}", now_ms - 10, now_ms);
+    CHANGED(fourth, now_ms - 10);
+    uint64_t fifth = mark_later(&fx);
+    settle(&fx, true); /* blocks come in place of ranges */
+    assert_true(tsdb_changed_since(fx.tsdb, fifth) <= now_ms - RANGE_MS);
+    uint64_t sixth = mark_later(&fx);
+    delete_or_die(&fx, "{instance=\"host-0\"}", now_ms + 400, now_ms + 600); /* in a block */
+    CHANGED(sixth, now_ms + 400);
+    /* What is not remembered. */
+    CHANGED(sixth + 100, INT64_MIN);
+    CHANGED(0, INT64_MIN);
+    for (unsigned i = 0; i < 5000; i++)
+        mark_later(&fx);
+    CHANGED(sixth, INT64_MIN);
+    CHANGED(mark_later(&fx), INT64_MAX);
+#undef CHANGED
+    fixture_clear(&fx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -637,6 +692,7 @@ int main(void)
         cmocka_unit_test(test_retention),
         cmocka_unit_test(test_names_and_values),
         cmocka_unit_test(test_churn),
+        cmocka_unit_test(test_changes),
     };
     return cmocka_run_group_tests_name("tsdb", tests, NULL, NULL);
 }
