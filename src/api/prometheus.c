@@ -184,8 +184,7 @@ static bool unescape(struct ap_slice text, struct ap_buf *out)
         }
         if (digits == 0 || digits > 6 || at == text.bytes || rune > 0x10ffff || (rune >= 0xd800 && rune < 0xe000))
             return false;
-        char bytes[AP_UTF8_BYTES_MAX];
-        ap_buf_add(out, bytes, ap_utf8_encode(rune, bytes));
+        ap_buf_add_utf8(out, rune);
     }
     return true;
 }

@@ -95,6 +95,13 @@ void ap_buf_add_varint(struct ap_buf *buf, uint64_t value)
     ap_buf_add(buf, out, bytes);
 }
 
+void ap_buf_add_utf8(struct ap_buf *buf, uint32_t rune)
+{
+    char out[AP_UTF8_BYTES_MAX];
+    size_t bytes = ap_utf8_encode(rune, out);
+    ap_buf_add(buf, out, bytes);
+}
+
 static void add_json_escaped(struct ap_buf *buf, uint8_t c)
 {
     switch (c) {

@@ -87,6 +87,9 @@ void ap_buf_add_u32(struct ap_buf *buf, uint32_t value);
 void ap_buf_add_u64(struct ap_buf *buf, uint64_t value);
 void ap_buf_add_varint(struct ap_buf *buf, uint64_t value);
 
+/* A code point (up to U+10FFFF, no surrogate) in UTF-8. */
+void ap_buf_add_utf8(struct ap_buf *buf, uint32_t rune);
+
 /* `text` as a JSON string with quotes (RFC 8259). Bytes that are not UTF-8 become U+FFFD. */
 void ap_buf_add_json_string(struct ap_buf *buf, struct ap_slice text);
 

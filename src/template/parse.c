@@ -122,7 +122,6 @@ static bool take_escape(struct parser *parser, struct ap_buf *out)
     char c = peek(parser);
     const char *letter = c ? strchr(letters, c) : NULL;
     uint32_t value;
-    char bytes[AP_UTF8_BYTES_MAX];
     if (letter) {
         ap_buf_add_char(out, meanings[letter - letters]);
         parser->at++;
@@ -142,7 +141,7 @@ static bool take_escape(struct parser *parser, struct ap_buf *out)
     if (c == 'x')
         ap_buf_add_char(out, (char)value);
     else
-        ap_buf_add(out, bytes, ap_utf8_encode(value, bytes));
+        ap_buf_add_utf8(out, value);
     return true;
 }
 

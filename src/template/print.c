@@ -180,8 +180,7 @@ static void add_rune(int64_t rune, bool is_quoted, struct ap_buf *out)
 {
     AP_AUTO_BUF struct ap_buf text = {0};
     bool is_valid = rune >= 0 && rune <= 0x10ffff && (rune < 0xd800 || rune > 0xdfff);
-    char bytes[AP_UTF8_BYTES_MAX];
-    ap_buf_add(&text, bytes, ap_utf8_encode(is_valid ? (uint32_t)rune : 0xfffd, bytes));
+    ap_buf_add_utf8(&text, is_valid ? (uint32_t)rune : 0xfffd);
     if (is_quoted)
         add_quoted(ap_buf_slice(&text), '\'', out);
     else

@@ -85,7 +85,6 @@ static enum ap_rc take_escape(struct selector *selector, char quote)
     char c = selector->at < selector->text.bytes ? selector->text.data[selector->at] : '\0';
     const char *found = c ? strchr(plain, c) : NULL;
     uint32_t value;
-    char bytes[AP_UTF8_BYTES_MAX];
     if (found || (c && c == quote)) {
         ap_buf_add_char(&selector->scratch, found ? meaning[found - plain] : quote);
         selector->at++;
@@ -102,7 +101,7 @@ static enum ap_rc take_escape(struct selector *selector, char quote)
     }
     if ((c == 'u' || c == 'U') && take_digits(selector, 16, c == 'u' ? 4 : 8, &value) && value <= 0x10FFFF &&
         (value < 0xD800 || value > 0xDFFF)) {
-        ap_buf_add(&selector->scratch, bytes, ap_utf8_encode(value, bytes));
+        ap_buf_add_utf8(&selector->scratch, value);
         return AP_OK;
     }
     return expected(selector, "an escape of Go's string syntax");
