@@ -4,6 +4,7 @@ One function for each; docs/promql-differences.md tells people the same. Each ge
 import re
 
 import answers
+import queries
 
 
 def is_expected(query, difference):
@@ -33,25 +34,28 @@ def sum_of_minus_zero(query, difference):
 
 
 def zero_among_zeros(query, difference):
-    """Whether 0 or -0 is the smaller one is not defined where values are sorted."""
-    if difference.what != 'value' or not re.search(r'\bquantile(_over_time)?\b', query) or not isinstance(difference.theirs, str):
+    """Whether 0 or -0 is the smaller one is not defined where values are sorted, nor which series comes first where 2.42 has calculated
+    them over a span of time."""
+    if difference.what != 'value' or not isinstance(difference.theirs, str):
         return False
-    return {difference.theirs, difference.ours} == {'0', '-0'}
+    return re.search(r'\b(quantile|quantile_over_time|min|max)\b', query) and {difference.theirs, difference.ours} == {'0', '-0'}
 
 
 def said_otherwise(query, difference):
-    """Of what cannot be parsed, and of regular expressions, only that it is so and what kind of error it is. And 2.42 tells the parameter's
-    name in one of the two ways to ask only."""
+    """Of what cannot be parsed, and of regular expressions, only that it is so and what kind of error it is; of many-to-many matching of
+    what was calculated, not which of the series. And 2.42 tells the parameter's name in one of the two ways to ask only."""
     if difference.what != 'error':
         return False
     theirs, ours = (text.removeprefix('invalid parameter "query": ') for text in (difference.theirs, difference.ours))
-    pairs = ((theirs, ours, 'parse error: '), (theirs, ours, 'invalid regular expression in label_replace()'))
-    return theirs == ours or any(mark in a and mark in b for a, b, mark in pairs)
+    marks = ['parse error: ', 'invalid regular expression in label_replace()']
+    if query not in queries.FAILING:
+        marks.append('many-to-many matching not allowed')
+    return theirs == ours or any(mark in theirs and mark in ours for mark in marks)
 
 
 NEWER = re.compile('|'.join((
     r'label name in (label_join|label_replace)\(\): |invalid label name "',  # may be any text
-    r'parse error: unexpected (duration|number|<op:[+-]> in offset)',  # durations and numbers stand for each other, with signs
+    r'parse error: (unexpected (duration|number|<op:[+-]> in offset)|missing unit character in duration)',  # durations and numbers stand for each other, with signs
     r'parse error: unexpected (<bool>|<on>)')))  # may be names of metrics
 
 
