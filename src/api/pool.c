@@ -5,15 +5,26 @@
 #include "base/assert.h"
 #include "os/thread.h"
 
+/* A thread without work. */
+struct idle {
+    pthread_cond_t work; /* is_called */
+    bool is_called;
+    struct idle *next;
+};
+
 struct pool {
     /* Constant once the threads run. */
     size_t queue_max;
     pthread_t *threads; /* owned */
+    struct idle *idles; /* owned; one for each thread */
     size_t thread_count;
     size_t running_max;
     /* Any thread, under mtx. A leaf lock. */
     pthread_mutex_t mtx;
-    pthread_cond_t work; /* first may have become ready, see is_ready_locked(); or is_stopping */
+    /* The one that was last at work first: it goes on where its caches and its memory are warm, and those that are
+     * not needed never wake. */
+    struct idle *first_idle;
+    size_t begun_count; /* threads that have taken their place in `idles` */
     struct pool_task *first;
     struct pool_task **tail;
     size_t waiting_count;
@@ -28,18 +39,34 @@ static bool is_ready_locked(const struct pool *pool)
     return pool->first && (pool->running_count < pool->running_max || pool->is_stopping);
 }
 
-static void running_end_locked(struct pool *pool)
+/* Whom to tell, without the lock, which it wants at once. NULL: nobody is idle, or nothing is ready. */
+static struct idle *call_locked(struct pool *pool)
 {
-    pool->running_count--;
-    if (is_ready_locked(pool))
-        pthread_cond_signal(&pool->work);
+    struct idle *idle = is_ready_locked(pool) ? pool->first_idle : NULL;
+    if (!idle)
+        return NULL;
+    pool->first_idle = idle->next;
+    idle->is_called = true;
+    return idle;
+}
+
+static void wait_locked(struct pool *pool, struct idle *idle)
+{
+    idle->is_called = false;
+    idle->next = pool->first_idle;
+    pool->first_idle = idle;
+    while (!idle->is_called)
+        pthread_cond_wait(&idle->work, &pool->mtx);
 }
 
 void pool_step_aside(struct pool *pool)
 {
     pthread_mutex_lock(&pool->mtx);
-    running_end_locked(pool);
+    pool->running_count--;
+    struct idle *called = call_locked(pool);
     pthread_mutex_unlock(&pool->mtx);
+    if (called)
+        pthread_cond_signal(&called->work);
 }
 
 void pool_step_back(struct pool *pool)
@@ -53,9 +80,10 @@ static void *pool_run(void *context)
 {
     struct pool *pool = context;
     pthread_mutex_lock(&pool->mtx);
+    struct idle *idle = &pool->idles[pool->begun_count++];
     for (;;) {
         while (!is_ready_locked(pool) && !pool->is_stopping)
-            pthread_cond_wait(&pool->work, &pool->mtx);
+            wait_locked(pool, idle);
         struct pool_task *task = pool->first;
         if (!task)
             break;
@@ -68,7 +96,7 @@ static void *pool_run(void *context)
         pthread_mutex_unlock(&pool->mtx);
         task->run(task, is_stopping);
         pthread_mutex_lock(&pool->mtx);
-        running_end_locked(pool);
+        pool->running_count--; /* whatever waits for that is this thread's next */
     }
     pthread_mutex_unlock(&pool->mtx);
     return NULL;
@@ -84,8 +112,10 @@ enum ap_rc pool_open(const char *name, size_t thread_count, size_t queue_max, st
     thread_count += thread_count * SPARES_PER_THREAD;
     pool->tail = &pool->first;
     pthread_mutex_init(&pool->mtx, NULL);
-    pthread_cond_init(&pool->work, NULL);
     pool->threads = ap_new0_array(pthread_t, thread_count);
+    pool->idles = ap_new0_array(struct idle, thread_count);
+    for (size_t i = 0; i < thread_count; i++)
+        pthread_cond_init(&pool->idles[i].work, NULL);
     for (; pool->thread_count < thread_count; pool->thread_count++) {
         enum ap_rc rc = os_thread_start(name, pool_run, pool, &pool->threads[pool->thread_count], err);
         if (rc != AP_OK)
@@ -101,16 +131,18 @@ enum ap_rc pool_submit(struct pool *pool, struct pool_task *task, struct ap_err 
     pthread_mutex_lock(&pool->mtx);
     bool is_stopping = pool->is_stopping;
     bool is_taken = !is_stopping && pool->waiting_count < pool->queue_max;
+    struct idle *called = NULL;
     if (is_taken) {
         *pool->tail = task;
         pool->tail = &task->next;
         pool->waiting_count++;
+        called = call_locked(pool);
     }
     pthread_mutex_unlock(&pool->mtx);
-    if (is_taken) {
-        pthread_cond_signal(&pool->work); /* without the lock, which the thread that wakes wants at once */
+    if (called)
+        pthread_cond_signal(&called->work);
+    if (is_taken)
         return AP_OK;
-    }
     return ap_fail(err, AP_E_BUSY,
                    is_stopping ? "the server is stopping" : "too many questions wait already; ask again in a moment");
 }
@@ -119,7 +151,11 @@ void pool_stop(struct pool *pool)
 {
     pthread_mutex_lock(&pool->mtx);
     pool->is_stopping = true;
-    pthread_cond_broadcast(&pool->work);
+    for (struct idle *idle = pool->first_idle; idle; idle = idle->next) {
+        idle->is_called = true;
+        pthread_cond_signal(&idle->work);
+    }
+    pool->first_idle = NULL;
     pthread_mutex_unlock(&pool->mtx);
     for (size_t i = 0; i < pool->thread_count; i++)
         pthread_join(pool->threads[i], NULL);
@@ -131,8 +167,8 @@ void pool_close(struct pool *pool)
     if (!pool)
         return;
     pool_stop(pool);
-    pthread_cond_destroy(&pool->work);
     pthread_mutex_destroy(&pool->mtx);
     free(pool->threads);
+    free(pool->idles);
     free(pool);
 }
