@@ -412,7 +412,8 @@ static enum ap_rc change_letters(struct template_run *run, const struct template
         bool is_letter = bytes > 0 && bytes <= MB_LEN_MAX;
         if (is_letter) {
             wchar_t other = (wchar_t)change_letter((wint_t)c, how, is_start);
-            ap_buf_add(&text, changed, wcrtomb(changed, other, &writing));
+            size_t changed_bytes = wcrtomb(changed, other, &writing);
+            ap_buf_add(&text, changed, changed_bytes);
             is_start = !iswalnum((wint_t)c) && c != L'\'' && c != L'_';
         } else {
             bytes = 1;
