@@ -215,17 +215,6 @@ static void message_add(struct ap_buf *queue, const char *event, struct ap_slice
     ap_buf_add_char(queue, '\n');
 }
 
-/* Moves what is left to the front, when most of the buffer has been sent. */
-static void queue_compact(struct http_event_stream *stream)
-{
-    size_t left_bytes = stream->queue.bytes - stream->queue_offset;
-    if (stream->queue_offset <= left_bytes)
-        return;
-    memmove(stream->queue.data, stream->queue.data + stream->queue_offset, left_bytes);
-    stream->queue.bytes = left_bytes;
-    stream->queue_offset = 0;
-}
-
 bool http_event_stream_publish(struct http_event_stream *stream, const char *event, struct ap_slice data)
 {
     struct http_loop_stats *stats = &stream->loop->stats;
@@ -233,7 +222,7 @@ bool http_event_stream_publish(struct http_event_stream *stream, const char *eve
     bool is_open = !stream->is_closed && !stream->is_ending;
     bool is_queued = false;
     if (is_open) {
-        queue_compact(stream);
+        http_queue_compact(&stream->queue, &stream->queue_offset);
         size_t bytes_before = stream->queue.bytes;
         message_add(&stream->queue, event, data);
         is_queued = stream->queue.bytes - stream->queue_offset <= stream->queue_bytes_max;

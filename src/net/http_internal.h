@@ -13,8 +13,10 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "codec/compress.h"
 #include "codec/inflate.h"
 #include "net/http_server.h"
@@ -274,6 +276,17 @@ void http_compressor_put(struct http_server *server, struct compressor *take_com
 void http_reply_error(struct http_request *request, unsigned status, const char *reason);
 enum MHD_Result http_reply_queue(struct http_request *request); /* loop thread only: hands the reply to MHD */
 void http_reply_raw_error(struct http_request *request, unsigned status, const char *reason);
+
+/* What is sent from the front and added to at the end: moves what is left to the front, when most has been sent. */
+static inline void http_queue_compact(struct ap_buf *queue, size_t *sent_bytes)
+{
+    size_t left_bytes = queue->bytes - *sent_bytes;
+    if (*sent_bytes <= left_bytes)
+        return;
+    memmove(queue->data, queue->data + *sent_bytes, left_bytes);
+    queue->bytes = left_bytes;
+    *sent_bytes = 0;
+}
 
 /* http_stream.c: loop thread only, but for freeing */
 void http_stream_free(struct http_stream *stream);   /* NULL is allowed */

@@ -241,17 +241,6 @@ struct http_stream *http_reply_stream(struct http_request *request, const struct
     return stream;
 }
 
-/* Moves what is left to the front, when most of the buffer has been sent. */
-static void queue_compact(struct http_stream *stream)
-{
-    size_t left_bytes = stream->queue.bytes - stream->queue_offset;
-    if (stream->queue_offset <= left_bytes)
-        return;
-    memmove(stream->queue.data, stream->queue.data + stream->queue_offset, left_bytes);
-    stream->queue.bytes = left_bytes;
-    stream->queue_offset = 0;
-}
-
 /* False: the connection is gone. */
 static bool queue_add(struct http_stream *stream, struct ap_slice bytes)
 {
@@ -261,7 +250,7 @@ static bool queue_add(struct http_stream *stream, struct ap_slice bytes)
         pthread_cond_wait(&stream->room, &stream->mtx);
     bool is_gone = stream->is_gone;
     if (!is_gone) {
-        queue_compact(stream);
+        http_queue_compact(&stream->queue, &stream->queue_offset);
         ap_buf_add_slice(&stream->queue, bytes);
         wake_locked(stream);
     }
