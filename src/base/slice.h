@@ -47,7 +47,7 @@ static inline bool ap_slice_equal_cstr(struct ap_slice a, const char *text)
 static inline bool ap_slice_starts_with(struct ap_slice whole, const char *prefix)
 {
     size_t bytes = strlen(prefix);
-    return whole.bytes >= bytes && memcmp(whole.data, prefix, bytes) == 0;
+    return whole.bytes >= bytes && (bytes == 0 || memcmp(whole.data, prefix, bytes) == 0);
 }
 
 /* ASCII letters only; what HTTP header names need. */

@@ -162,8 +162,9 @@ static void test_sql_that_is_refused(void **state)
 static void test_sql_that_runs_forever_or_returns_too_much(void **state)
 {
     struct server *server = *state;
+    /* Each factor is small: what it runs out of is time and not memory. */
     static const char endless[] =
-        "{\"query\":\"SELECT COUNT(*) FROM range(100000000) a, range(100000000) b\",\"timeout_ms\":300}";
+        "{\"query\":\"SELECT COUNT(*) FROM range(100000) a, range(100000) b, range(100000) c\",\"timeout_ms\":300}";
     assert_refused(server, "/api/sql", "Content-Type: application/json", endless, sizeof(endless) - 1, 504, "300 ms");
 
     static const char much[] = "{\"query\":\"SELECT * FROM range(100000000)\",\"limit\":10}";
