@@ -1,14 +1,14 @@
 #include "api/pool.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 
 #include "base/assert.h"
 #include "os/thread.h"
 
 /* A thread without work. */
 struct idle {
-    pthread_cond_t work; /* is_called */
-    bool is_called;
+    sem_t called;
     struct idle *next;
 };
 
@@ -39,34 +39,39 @@ static bool is_ready_locked(const struct pool *pool)
     return pool->first && (pool->running_count < pool->running_max || pool->is_stopping);
 }
 
-/* Whom to tell, without the lock, which it wants at once. NULL: nobody is idle, or nothing is ready. */
-static struct idle *call_locked(struct pool *pool)
+/* Who is to be called, without the lock, which it wants at once. NULL: nobody is idle, or nothing is ready. */
+static struct idle *take_idle_locked(struct pool *pool)
 {
     struct idle *idle = is_ready_locked(pool) ? pool->first_idle : NULL;
-    if (!idle)
-        return NULL;
-    pool->first_idle = idle->next;
-    idle->is_called = true;
+    if (idle)
+        pool->first_idle = idle->next;
     return idle;
 }
 
+static void call(struct idle *idle)
+{
+    if (idle)
+        sem_post(&idle->called);
+}
+
+/* Without the lock meanwhile. */
 static void wait_locked(struct pool *pool, struct idle *idle)
 {
-    idle->is_called = false;
     idle->next = pool->first_idle;
     pool->first_idle = idle;
-    while (!idle->is_called)
-        pthread_cond_wait(&idle->work, &pool->mtx);
+    pthread_mutex_unlock(&pool->mtx);
+    while (sem_wait(&idle->called) != 0) /* a signal */
+        ;
+    pthread_mutex_lock(&pool->mtx);
 }
 
 void pool_step_aside(struct pool *pool)
 {
     pthread_mutex_lock(&pool->mtx);
     pool->running_count--;
-    struct idle *called = call_locked(pool);
+    struct idle *idle = take_idle_locked(pool);
     pthread_mutex_unlock(&pool->mtx);
-    if (called)
-        pthread_cond_signal(&called->work);
+    call(idle);
 }
 
 void pool_step_back(struct pool *pool)
@@ -115,7 +120,7 @@ enum ap_rc pool_open(const char *name, size_t thread_count, size_t queue_max, st
     pool->threads = ap_new0_array(pthread_t, thread_count);
     pool->idles = ap_new0_array(struct idle, thread_count);
     for (size_t i = 0; i < thread_count; i++)
-        pthread_cond_init(&pool->idles[i].work, NULL);
+        sem_init(&pool->idles[i].called, 0, 0);
     for (; pool->thread_count < thread_count; pool->thread_count++) {
         enum ap_rc rc = os_thread_start(name, pool_run, pool, &pool->threads[pool->thread_count], err);
         if (rc != AP_OK)
@@ -131,16 +136,15 @@ enum ap_rc pool_submit(struct pool *pool, struct pool_task *task, struct ap_err 
     pthread_mutex_lock(&pool->mtx);
     bool is_stopping = pool->is_stopping;
     bool is_taken = !is_stopping && pool->waiting_count < pool->queue_max;
-    struct idle *called = NULL;
+    struct idle *idle = NULL;
     if (is_taken) {
         *pool->tail = task;
         pool->tail = &task->next;
         pool->waiting_count++;
-        called = call_locked(pool);
+        idle = take_idle_locked(pool);
     }
     pthread_mutex_unlock(&pool->mtx);
-    if (called)
-        pthread_cond_signal(&called->work);
+    call(idle);
     if (is_taken)
         return AP_OK;
     return ap_fail(err, AP_E_BUSY,
@@ -151,11 +155,10 @@ void pool_stop(struct pool *pool)
 {
     pthread_mutex_lock(&pool->mtx);
     pool->is_stopping = true;
-    for (struct idle *idle = pool->first_idle; idle; idle = idle->next) {
-        idle->is_called = true;
-        pthread_cond_signal(&idle->work);
-    }
+    struct idle *idle = pool->first_idle;
     pool->first_idle = NULL;
+    for (; idle; idle = idle->next) /* none goes on without the lock */
+        call(idle);
     pthread_mutex_unlock(&pool->mtx);
     for (size_t i = 0; i < pool->thread_count; i++)
         pthread_join(pool->threads[i], NULL);
