@@ -145,9 +145,7 @@ static void begin(struct promql_execution *execution, struct promql_engine *engi
         run->steps.count = (size_t)((request->end_ms - request->start_ms) / request->step_ms) + 1;
     run->end_ms = request->end_ms;
     run->lookback_ms = request->lookback_ms > 0 ? request->lookback_ms : options->lookback_ms;
-    int64_t now_us = ap_clock_monotonic_us(options->clock);
-    run->deadline_us = now_us + timeout_ms * AP_US_PER_MS;
-    run->ask_us = now_us + CANCEL_INTERVAL_US;
+    run->deadline_us = ap_clock_monotonic_us(options->clock) + timeout_ms * AP_US_PER_MS;
     run->helpers = engine->helpers;
     ap_arena_init(&run->arena, 0);
     annotations_init(&run->annotations, request->text);

@@ -9,6 +9,9 @@
 
 /* ---- Limits ---- */
 
+/* How often the request's owner is asked, for whom that may be a system call. */
+#define CANCEL_INTERVAL_US (20 * AP_US_PER_MS)
+
 static bool is_cancelled(struct run *run, int64_t now_us)
 {
     const struct promql_request *request = run->request;

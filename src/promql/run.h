@@ -166,9 +166,6 @@ static inline void operator_count(const struct operator* op, struct worker *work
 enum ap_rc operator_drive(struct operator* op, struct worker *worker, size_t index, struct column *ret_column,
                           struct ap_err *err);
 
-/* How often the request's owner is asked whether it is cancelled, for whom that may be a system call. */
-#define CANCEL_INTERVAL_US (20 * AP_US_PER_MS)
-
 struct run {
     const struct promql_engine_options *options;
     const struct promql_request *request;
