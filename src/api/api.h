@@ -54,6 +54,7 @@ struct api {
     uint32_t query_rows_max;
     int64_t retention_ms;            /* 0: for ever */
     struct ap_slice external_labels; /* canonical, or empty; lent */
+    uint32_t questions_max;          /* answered at a time (promql.max_concurrency) */
     const char *config_text;         /* the settings in effect, as YAML; lent */
     size_t remote_read_bytes_max;    /* of one answer of /api/v1/read */
     bool is_open;                    /* no keys are asked for */

@@ -82,9 +82,11 @@ static enum ap_rc answer_flags(struct question *question, struct ap_buf *out, st
     const struct promql_engine_options *options = promql_engine_options_of(question->api->engine);
     (void)err;
     ap_buf_printf(out,
-                  "{\"enable-feature\":\"%s\",\"query.max-concurrency\":\"20\",\"query.max-samples\":\"%" PRIu64
+                  "{\"enable-feature\":\"%s\",\"query.max-concurrency\":\"%" PRIu32
+                  "\",\"query.max-samples\":\"%" PRIu64
                   "\",\"web.enable-admin-api\":\"true\",\"web.enable-remote-write-receiver\":\"true\"",
-                  options->is_experimental ? "promql-experimental-functions" : "", options->samples_max);
+                  options->is_experimental ? "promql-experimental-functions" : "", question->api->questions_max,
+                  options->samples_max);
     add_duration(out, "query.lookback-delta", options->lookback_ms);
     add_duration(out, "query.timeout", options->timeout_ms);
     add_duration(out, "storage.tsdb.retention.time", question->api->retention_ms);

@@ -428,6 +428,7 @@ static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
         .query_rows_max = (uint32_t)config->warehouse.query_rows_max,
         .retention_ms = config->tsdb.retention,
         .external_labels = ap_buf_slice(&apiary->external_labels),
+        .questions_max = (uint32_t)config->promql.max_concurrency,
         .config_text = apiary->config_text,
         .remote_read_bytes_max = (size_t)config->tsdb.remote_read_size,
         .is_open = config->open,

@@ -262,7 +262,9 @@ static void test_status(void **state)
     GET("/api/v1/alertmanagers", DATA("{\"activeAlertmanagers\":[],\"droppedAlertmanagers\":[]}"));
     GET("/api/v1/status/config", DATA("{\"yaml\":\"data: x\\n\"}"));
     GET("/api/v1/status/walreplay", DATA("{\"min\":0,\"max\":0,\"current\":0}"));
+    fx->api.questions_max = 7;
     ask(fx, "GET", "/api/v1/status/flags", NULL);
+    assert_non_null(strstr(fx->body, "\"query.max-concurrency\":\"7\""));
     assert_non_null(strstr(fx->body, "\"storage.tsdb.retention.time\":\"15d\""));
     ask(fx, "GET", "/api/v1/status/buildinfo", NULL);
     assert_non_null(strstr(fx->body, "{\"version\":\"3."));
