@@ -1,0 +1,85 @@
+/*
+ * scrape/job.h - one entry of `scrape_configs:`, checked: how its targets are found, asked and kept
+ *
+ * Names and meanings are Prometheus' (configuration reference, <scrape_config>). What the entry leaves out comes from
+ * `global:`. A job is immutable once read and counted: targets hold the job they were made of, also over a reload.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/mem.h"
+#include "base/slice.h"
+#include "tsdb/labels.h"
+
+struct relabel_rules; /* relabel.h */
+
+enum scrape_protocol {
+    SCRAPE_PROTOCOL_PROTOBUF,        /* PrometheusProto */
+    SCRAPE_PROTOCOL_TEXT_0_0_4,      /* PrometheusText0.0.4 */
+    SCRAPE_PROTOCOL_TEXT_1_0_0,      /* PrometheusText1.0.0 */
+    SCRAPE_PROTOCOL_OPENMETRICS_0_0_1,
+    SCRAPE_PROTOCOL_OPENMETRICS_1_0_0,
+    SCRAPE_PROTOCOL_COUNT, /* also: none */
+};
+
+/* <http_config>: how a target, or a discovery by HTTP, is reached. Texts are the job's; NULL: not set. */
+struct scrape_http {
+    const char *basic_user;
+    const char *basic_password;      /* secret: never logged or shown */
+    const char *basic_password_file; /* read anew for each request, as all files here */
+    const char *authorization_type;  /* "Bearer" */
+    const char *credentials;         /* secret */
+    const char *credentials_file;
+    const char *ca_file;
+    const char *cert_file;
+    const char *key_file;
+    const char *server_name;
+    bool is_insecure;          /* insecure_skip_verify */
+    bool is_following_redirects;
+    bool is_http2_allowed;
+    const char *proxy_url;
+    const char *no_proxy;
+    bool is_proxy_from_environment;
+    const struct label *headers; /* http_headers; values may be secret */
+    size_t header_count;
+};
+
+struct scrape_limits { /* 0: none */
+    uint64_t body_bytes_max;
+    uint64_t samples_max;
+    uint64_t labels_max;
+    uint64_t label_name_bytes_max;
+    uint64_t label_value_bytes_max;
+    uint64_t targets_max;
+    uint64_t histogram_buckets_max;
+    double histogram_bucket_factor_min;
+};
+
+struct scrape_job {
+    const char *name;
+    const char *collector; /* NULL: over HTTP */
+    int64_t interval_ms;
+    int64_t timeout_ms; /* at most interval_ms */
+    enum scrape_protocol protocols[SCRAPE_PROTOCOL_COUNT]; /* in order of preference */
+    size_t protocol_count;
+    enum scrape_protocol fallback; /* of an answer that does not say what it is; _COUNT: none, the scrape fails */
+    bool is_honoring_labels;
+    bool is_honoring_timestamps;
+    bool is_tracking_timestamps_staleness;
+    bool is_compression_allowed;
+    bool is_native_histograms;       /* scrape_native_histograms */
+    bool is_always_classic;          /* always_scrape_classic_histograms */
+    bool is_classic_to_custom;       /* convert_classic_histograms_to_nhcb */
+    bool is_extra_metrics;           /* extra_scrape_metrics: scrape_timeout_seconds and the like */
+    bool is_utf8_names;              /* metric_name_escaping_scheme allow-utf-8, the default */
+    struct scrape_http http;
+    struct scrape_limits limits;
+    const struct relabel_rules *metric_relabel; /* NULL: none */
+    /* What only the finding of targets needs (paths, params, discovery, relabel_configs) is in job_internal.h. */
+};
+
+const struct scrape_job *scrape_job_ref(const struct scrape_job *job);
+void scrape_job_unref(const struct scrape_job *job); /* NULL is allowed */
