@@ -150,8 +150,8 @@ static struct ap_slice effective_path(const struct api *api, struct http_request
 static struct ingest_endpoint find_endpoint(const struct http_request *request, struct ap_slice path)
 {
     enum http_method method = http_method(request);
-    return method == HTTP_METHOD_GET || method == HTTP_METHOD_HEAD ? (struct ingest_endpoint){0}
-                                                                   : ingest_endpoint_find(path);
+    struct ingest_endpoint none = {0};
+    return method == HTTP_METHOD_GET || method == HTTP_METHOD_HEAD ? none : ingest_endpoint_find(path);
 }
 
 /* "GET, HEAD, POST, OPTIONS" */
