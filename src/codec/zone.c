@@ -228,6 +228,8 @@ static int32_t offset_by_rule(const struct footer *footer, int64_t unix_s)
 
 int32_t zone_offset_s(const struct zone *zone, int64_t unix_s)
 {
+    if (!zone)
+        return 0;
     if (zone->footer.has_rule && (zone->count == 0 || unix_s >= zone->at_s[zone->count - 1]))
         return offset_by_rule(&zone->footer, unix_s);
     size_t low = 0, high = zone->count; /* the first that is later */
@@ -382,7 +384,7 @@ static enum ap_rc read_zone(int fd, const char *name, struct zone **ret_zone, st
 enum ap_rc zone_load(const char *name, struct zone **ret_zone, struct ap_err *err)
 {
     if (strcmp(name, "UTC") == 0) {
-        *ret_zone = ap_new0(struct zone);
+        *ret_zone = NULL;
         return AP_OK;
     }
     if (!is_name(name))

@@ -15,13 +15,13 @@
 #include "base/rc.h"
 #include "base/slice.h"
 
-struct zone; /* private to zone.c */
+struct zone; /* private to zone.c; NULL is UTC */
 
 enum { ZONE_BYTES_MAX = 256 << 10 };
 
 /* AP_E_PARSE: not such a file, or damaged. The bytes are not needed afterwards. */
 ap_nodiscard enum ap_rc zone_decode(struct ap_slice bytes, struct zone **ret_zone, struct ap_err *err);
-/* "Europe/Berlin" from /usr/share/zoneinfo; "UTC" is always known. AP_E_NOT_FOUND: there is none of that name. */
+/* "Europe/Berlin" from /usr/share/zoneinfo; "UTC" is NULL. AP_E_NOT_FOUND: there is none of that name. */
 ap_nodiscard enum ap_rc zone_load(const char *name, struct zone **ret_zone, struct ap_err *err);
 void zone_free(struct zone *zone); /* NULL is allowed */
 AP_DEFINE_AUTO(zone, struct zone, zone_free)
