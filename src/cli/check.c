@@ -96,6 +96,8 @@ int cli_check(int argc, char **argv)
         return cli_check_rules(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "test") == 0)
         return cli_check_test(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "routes") == 0)
+        return cli_check_routes(argc - 1, argv + 1);
     const char *file = NULL;
     struct cli_list packs = {0};
     struct report report = {0};
@@ -107,8 +109,8 @@ int cli_check(int argc, char **argv)
     const struct cli_command command = {
         .name = "check",
         .summary = "Checks a configuration file and packs without serving: settings, dashboards, every query.",
-        .details = "Rule files have a check of their own, and so have unit tests of rules:\n"
-                   "apiary check rules --help, apiary check test --help\n\n"
+        .details = "Rule files, their unit tests and Alertmanager's configuration have checks of their own:\n"
+                   "apiary check rules --help, apiary check test --help, apiary check routes --help\n\n"
                    "Examples:\n  apiary check --config apiary.yaml\n  apiary check --pack packs/hive --json\n"
                    "  apiary check rules alerts.yml\n",
         .options = options,
