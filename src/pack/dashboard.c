@@ -5,8 +5,8 @@
 
 static const char *const visualizations[] = {"number",    "line_chart", "gauge", "percentage", "histogram",
                                              "bar_chart", "world_map",  "table", NULL};
-static const char *const units[] = {"none", "count", "users", "ms", "s", "ratio", "bytes", "per_second", NULL};
-static const char *const betters[] = {"auto", "higher", "lower", NULL};
+const char *const pack_units[] = {"none", "count", "users", "ms", "s", "ratio", "bytes", "per_second", NULL};
+const char *const pack_betters[] = {"auto", "higher", "lower", NULL};
 static const char *const styles[] = {"charts", "cards", NULL};
 
 enum { BETTER_AUTO, BETTER_HIGHER, BETTER_LOWER };
@@ -51,7 +51,7 @@ static const struct yaml_field panel_fields[] = {
     {.key = "unit",
      .type = YAML_TYPE_CHOICE,
      PANEL(unit),
-     .choices = units,
+     .choices = pack_units,
      .default_text = "none",
      .doc = "What its numbers are in. A ratio is 0 to 1 and shown in percent."},
     {.key = "target",
@@ -61,7 +61,7 @@ static const struct yaml_field panel_fields[] = {
     {.key = "better",
      .type = YAML_TYPE_CHOICE,
      PANEL(better),
-     .choices = betters,
+     .choices = pack_betters,
      .default_text = "auto",
      .doc = "Whether a higher or a lower number is good news. `auto`: as the target says, else higher."},
     {.key = "width",
@@ -126,7 +126,7 @@ bool pack_visualization_is_figure(enum pack_visualization visualization)
 
 const char *pack_unit_name(enum pack_unit unit)
 {
-    return units[unit];
+    return pack_units[unit];
 }
 
 static int default_width(enum pack_visualization visualization)
@@ -136,15 +136,14 @@ static int default_width(enum pack_visualization visualization)
     return visualization == PACK_VISUALIZATION_WORLD_MAP || visualization == PACK_VISUALIZATION_TABLE ? 12 : 6;
 }
 
-static enum pack_better which_is_better(int better, const struct pack_target *target)
+enum pack_better pack_which_is_better(int better, const struct pack_target *target)
 {
     if (better == BETTER_AUTO)
         better = target->op == PACK_TARGET_LT || target->op == PACK_TARGET_LE ? BETTER_LOWER : BETTER_HIGHER;
     return better == BETTER_LOWER ? PACK_BETTER_LOWER : PACK_BETTER_HIGHER;
 }
 
-/* Puts the place of the key before the sentence that is there. */
-static enum ap_rc fail_at_key(const struct yaml_node *map, const char *key, struct ap_err *err)
+enum ap_rc pack_fail_at_key(const struct yaml_node *map, const char *key, struct ap_err *err)
 {
     struct ap_err sentence = *err;
     return yaml_fail(err, yaml_get(map, key), "%s", sentence.text);
@@ -185,8 +184,8 @@ static enum ap_rc read_panel(struct pack_memory *memory, const struct yaml_node 
     if (panel->visualization == PACK_VISUALIZATION_PERCENTAGE && panel->unit != PACK_UNIT_RATIO)
         return yaml_fail(err, node, "a percentage has the unit ratio; this panel has %s", pack_unit_name(panel->unit));
     if (keys.target && pack_target_parse(memory, keys.target, panel->unit, &panel->target, err) != AP_OK)
-        return fail_at_key(node, "target", err);
-    panel->better = which_is_better(keys.better, &panel->target);
+        return pack_fail_at_key(node, "target", err);
+    panel->better = pack_which_is_better(keys.better, &panel->target);
     panel->width = keys.width > 0 ? (int)keys.width : default_width(panel->visualization);
     return read_queries(node, &keys, panel, err);
 }

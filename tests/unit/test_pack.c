@@ -194,7 +194,7 @@ static void test_errors(void **state)
     ERROR(D, PANEL "    visualization: number\n    unit: s\n    target: fast\n    query: SELECT 1\n",
           ":9:13: target: expected a comparison such as");
     ERROR(D, PANEL "    visualization: number\n    unit: users\n    target: '< 5ms'\n    query: SELECT 1\n",
-          ":9:13: target: \"ms\" does not fit the unit users of the panel; expected a number alone");
+          ":9:13: target: \"ms\" does not fit the unit users; expected a number alone");
     ERROR(D,
           PANEL "    visualization: number\n    query: SELECT 1\n"
                 "  - {id: p, title: Q, visualization: number, query: SELECT 2}\n",
@@ -263,6 +263,9 @@ static void test_targets(void **state)
     TARGET("ratio", "< 0.1%", LT, 0.001, "< 0.1%");
     TARGET("ratio", ">= 0.75", GE, 0.75, "≥ 75%");
     TARGET("bytes", "<= 64MiB", LE, 67108864, "≤ 64 MiB");
+    TARGET("bytes", "<25MB", LT, 25e6, "< 25 MB");
+    TARGET("per_second", ">60fps", GT, 60, "> 60 fps");
+    TARGET("per_second", "> 200/s", GT, 200, "> 200/s");
     TARGET("none", "> -1.5", GT, -1.5, "> -1.5");
 }
 
