@@ -92,6 +92,8 @@ static void check_all(const struct config *config, struct report *report)
 
 int cli_check(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "coverage") == 0)
+        return cli_check_coverage(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "rules") == 0)
         return cli_check_rules(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "test") == 0)
@@ -107,8 +109,9 @@ int cli_check(int argc, char **argv)
     const struct cli_command command = {
         .name = "check",
         .summary = "Checks a configuration file and packs without serving: settings, dashboards, every query.",
-        .details = "Rule files have a check of their own, and so have unit tests of rules:\n"
-                   "apiary check rules --help, apiary check test --help\n\n"
+        .details = "Rule files have a check of their own, and so have unit tests of rules, and what a running server\n"
+                   "has seen of the metrics that packs name:\n"
+                   "apiary check rules --help, apiary check test --help, apiary check coverage --help\n\n"
                    "Examples:\n  apiary check --config apiary.yaml\n  apiary check --pack packs/hive --json\n"
                    "  apiary check rules alerts.yml\n",
         .options = options,
