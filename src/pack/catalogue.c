@@ -352,9 +352,10 @@ static struct ap_slice unknown_name(const struct pack *pack, const struct promql
         if (selector->items[i].kind == MATCHER_EQUAL && ap_slice_equal_cstr(selector->items[i].name, "__name__"))
             name = selector->items[i].value;
     }
-    bool is_known = !name.data || catalogue_find_series(pack, name) || ap_slice_equal_cstr(name, "target_info") ||
-                    ap_slice_equal_cstr(name, "up");
-    return is_known ? (struct ap_slice){0} : name;
+    if (name.data && (catalogue_find_series(pack, name) || ap_slice_equal_cstr(name, "target_info") ||
+                      ap_slice_equal_cstr(name, "up")))
+        name = (struct ap_slice){0};
+    return name;
 }
 
 /* The same of the whole tree; the parser has seen to its depth. */
