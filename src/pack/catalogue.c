@@ -188,7 +188,7 @@ static enum ap_rc check_names(const struct yaml_node *node, const struct metric_
 }
 
 /* A query's "LINE:COLUMN: sentence" as a place in its file. */
-static enum ap_rc fail_in_query(const struct yaml_node *node, struct ap_err *err)
+static enum ap_rc fail_in_query(const struct yaml_node *node, const char *key, struct ap_err *err)
 {
     struct ap_err said = *err;
     int line, column, bytes = 0;
@@ -198,19 +198,21 @@ static enum ap_rc fail_in_query(const struct yaml_node *node, struct ap_err *err
         at.line += line - 1;
         at.column += column - 1 + has_quote;
     }
-    return yaml_fail(err, &at, "query: %s", said.text + bytes);
+    return yaml_fail(err, &at, "%s: %s", key, said.text + bytes);
 }
 
-static enum ap_rc check_query(const struct yaml_node *node, struct ap_err *err)
+enum ap_rc pack_check_promql(const struct yaml_node *node, const char *key, struct ap_err *err)
 {
     struct promql_query query;
+    if (node->kind != YAML_KIND_SCALAR)
+        return yaml_fail(err, node, "%s: expected PromQL", key);
     enum ap_rc rc = promql_parse(node->text, false, &query, err);
     if (rc != AP_OK)
-        return fail_in_query(node, err);
+        return fail_in_query(node, key, err);
     enum promql_type type = query.expr->type;
     promql_query_clear(&query);
     if (type != TYPE_VECTOR && type != TYPE_SCALAR)
-        return yaml_fail(err, node, "query: expected one that gives a figure, this one gives a %s",
+        return yaml_fail(err, node, "%s: expected one that gives a figure, this one gives a %s", key,
                          promql_type_name(type));
     return AP_OK;
 }
@@ -249,7 +251,7 @@ static enum ap_rc read_figure(struct pack_memory *memory, const struct yaml_node
                          "{file} or {file}/s",
                          keys->unit);
     metric->query_unit = keys->query_unit >= 0 ? (enum pack_unit)keys->query_unit : unit->shown;
-    enum ap_rc rc = check_query(yaml_get(node, "query"), err);
+    enum ap_rc rc = pack_check_promql(yaml_get(node, "query"), "query", err);
     if (rc == AP_OK && keys->target) {
         rc = pack_target_parse(memory, keys->target, metric->query_unit, &metric->target, err);
         if (rc != AP_OK)

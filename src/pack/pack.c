@@ -297,7 +297,7 @@ static enum ap_rc load_dashboards(struct pack *pack, struct file_list *files, st
                             err);
         struct pack_dashboard dashboard;
         if (rc == AP_OK)
-            rc = pack_read_dashboard(memory, root, files->names[i], &dashboard, err);
+            rc = pack_read_dashboard(memory, pack, root, files->names[i], &dashboard, err);
         if (rc != AP_OK)
             return rc;
         if (dashboard.is_home && i > 0 && dashboards[0].is_home)

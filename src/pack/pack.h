@@ -89,7 +89,8 @@ struct pack_panel {
     enum pack_unit unit;
     enum pack_better better;
     struct pack_target target;
-    int width; /* 1 … PACK_WIDTH_MAX */
+    int width;          /* 1 … PACK_WIDTH_MAX */
+    const char *promql; /* NULL: it is SQL, and the next three are in use */
     struct pack_sql query;
     struct pack_sql
         previous;          /* the same figure one period before; none: `query` over the window before, if it has one */
@@ -166,7 +167,7 @@ ap_nodiscard enum ap_rc pack_apply(const struct pack *const *packs, size_t pack_
                                    void (*progress)(const char *name, unsigned day, unsigned day_count, void *context),
                                    void *context, struct ap_err *err);
 
-/* One query that was bound. `error` is NULL when it is good, else "file:line: panel …: what DuckDB says". */
+/* One query that was bound, or, of PromQL, parsed. `error` is NULL when it is good, else "file:line: panel …: what DuckDB says". */
 typedef void (*pack_report_fn)(const struct pack *pack, const char *what, const char *error, void *context);
 
 /*

@@ -26,9 +26,13 @@ bool pack_is_name(const char *text);
 ap_nodiscard enum ap_rc pack_sql_of_node(const struct yaml_node *node, const char *key, struct pack_sql *ret_sql,
                                          struct ap_err *err);
 
-/* Reads one dashboards/<id>.yaml. */
-ap_nodiscard enum ap_rc pack_read_dashboard(struct pack_memory *memory, const struct yaml_node *root, const char *id,
+/* Reads one dashboards/<id>.yaml; the catalogue of `pack` is there already. */
+ap_nodiscard enum ap_rc pack_read_dashboard(struct pack_memory *memory, const struct pack *pack,
+                                            const struct yaml_node *root, const char *id,
                                             struct pack_dashboard *ret_dashboard, struct ap_err *err);
+
+/* That the node is PromQL which gives figures; errors have its place, and begin with `key`. */
+ap_nodiscard enum ap_rc pack_check_promql(const struct yaml_node *node, const char *key, struct ap_err *err);
 
 /* Reads ">= 1000", "< 50ms", "< 0.1%" for a figure in `unit`. The sentence of an error is without place. */
 ap_nodiscard enum ap_rc pack_target_parse(struct pack_memory *memory, const char *text, enum pack_unit unit,

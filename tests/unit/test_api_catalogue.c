@@ -18,6 +18,23 @@ static const char area[] =
     "- {name: till.coins, series: till_coins, type: gauge, unit: '{coin}', title: Coins,\n"
     "   meaning: M, owner: O, query: sum(till_coins)}\n";
 
+static const char dashboard[] =
+    "title: D\n"
+    "default_range: 1h\n"
+    "ranges: [1h]\n"
+    "sections:\n"
+    "- title: S\n"
+    "  panels:\n"
+    "  - {id: open, metric: opening, visualization: number}\n"
+    "  - {id: own, metric: till.open, title: Mine, description: D, unit: ms, target: '<1s', better: higher,\n"
+    "     visualization: number}\n"
+    "  - {id: coins, metric: till.coins, visualization: gauge}\n"
+    "  - {id: lines, title: Lines, promql: till_coins * 2, visualization: line_chart, unit: count}\n"
+    "  - {id: rows, title: Rows, promql: sort_desc(till_coins), visualization: bar_chart}\n"
+    "  - {id: sums, title: Sums, promql: sum(till_coins), visualization: table}\n"
+    "  - {id: nothing, title: Nothing, promql: till_bell, visualization: line_chart}\n"
+    "  - {id: fails, title: Fails, promql: 'till_coins + on () till_coins', visualization: number}\n";
+
 static void write_file(const char *dir, const char *name, const char *text)
 {
     AP_AUTO_FREE char *path = ap_asprintf("%s/%s", dir, name);
@@ -38,6 +55,9 @@ static struct pack *give_pack(struct fixture *fx, const char *services)
     assert_int_equal(mkdir(metrics, 0700), 0);
     write_file(dir, "pack.yaml", head);
     write_file(dir, "metrics/tills.yaml", area);
+    AP_AUTO_FREE char *dashboards = ap_asprintf("%s/dashboards", dir);
+    assert_int_equal(mkdir(dashboards, 0700), 0);
+    write_file(dir, "dashboards/d.yaml", dashboard);
     struct pack *pack;
     MUST(pack_load(dir, &pack, &must_err));
     packs[0] = pack;
@@ -229,6 +249,79 @@ static void test_coverage_without_services(void **state)
     pack_free(pack);
 }
 
+/* ---- Panels of PromQL ---- */
+
+static const char *text(json_t *object, const char *key)
+{
+    return json_string_value(json_object_get(object, key));
+}
+
+static void test_a_panel_takes_from_its_metric(void **state)
+{
+    struct fixture *fx = *state;
+    struct pack *pack = give_pack(fx, "till");
+    json_t *answer = get(fx, "/api/apiary/v1/dashboards/d");
+    json_t *panels = json_object_get(json_array_get(json_object_get(answer, "sections"), 0), "panels");
+    json_t *open = item(panels, "id", "open");
+    assert_string_equal(text(open, "title"), "Open");
+    assert_string_equal(text(open, "description"), "M");
+    assert_string_equal(text(open, "unit"), "s");
+    assert_string_equal(text(json_object_get(open, "target"), "text"), "< 50 ms");
+    assert_string_equal(text(open, "better"), "lower");
+    assert_string_equal(text(open, "query"), "histogram_quantile(0.9, rate(till_open_seconds_bucket[5m]))");
+    assert_string_equal(text(open, "language"), "promql");
+    assert_true(json_is_true(json_object_get(open, "uses_range")));
+    json_t *own = item(panels, "id", "own");
+    assert_string_equal(text(own, "title"), "Mine");
+    assert_string_equal(text(own, "description"), "D");
+    assert_string_equal(text(own, "unit"), "ms");
+    assert_string_equal(text(json_object_get(own, "target"), "text"), "< 1 s");
+    assert_string_equal(text(own, "better"), "higher");
+    json_decref(answer);
+    pack_free(pack);
+}
+
+#define PANEL(id, query) "/api/apiary/v1/dashboards/d/panels/" id "?" query
+/* Five minutes up to a minute after noon, in which the clock stands. */
+#define WINDOW "from=1795434960000&to=1795435260000"
+
+static void check_member(struct fixture *fx, const char *path, const char *want, int line)
+{
+    ask(fx, "GET", path, NULL);
+    if (fx->status != 200 || !strstr(fx->body, want))
+        fail_msg("line %d: %u %s", line, fx->status, fx->body);
+}
+#define HAS(path, want) check_member(fx, path, want, __LINE__)
+
+static void test_panels(void **state)
+{
+    struct fixture *fx = *state;
+    struct pack *pack = give_pack(fx, "till");
+    append_at(fx, LABELS("till_coins", "a", "x", "b", "1"), -590, -590, 4);
+    append_at(fx, LABELS("till_coins", "a", "x", "b", "1"), -120, 0, 3);
+    append_at(fx, LABELS("till_coins", "a", "y"), 0, 0, 5);
+
+    HAS(PANEL("coins", WINDOW), "\"from\":1795434960000,\"to\":1795435260000,\"step\":60000,");
+    HAS(PANEL("coins", WINDOW), ",\"value\":8,\"previous\":4,"); /* now, and five minutes ago */
+    HAS(PANEL("coins", WINDOW), "\"trend\":[[1795434960000,null],[1795435020000,null],[1795435080000,3],"
+                                "[1795435140000,3],[1795435200000,8]],\"columns\":[],\"rows\":[]}");
+    HAS(PANEL("lines", WINDOW), "\"columns\":[{\"name\":\"time\",\"type\":\"timestamp\"},{\"name\":\"x, 1\","
+                                "\"type\":\"number\"},{\"name\":\"y\",\"type\":\"number\"}],\"rows\":["
+                                "[1795434960000,null,null],[1795435020000,null,null],[1795435080000,6,null],"
+                                "[1795435140000,6,null],[1795435200000,6,10]]}");
+    HAS(PANEL("rows", WINDOW), "\"rows\":[[\"y\",5],[\"x, 1\",3]]}");
+    HAS(PANEL("sums", WINDOW), "\"rows\":[[\"Sums\",8]]}");
+    HAS(PANEL("nothing", "range=1h"), "\"columns\":[{\"name\":\"time\",\"type\":\"timestamp\"}],\"rows\":[]}");
+    HAS(PANEL("open", "range=1h"), "\"value\":null,\"previous\":null,\"trend\":[],");
+    HAS(PANEL("lines", "from=1795435300000&to=1795435400000"), "\"columns\":[],\"rows\":[]}"); /* all in the future */
+    ask(fx, "GET", PANEL("fails", WINDOW), NULL);
+    assert_int_equal(fx->status, 500);
+    assert_non_null(strstr(fx->body, "\"error\":\"panel fails: "));
+    ask(fx, "GET", PANEL("coins", "range=soon"), NULL);
+    assert_int_equal(fx->status, 400);
+    pack_free(pack);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -236,6 +329,8 @@ int main(void)
         FIXTURE_TEST(test_coverage),
         FIXTURE_TEST(test_coverage_of_a_span),
         FIXTURE_TEST(test_coverage_without_services),
+        FIXTURE_TEST(test_a_panel_takes_from_its_metric),
+        FIXTURE_TEST(test_panels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
