@@ -4,6 +4,7 @@
 #include "api/access.h"
 #include "api/api.h"
 #include "api/cardinality.h"
+#include "api/catalogue.h"
 #include "api/dashboards.h"
 #include "api/exemplars.h"
 #include "api/export.h"
@@ -58,6 +59,8 @@ static void handle_session(struct api *api, struct http_request *request, struct
 
 static const struct route routes[] = {
     {"/api/sql", false, METHOD(POST), RIGHT_VIEWER, sql_handle},
+    {"/api/apiary/v1/catalogue", false, READ, RIGHT_VIEWER, catalogue_handle},
+    {"/api/apiary/v1/coverage", false, READ, RIGHT_VIEWER, catalogue_handle_coverage},
     {"/api/apiary/v1/dashboards", true, READ, RIGHT_VIEWER, dashboards_handle},
     {"/api/apiary/v1/live", false, METHOD(GET), RIGHT_VIEWER, handle_live},
     {"/api/apiary/v1/session", false, METHOD(POST) | METHOD(DELETE), RIGHT_NONE, handle_session},

@@ -12,6 +12,7 @@
 #include "ingest/admit.h"
 #include "ingest/metrics_body.h"
 #include "ingest/metrics_protocol.h"
+#include "ingest/otlp_sink.h"
 #include "meta/keyring.h"
 #include "net/http_server.h"
 
@@ -23,11 +24,17 @@ enum {
     IDLE_BODIES_MAX = 64, /* each loop needs one at a time */
 };
 
-static const struct metrics_protocol *const protocols[] = {&metrics_protocol_remote_write, &metrics_protocol_import};
+static const struct metrics_protocol *const protocols[] = {
+    &metrics_protocol_remote_write,
+    &metrics_protocol_import,
+    &metrics_protocol_otlp,
+    &metrics_protocol_otlp_prometheus,
+};
 
 struct metrics {
     /* Constant. */
     struct metrics_options options;
+    struct otlp_settings otlp_default; /* of those who give none */
     /* Any thread, atomic. */
     bool is_draining;
     struct metrics_stats stats[METRICS_WAY_COUNT];
@@ -45,6 +52,9 @@ struct metrics *metrics_new(const struct metrics_options *options)
     AP_ASSERT(options->is_open || options->keyring);
     struct metrics *metrics = ap_new0(struct metrics);
     metrics->options = *options;
+    otlp_settings_init(&metrics->otlp_default);
+    if (!options->otlp)
+        metrics->options.otlp = &metrics->otlp_default;
     metrics->log_limit.interval_ms = LOG_INTERVAL_MS;
     pthread_mutex_init(&metrics->idle_mtx, NULL);
     return metrics;
@@ -92,7 +102,11 @@ static void body_give(struct metrics *metrics, struct metrics_body *take_body)
 
 const char *metrics_way_name(enum metrics_way way)
 {
-    static const char *const names[METRICS_WAY_COUNT] = {"remote_write_1", "remote_write_2", "import"};
+    static const char *const names[METRICS_WAY_COUNT] = {
+        [METRICS_WAY_WRITE_1] = "remote_write_1", [METRICS_WAY_WRITE_2] = "remote_write_2",
+        [METRICS_WAY_IMPORT] = "import",          [METRICS_WAY_OTLP_PROTOBUF] = "otlp_protobuf",
+        [METRICS_WAY_OTLP_JSON] = "otlp_json",
+    };
     AP_ASSERT((size_t)way < METRICS_WAY_COUNT);
     return names[way];
 }

@@ -22,6 +22,7 @@
 struct http_request;
 struct keyring;
 struct metrics;
+struct otlp_settings;
 
 enum {
     METRICS_BODY_BYTES_MAX = 32 << 20,     /* as it comes over the wire */
@@ -40,9 +41,10 @@ struct metrics_options {
     metrics_append_fn append; /* tsdb_append(), or what stands in for it in a test */
     uint64_t hash_seed;       /* tsdb_hash_seed() */
     bool is_injecting_start_zeros;
-    struct keyring *keyring;      /* lent; may be NULL when is_open */
-    const struct ap_clock *clock; /* lent */
-    bool is_open;                 /* no keys are asked for */
+    const struct otlp_settings *otlp; /* lent; NULL: as without a configuration */
+    struct keyring *keyring;          /* lent; may be NULL when is_open */
+    const struct ap_clock *clock;     /* lent */
+    bool is_open;                     /* no keys are asked for */
 };
 
 /* Copies the options. */
@@ -58,8 +60,15 @@ void metrics_handle(struct metrics *metrics, struct http_request *http);
 void metrics_drain(struct metrics *metrics);
 
 /* The ways metrics come in. */
-enum metrics_way { METRICS_WAY_WRITE_1, METRICS_WAY_WRITE_2, METRICS_WAY_IMPORT, METRICS_WAY_COUNT };
-const char *metrics_way_name(enum metrics_way way); /* "remote_write_1", "remote_write_2", "import" */
+enum metrics_way {
+    METRICS_WAY_WRITE_1,
+    METRICS_WAY_WRITE_2,
+    METRICS_WAY_IMPORT,
+    METRICS_WAY_OTLP_PROTOBUF,
+    METRICS_WAY_OTLP_JSON,
+    METRICS_WAY_COUNT
+};
+const char *metrics_way_name(enum metrics_way way); /* "remote_write_1", "otlp_json" … */
 
 /* Since the start; all counters. */
 struct metrics_stats {

@@ -58,6 +58,8 @@ struct metrics_protocol {
 
 extern const struct metrics_protocol metrics_protocol_remote_write;
 extern const struct metrics_protocol metrics_protocol_import;
+extern const struct metrics_protocol metrics_protocol_otlp;
+extern const struct metrics_protocol metrics_protocol_otlp_prometheus; /* the same at Prometheus' path */
 
 /* For reply_outcome() of a request with a status of 4xx or 5xx. */
 void metrics_request_count_refused(struct metrics_request *request, unsigned status);
