@@ -32,6 +32,7 @@ struct ingest;
 struct metrics_protocol;
 struct row_endpoint;
 struct keyring;
+struct push;
 struct wal;
 
 enum {
@@ -54,6 +55,8 @@ struct ingest_options {
     metrics_append_fn tsdb_append; /* tsdb_append(), or what stands in for it in a test */
     uint64_t tsdb_hash_seed;       /* tsdb_hash_seed() */
     bool is_injecting_start_zeros; /* as the store's option for created timestamps */
+    const char *influx_separator;  /* lent; NULL: "_" */
+    struct push *push;             /* lent; NULL: nothing takes pushes */
 };
 
 /* Copies the options. */
@@ -65,6 +68,7 @@ AP_DEFINE_AUTO(ingest, struct ingest, ingest_free)
 struct ingest_endpoint {
     const struct row_endpoint *rows;
     const struct metrics_protocol *metrics;
+    struct ap_slice rest; /* of a protocol's path, what is behind its own part */
 };
 struct ingest_endpoint ingest_endpoint_find(struct ap_slice path);
 static inline bool ingest_endpoint_is_there(struct ingest_endpoint endpoint)
