@@ -10,6 +10,7 @@
 #include "api/export.h"
 #include "api/feature_list.h"
 #include "api/federate.h"
+#include "api/influx.h"
 #include "api/live.h"
 #include "api/metadata.h"
 #include "api/pages.h"
@@ -99,6 +100,9 @@ static const struct route routes[] = {
     {"/api/v1/status/tsdb", false, READ, RIGHT_VIEWER, cardinality_handle},
     {"/api/v1/status/tsdb/blocks", false, READ, RIGHT_VIEWER, cardinality_handle_blocks},
     {"/metrics", false, READ, RIGHT_VIEWER, status_handle_metrics},
+    {"/ping", false, ASK, RIGHT_NONE, influx_handle_ping},
+    {"/health", false, READ, RIGHT_NONE, influx_handle_health},
+    {"/query", false, ASK, RIGHT_NONE, influx_handle_query},
     {"/-/healthy", false, READ, RIGHT_NONE, status_handle_healthy},
     {"/-/ready", false, READ, RIGHT_NONE, status_handle_ready},
 };

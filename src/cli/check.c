@@ -116,17 +116,11 @@ int cli_check(int argc, char **argv)
     const struct cli_command command = {
         .name = "check",
         .summary = "Checks a configuration file and packs without serving: settings, dashboards, every query.",
-        .details = "What else can be checked, each with --help of its own:
-                   "
-                   "  apiary check coverage  which metrics of the packs a running server has seen
-                   "
-                   "  apiary check routes    Alertmanager's configuration file
-                   "
-                   "  apiary check rules     rule files
-                   "
-                   "  apiary check test      unit tests of rules
-
-                   "
+        .details = "What else can be checked, each with --help of its own:\n"
+                   "  apiary check coverage  which metrics of the packs a running server has seen\n"
+                   "  apiary check routes    Alertmanager's configuration file\n"
+                   "  apiary check rules     rule files\n"
+                   "  apiary check test      unit tests of rules\n\n"
                    "Examples:\n  apiary check --config apiary.yaml\n  apiary check --pack packs/hive --json\n"
                    "  apiary check rules alerts.yml\n",
         .options = options,
