@@ -42,8 +42,13 @@ static void walk(const struct yaml_node *node, size_t depth)
     AP_ASSERT(count == node->child_count);
 }
 
-static bool take(enum ap_rc rc, struct yaml_document *document, const struct ap_err *err)
+typedef enum ap_rc (*parse_fn)(struct ap_slice text, const char *file, struct yaml_document **ret_document,
+                               struct ap_err *err);
+
+static bool read_by(parse_fn parse, struct ap_slice text, struct ap_err *err)
 {
+    struct yaml_document *document;
+    enum ap_rc rc = parse(text, "fuzz.yaml", &document, err);
     if (rc != AP_OK) {
         AP_ASSERT(err->text[0] != '\0');
         return false;
@@ -59,10 +64,9 @@ static bool take(enum ap_rc rc, struct yaml_document *document, const struct ap_
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct yaml_document *document = NULL;
     struct ap_err err = {0};
-    bool is_plain = take(yaml_parse(ap_slice(data, size), "fuzz.yaml", &document, &err), document, &err);
-    bool is_read = take(yaml_parse_sharing(ap_slice(data, size), "fuzz.yaml", &document, &err), document, &err);
-    AP_ASSERT(is_read || !is_plain || strncmp(err.text, "fuzz.yaml:", 10) == 0); /* a map under << that is none */
+    bool is_plain = read_by(yaml_parse, ap_slice(data, size), &err);
+    bool is_read = read_by(yaml_parse_sharing, ap_slice(data, size), &err);
+    AP_ASSERT(is_read || !is_plain || strstr(err.text, "<<: expected a map"));
     return 0;
 }
