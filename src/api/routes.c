@@ -147,10 +147,11 @@ static struct ap_slice effective_path(const struct api *api, struct http_request
 }
 
 /* Reading such an address is not ingest: a browser that opens /events gets the page. */
-static const struct ingest_endpoint *find_endpoint(const struct http_request *request, struct ap_slice path)
+static struct ingest_endpoint find_endpoint(const struct http_request *request, struct ap_slice path)
 {
     enum http_method method = http_method(request);
-    return method == HTTP_METHOD_GET || method == HTTP_METHOD_HEAD ? NULL : ingest_endpoint_find(path);
+    struct ingest_endpoint none = {0};
+    return method == HTTP_METHOD_GET || method == HTTP_METHOD_HEAD ? none : ingest_endpoint_find(path);
 }
 
 /* "GET, HEAD, POST, OPTIONS" */
@@ -213,8 +214,8 @@ void api_admit(struct http_request *request, void *context)
 {
     struct api *api = context;
     struct ap_slice path = effective_path(api, request);
-    const struct ingest_endpoint *endpoint = find_endpoint(request, path);
-    if (endpoint) {
+    struct ingest_endpoint endpoint = find_endpoint(request, path);
+    if (ingest_endpoint_is_there(endpoint)) {
         ingest_admit(api->ingest, endpoint, request);
         return;
     }
@@ -237,8 +238,8 @@ void api_handle(struct http_request *request, void *context)
 {
     struct api *api = context;
     struct ap_slice path = effective_path(api, request);
-    const struct ingest_endpoint *endpoint = find_endpoint(request, path);
-    if (endpoint) {
+    struct ingest_endpoint endpoint = find_endpoint(request, path);
+    if (ingest_endpoint_is_there(endpoint)) {
         ingest_handle(api->ingest, endpoint, request);
         return;
     }

@@ -29,7 +29,8 @@
 struct geo;
 struct http_request;
 struct ingest;
-struct ingest_endpoint;
+struct metrics_protocol;
+struct row_endpoint;
 struct keyring;
 struct wal;
 
@@ -60,14 +61,22 @@ struct ingest *ingest_new(const struct ingest_options *options);
 void ingest_free(struct ingest *ingest); /* NULL is allowed; no request may be under way */
 AP_DEFINE_AUTO(ingest, struct ingest, ingest_free)
 
-/* The endpoint at this path, or NULL. */
-const struct ingest_endpoint *ingest_endpoint_find(struct ap_slice path);
+/* What takes data in at a path: one of the two, or neither where there is nothing. */
+struct ingest_endpoint {
+    const struct row_endpoint *rows;
+    const struct metrics_protocol *metrics;
+};
+struct ingest_endpoint ingest_endpoint_find(struct ap_slice path);
+static inline bool ingest_endpoint_is_there(struct ingest_endpoint endpoint)
+{
+    return endpoint.rows || endpoint.metrics;
+}
 
 /* For http_server_options.admit: replies when the request is refused, before its body is read. */
-void ingest_admit(struct ingest *ingest, const struct ingest_endpoint *endpoint, struct http_request *request);
+void ingest_admit(struct ingest *ingest, struct ingest_endpoint endpoint, struct http_request *request);
 
 /* For http_server_options.handle: replies, or suspends and replies later. */
-void ingest_handle(struct ingest *ingest, const struct ingest_endpoint *endpoint, struct http_request *request);
+void ingest_handle(struct ingest *ingest, struct ingest_endpoint endpoint, struct http_request *request);
 
 /* From here on every request is answered 503, and nobody waits for the store. Any thread. */
 void ingest_drain(struct ingest *ingest);

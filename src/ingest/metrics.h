@@ -1,11 +1,10 @@
 /*
- * ingest/metrics.h - the endpoints that take metrics in: POST /api/v1/write and POST /api/v1/import/prometheus
+ * ingest/metrics.h - the endpoints that take metrics in, whatever their protocol (ingest/metrics_protocol.h)
  *
  *     admit (header): key, rate, type, encoding ──► handle (body): decode into a batch ──► tsdb_append() ──► answer
  *
  * What they accept and answer: docs/ingest.md. Both functions run on the HTTP loop's thread and never wait; the answer
- * comes from the store's done(), when the log has the samples on disk. What is good in a request is kept, what is not
- * is told with 400, so that no sender tries it again.
+ * comes from the store's done(), when the log has the samples on disk.
  *
  * Part of ingest/ingest.h, through which the rest of the program uses this.
  */
@@ -17,6 +16,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rc.h"
+#include "base/slice.h"
 #include "tsdb/tsdb.h"
 
 struct http_request;
@@ -28,7 +28,10 @@ enum {
     METRICS_INFLATED_BYTES_MAX = 32 << 20, /* after decompression */
 };
 
-enum metrics_endpoint { METRICS_WRITE, METRICS_IMPORT };
+struct metrics_protocol; /* ingest/metrics_protocol.h */
+
+/* The protocol that has this path, or NULL. */
+const struct metrics_protocol *metrics_protocol_find(struct ap_slice path);
 
 typedef enum ap_rc (*metrics_append_fn)(struct tsdb *tsdb, struct tsdb_append *append, struct ap_err *err);
 
@@ -48,8 +51,8 @@ void metrics_free(struct metrics *metrics); /* NULL is allowed; no request may b
 AP_DEFINE_AUTO(metrics, struct metrics, metrics_free)
 
 /* For http_server_options.admit and .handle, as ingest_admit() and ingest_handle(). */
-void metrics_admit(struct metrics *metrics, enum metrics_endpoint endpoint, struct http_request *http);
-void metrics_handle(struct metrics *metrics, enum metrics_endpoint endpoint, struct http_request *http);
+void metrics_admit(struct metrics *metrics, const struct metrics_protocol *protocol, struct http_request *http);
+void metrics_handle(struct metrics *metrics, struct http_request *http);
 
 /* From here on every request is answered 503. Any thread. */
 void metrics_drain(struct metrics *metrics);

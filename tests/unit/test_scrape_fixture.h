@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "codec/yaml.h"
 #include "os/fs.h"
+#include "scrape/job_internal.h"
 #include "scrape/scraper.h"
 #include "tsdb/matcher.h"
 #include "tsdb/tsdb.h"
@@ -134,9 +135,9 @@ static inline const char *store_text(struct store *store, const char *selector, 
 }
 
 /* As Prometheus' defaults are. */
-static inline struct scrape_job job_default(const char *name)
+static inline struct job job_default(const char *name)
 {
-    return (struct scrape_job){
+    struct scrape_job shown = {
         .name = name,
         .interval_ms = 10000,
         .timeout_ms = 5000,
@@ -146,16 +147,8 @@ static inline struct scrape_job job_default(const char *name)
         .fallback = SCRAPE_PROTOCOL_COUNT,
         .is_honoring_timestamps = true,
         .is_compression_allowed = true,
+        .is_utf8_names = true,
         .http = {.is_following_redirects = true},
     };
-}
-
-/* Jobs of tests are the test's. */
-const struct scrape_job *scrape_job_ref(const struct scrape_job *job)
-{
-    return job;
-}
-void scrape_job_unref(const struct scrape_job *job)
-{
-    (void)job;
+    return (struct job){.shown = shown, .ref_count = 1}; /* the test's own, which it never lets go of */
 }

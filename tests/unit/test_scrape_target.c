@@ -10,7 +10,7 @@ static const int64_t base_ms = INT64_C(1764000000000);
 
 struct fixture {
     struct store store;
-    struct scrape_job job;
+    struct job job;
     struct keeper *keeper;
     struct target_desk desk;
     struct target *target;
@@ -35,7 +35,7 @@ static struct scrape_target shown(const struct fixture *fx, struct ap_buf *label
     ap_buf_reset(labels);
     assert_int_equal(labels_encode(items, 2, labels, &err), AP_OK);
     return (struct scrape_target){
-        .job = &fx->job,
+        .job = &fx->job.shown,
         .url = "http://target/metrics",
         .labels = ap_buf_slice(labels),
         .discovered = {"", 0},
@@ -220,14 +220,14 @@ static void test_own_times(void **state)
     scrape_ok(fx, "");
     HOLDS("a", "a{instance=\"i\", job=\"j\"} 0@0 1@100 2@200\n"); /* no marker: its time is its own */
     HOLDS("b", "b{instance=\"i\", job=\"j\"} 1@5\n");
-    fx->job.is_tracking_timestamps_staleness = true;
+    fx->job.shown.is_tracking_timestamps_staleness = true;
     scrape_ok(fx, "c 1 1764000000005\n");
     scrape_ok(fx, "");
     HOLDS("c", "c{instance=\"i\", job=\"j\"} 1@5 stale@50000\n");
-    fx->job.is_honoring_timestamps = false;
+    fx->job.shown.is_honoring_timestamps = false;
     scrape_ok(fx, "d 1 5\n");
     HOLDS("d", "d{instance=\"i\", job=\"j\"} 1@60000\n");
-    fx->job.is_honoring_timestamps = true;
+    fx->job.shown.is_honoring_timestamps = true;
     scrape_ok(fx, "e 1 1964000000005\nf 1\n"); /* far in the future */
     HOLDS("e", "");
     HOLDS("f", "f{instance=\"i\", job=\"j\"} 1@70000\n");
@@ -238,7 +238,7 @@ static void test_honor_labels(void **state)
     struct fixture *fx = *state;
     scrape_ok(fx, "a{job=\"own\",exported_job=\"x\",instance=\"\"} 1\n");
     HOLDS("a", "a{exported_exported_job=\"own\", exported_job=\"x\", instance=\"i\", job=\"j\"} 1@0\n");
-    fx->job.is_honoring_labels = true;
+    fx->job.shown.is_honoring_labels = true;
     target_unref(fx->target);
     begin_target(fx);
     scrape_ok(fx, "b{job=\"own\",instance=\"\"} 1\n");
@@ -248,7 +248,7 @@ static void test_honor_labels(void **state)
 static void test_limits(void **state)
 {
     struct fixture *fx = *state;
-    fx->job.limits.samples_max = 2;
+    fx->job.shown.limits.samples_max = 2;
     scrape_ok(fx, "a 1\nb 1\n");
     scrape(fx, "a 1\nb 1\nc 1\nd 1\n");
     FAILED("sample limit exceeded");
@@ -256,16 +256,16 @@ static void test_limits(void **state)
     HOLDS("scrape_samples_post_metric_relabeling",
           "scrape_samples_post_metric_relabeling{instance=\"i\", job=\"j\"} 2@0 4@10000\n");
     HOLDS("a", "a{instance=\"i\", job=\"j\"} 1@0 stale@10000\n");
-    fx->job.limits = (struct scrape_limits){.labels_max = 3};
+    fx->job.shown.limits = (struct scrape_limits){.labels_max = 3};
     scrape(fx, "e{a=\"1\"} 1\n");
     FAILED("line 1: label_limit exceeded (metric: e, number of labels: 4, limit: 3)");
-    fx->job.limits = (struct scrape_limits){.label_name_bytes_max = 8};
+    fx->job.shown.limits = (struct scrape_limits){.label_name_bytes_max = 8};
     scrape(fx, "e{a23456789=\"1\"} 1\n");
     FAILED("line 1: label_name_length_limit exceeded (metric: e, label name: a23456789, length: 9, limit: 8)");
-    fx->job.limits = (struct scrape_limits){.label_value_bytes_max = 2};
+    fx->job.shown.limits = (struct scrape_limits){.label_value_bytes_max = 2};
     scrape(fx, "e{a=\"123\"} 1\n");
     FAILED("line 1: label_value_length_limit exceeded (metric: e, label name: a, value: \"123\", length: 3, limit: 2)");
-    fx->job.limits = (struct scrape_limits){.body_bytes_max = 4};
+    fx->job.shown.limits = (struct scrape_limits){.body_bytes_max = 4};
     scrape(fx, "e 1\n");
     FAILED("body size limit exceeded");
 }
@@ -300,7 +300,7 @@ static void test_content_types(void **state)
     answer(fx, "text/html", ap_slice_cstr("a 1\n"));
     finish(fx);
     FAILED("received unsupported Content-Type \"text/html\" and no fallback_scrape_protocol specified for target");
-    fx->job.fallback = SCRAPE_PROTOCOL_TEXT_0_0_4;
+    fx->job.shown.fallback = SCRAPE_PROTOCOL_TEXT_0_0_4;
     answer(fx, "text/html", ap_slice_cstr("a 1\n"));
     finish(fx);
     HOLDS("a", "a{instance=\"i\", job=\"j\"} 1@20000\n");
@@ -309,7 +309,7 @@ static void test_content_types(void **state)
 static void test_target_ends(void **state)
 {
     struct fixture *fx = *state;
-    fx->job.is_extra_metrics = true;
+    fx->job.shown.is_extra_metrics = true;
     scrape_ok(fx, "a 1\n");
     fx->target->stale_ms = fx->ts_ms;
     target_end(fx->target, &fx->desk);

@@ -232,7 +232,7 @@ struct fixture {
     struct store store;
     struct server server;
     struct scraper *scraper;
-    struct scrape_job job;
+    struct job job;
     struct scrape_target targets[TARGETS_MAX];
     struct ap_buf labels[TARGETS_MAX];
     char urls[TARGETS_MAX][96];
@@ -303,8 +303,8 @@ static int set_up(void **state)
 {
     struct fixture *fx = ap_new0(struct fixture);
     fx->job = job_default("j");
-    fx->job.interval_ms = 200;
-    fx->job.timeout_ms = 200;
+    fx->job.shown.interval_ms = 200;
+    fx->job.shown.timeout_ms = 200;
     store_open(&fx->store);
     server_start(&fx->server);
     open_scraper(fx);
@@ -412,7 +412,7 @@ static uint64_t scrapes(struct fixture *fx)
 static void test_good(void **state)
 {
     struct fixture *fx = *state;
-    struct scrape_target *target = add_target(fx, &fx->job, "/good");
+    struct scrape_target *target = add_target(fx, &fx->job.shown, "/good");
     sync_all(fx, 0, 1);
     assert_int_equal(wait_scraped(fx, target).health, SCRAPE_HEALTH_UP);
     WAIT_FOR(scrapes(fx) >= 4);
@@ -433,12 +433,12 @@ static void test_request(void **state)
 {
     struct fixture *fx = *state;
     static const struct label headers[] = {{AP_SLICE_LITERAL("X-Own"), AP_SLICE_LITERAL("value")}};
-    fx->job.http.credentials = "secret";
-    fx->job.http.authorization_type = "Bearer";
-    fx->job.http.headers = headers;
-    fx->job.http.header_count = 1;
-    fx->job.is_utf8_names = true;
-    struct scrape_target *target = add_target(fx, &fx->job, "/headers");
+    fx->job.shown.http.credentials = "secret";
+    fx->job.shown.http.authorization_type = "Bearer";
+    fx->job.shown.http.headers = headers;
+    fx->job.shown.http.header_count = 1;
+    fx->job.shown.is_utf8_names = true;
+    struct scrape_target *target = add_target(fx, &fx->job.shown, "/headers");
     sync_all(fx, 0, 1);
     assert_int_equal(wait_scraped(fx, target).health, SCRAPE_HEALTH_UP);
     pthread_mutex_lock(&fx->server.mutex);
@@ -460,9 +460,9 @@ static void test_secrets_are_read_anew(void **state)
     struct fixture *fx = *state;
     char path[96];
     snprintf(path, sizeof(path), "%s/secret", fx->store.root);
-    fx->job.http.basic_user = "u";
-    fx->job.http.basic_password_file = path;
-    struct scrape_target *target = add_target(fx, &fx->job, "/headers");
+    fx->job.shown.http.basic_user = "u";
+    fx->job.shown.http.basic_password_file = path;
+    struct scrape_target *target = add_target(fx, &fx->job.shown, "/headers");
     sync_all(fx, 0, 1);
     struct looking looking = wait_scraped(fx, target);
     assert_int_equal(looking.health, SCRAPE_HEALTH_DOWN);
@@ -484,38 +484,38 @@ static void test_secrets_are_read_anew(void **state)
 static void test_hostile_targets(void **state)
 {
     struct fixture *fx = *state;
-    struct scrape_job job = fx->job;
-    struct scrape_job limited = fx->job;
-    limited.limits.body_bytes_max = 1 << 20;
-    limited.timeout_ms = 2000; /* so that it is the size that ends it */
-    limited.interval_ms = 2000;
-    struct scrape_job strict = fx->job;
-    strict.http.is_following_redirects = false;
+    struct job job = fx->job;
+    struct job limited = fx->job;
+    limited.shown.limits.body_bytes_max = 1 << 20;
+    limited.shown.timeout_ms = 2000; /* so that it is the size that ends it */
+    limited.shown.interval_ms = 2000;
+    struct job strict = fx->job;
+    strict.shown.http.is_following_redirects = false;
     const struct {
         const char *path;
         const struct scrape_job *job;
         const char *error; /* behind `Get "URL": ` where it begins with a colon */
     } cases[] = {
-        {"/endless", &job, "context deadline exceeded"},
-        {"/drip", &job, "context deadline exceeded"},
-        {"/silent", &job, ": context deadline exceeded"},
-        {"/flood", &limited, "body size limit exceeded"},
-        {"/bomb", &limited, "body size limit exceeded"},
-        {"/loop", &job, ": stopped after 10 redirects"},
-        {"/moved", &strict, "server returned HTTP status 302 Found"},
-        {"/broken", &job, "server returned HTTP status 500 Internal Server Error"},
-        {"/missing", &job, "server returned HTTP status 404 Not Found"},
-        {"/untyped", &job,
+        {"/endless", &job.shown, "context deadline exceeded"},
+        {"/drip", &job.shown, "context deadline exceeded"},
+        {"/silent", &job.shown, ": context deadline exceeded"},
+        {"/flood", &limited.shown, "body size limit exceeded"},
+        {"/bomb", &limited.shown, "body size limit exceeded"},
+        {"/loop", &job.shown, ": stopped after 10 redirects"},
+        {"/moved", &strict.shown, "server returned HTTP status 302 Found"},
+        {"/broken", &job.shown, "server returned HTTP status 500 Internal Server Error"},
+        {"/missing", &job.shown, "server returned HTTP status 404 Not Found"},
+        {"/untyped", &job.shown,
          "non-compliant scrape target sending blank Content-Type and no fallback_scrape_protocol specified for target"},
-        {"/utf8", &job, NULL},
-        {"/cut", &job, "unexpected EOF"},
+        {"/utf8", &job.shown, NULL},
+        {"/cut", &job.shown, "unexpected EOF"},
     };
     make_bomb();
-    struct scrape_target *good = add_target(fx, &job, "/good");
+    struct scrape_target *good = add_target(fx, &job.shown, "/good");
     for (size_t i = 0; i < AP_ARRAY_COUNT(cases); i++)
         (void)add_target(fx, cases[i].job, cases[i].path);
-    struct scrape_target *moved = add_target(fx, &job, "/moved");
-    struct scrape_target *gzip = add_target(fx, &job, "/gzip");
+    struct scrape_target *moved = add_target(fx, &job.shown, "/moved");
+    struct scrape_target *gzip = add_target(fx, &job.shown, "/gzip");
     sync_all(fx, 0, fx->count);
     for (size_t i = 0; i < AP_ARRAY_COUNT(cases); i++) {
         const struct scrape_target *target = &fx->targets[1 + i];
@@ -538,7 +538,7 @@ static void test_hostile_targets(void **state)
 static void test_nobody_there(void **state)
 {
     struct fixture *fx = *state;
-    struct scrape_target *target = add_target(fx, &fx->job, "/good");
+    struct scrape_target *target = add_target(fx, &fx->job.shown, "/good");
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0); /* bound and not listening */
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t bytes = sizeof(address);
@@ -557,8 +557,8 @@ static void test_nobody_there(void **state)
 static void test_target_goes(void **state)
 {
     struct fixture *fx = *state;
-    (void)add_target(fx, &fx->job, "/good");
-    (void)add_target(fx, &fx->job, "/gzip");
+    (void)add_target(fx, &fx->job.shown, "/good");
+    (void)add_target(fx, &fx->job.shown, "/gzip");
     sync_all(fx, 0, 2);
     WAIT_FOR(strstr(store_text(&fx->store, "up{instance=\"/gzip\"}", 0), "1@"));
     sync_all(fx, 0, 1);
@@ -573,7 +573,7 @@ static void test_target_goes(void **state)
 static void test_stopping_leaves_series_alone(void **state)
 {
     struct fixture *fx = *state;
-    struct scrape_target *target = add_target(fx, &fx->job, "/good");
+    struct scrape_target *target = add_target(fx, &fx->job.shown, "/good");
     sync_all(fx, 0, 1);
     (void)wait_scraped(fx, target);
     scraper_close(fx->scraper);
@@ -587,15 +587,15 @@ static void test_stopping_leaves_series_alone(void **state)
 static void test_collectors(void **state)
 {
     struct fixture *fx = *state;
-    struct scrape_job good = fx->job;
-    struct scrape_job bad = fx->job;
-    struct scrape_job missing = fx->job;
-    good.collector = "good";
-    bad.collector = "bad";
-    missing.collector = "missing";
-    (void)add_target(fx, &good, "/1");
-    (void)add_target(fx, &bad, "/2");
-    (void)add_target(fx, &missing, "/3");
+    struct job good = fx->job;
+    struct job bad = fx->job;
+    struct job missing = fx->job;
+    good.shown.collector = "good";
+    bad.shown.collector = "bad";
+    missing.shown.collector = "missing";
+    (void)add_target(fx, &good.shown, "/1");
+    (void)add_target(fx, &bad.shown, "/2");
+    (void)add_target(fx, &missing.shown, "/3");
     sync_all(fx, 0, 3);
     assert_int_equal(wait_scraped(fx, &fx->targets[0]).health, SCRAPE_HEALTH_UP);
     assert_string_equal(wait_scraped(fx, &fx->targets[1]).last_error, "there is no such machine");
@@ -610,14 +610,14 @@ static void test_collectors(void **state)
 static void test_collectors_that_wait(void **state)
 {
     struct fixture *fx = *state;
-    struct scrape_job waiting = fx->job;
-    waiting.collector = "waiting";
+    struct job waiting = fx->job;
+    waiting.shown.collector = "waiting";
     char paths[20][16];
     for (size_t i = 0; i < AP_ARRAY_COUNT(paths); i++) {
         snprintf(paths[i], sizeof(paths[i]), "/w%zu", i);
-        (void)add_target(fx, &waiting, paths[i]);
+        (void)add_target(fx, &waiting.shown, paths[i]);
     }
-    struct scrape_target *good = add_target(fx, &fx->job, "/good");
+    struct scrape_target *good = add_target(fx, &fx->job.shown, "/good");
     sync_all(fx, 0, fx->count);
     WAIT_FOR(fx->waiting_collectors == AP_ARRAY_COUNT(paths)); /* all at the same time */
     uint64_t before = scrapes(fx);
