@@ -44,6 +44,8 @@ struct cached_line {
     uint8_t kind;      /* enum line_kind */
     bool is_timed;     /* told with a time of its own: its end is not ours to mark */
     bool is_histogram; /* was told as a native histogram last */
+    bool is_type;      /* a comment that says the type of what follows */
+    uint8_t type;      /* of a series: enum exposition_type that its labels were made by */
 };
 
 struct line_cache {

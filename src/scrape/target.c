@@ -173,7 +173,7 @@ static enum ap_rc read_page(struct finishing *finishing)
         return rc;
     switch (format) {
     case PAGE_FORMAT_PROTOBUF:
-        return ap_fail(err, AP_E_PARSE, "protobuf is not read yet");
+        return page_read_protobuf(finishing->desk->page, finishing->body, err);
     case PAGE_FORMAT_TEXT:
         return page_read_text(finishing->desk->page, EXPOSITION_TEXT, finishing->body, err);
     case PAGE_FORMAT_OPENMETRICS:
