@@ -94,6 +94,8 @@ int cli_check(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "rules") == 0)
         return cli_check_rules(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "scrape") == 0)
+        return cli_check_scrape(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "test") == 0)
         return cli_check_test(argc - 1, argv + 1);
     const char *file = NULL;
@@ -107,10 +109,10 @@ int cli_check(int argc, char **argv)
     const struct cli_command command = {
         .name = "check",
         .summary = "Checks a configuration file and packs without serving: settings, dashboards, every query.",
-        .details = "Rule files have a check of their own, and so have unit tests of rules:\n"
-                   "apiary check rules --help, apiary check test --help\n\n"
+        .details = "Rule files have a check of their own, and so have unit tests of rules and what is scraped:\n"
+                   "apiary check rules --help, apiary check test --help, apiary check scrape --help\n\n"
                    "Examples:\n  apiary check --config apiary.yaml\n  apiary check --pack packs/hive --json\n"
-                   "  apiary check rules alerts.yml\n",
+                   "  apiary check rules alerts.yml\n  apiary check scrape prometheus.yml\n",
         .options = options,
         .option_count = AP_ARRAY_COUNT(options),
     };

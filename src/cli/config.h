@@ -75,6 +75,12 @@ struct config {
         int64_t outage_tolerance; /* 0: alerts begin anew */
     } rules;
     struct {
+        const char *config; /* Prometheus' file; NULL: none was given */
+        bool host;
+        bool self;
+        int64_t interval;
+    } scrape;
+    struct {
         int64_t header;
         int64_t body;
         int64_t decompressed_body;

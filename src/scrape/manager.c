@@ -470,12 +470,19 @@ enum ap_rc scrape_manager_open(const struct scrape_manager_options *options, str
     return AP_OK;
 }
 
-enum ap_rc scrape_manager_start(struct scrape_manager *manager, struct ap_err *err)
+void scrape_manager_sync(struct scrape_manager *manager)
 {
     pthread_mutex_lock(&manager->mutex);
-    manager->is_started = true;
     for (size_t i = 0; i < manager->pool_count; i++)
         pool_sync_locked(manager, manager->pools[i]);
+    pthread_mutex_unlock(&manager->mutex);
+}
+
+enum ap_rc scrape_manager_start(struct scrape_manager *manager, struct ap_err *err)
+{
+    scrape_manager_sync(manager);
+    pthread_mutex_lock(&manager->mutex);
+    manager->is_started = true;
     enum ap_rc rc = start_finders_locked(manager, err);
     pthread_mutex_unlock(&manager->mutex);
     return rc;
@@ -527,6 +534,14 @@ char *scrape_manager_ignored(struct scrape_manager *manager)
 
 /* ---- Reading ---- */
 
+static size_t count_moving(const struct pool *pool)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < pool->finder_count; i++)
+        count += pool->finders[i]->kind->interval_ms(pool->finders[i]->config) > 0;
+    return count;
+}
+
 static struct scrape_pool_view view_of(const struct pool *pool)
 {
     const struct target_list *list = &pool->list;
@@ -535,6 +550,7 @@ static struct scrape_pool_view view_of(const struct pool *pool)
         .name = pool->job->shown.name,
         .job = &pool->job->shown,
         .relabel = pool->job->relabel,
+        .discovery_count = count_moving(pool),
         .target_count = list->count,
         .dropped = list->dropped,
         .dropped_kept = list->dropped_kept,

@@ -54,6 +54,9 @@ struct scrape_manager_options {
  */
 ap_nodiscard enum ap_rc scrape_manager_open(const struct scrape_manager_options *options,
                                             struct scrape_manager **ret_manager, struct ap_err *err);
+/* sync() for every pool with what is known: before _start(), the targets that stand in the configuration itself. */
+void scrape_manager_sync(struct scrape_manager *manager);
+/* Does that, and then begins to look for others. */
 ap_nodiscard enum ap_rc scrape_manager_start(struct scrape_manager *manager, struct ap_err *err);
 /* Nothing is looked for any more, and sync() not called again. Pools stay as they are. */
 void scrape_manager_stop(struct scrape_manager *manager);
@@ -76,6 +79,7 @@ struct scrape_pool_view {
     const char *name;
     const struct scrape_job *job;
     const struct relabel_rules *relabel; /* NULL: none */
+    size_t discovery_count;              /* that may find other targets later: all but static_configs */
     size_t target_count;
     const struct ap_slice *dropped; /* labels before relabelling, canonical */
     size_t dropped_kept;            /* keep_dropped_targets may be less than all */
