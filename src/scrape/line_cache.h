@@ -114,6 +114,12 @@ bool line_cache_next_missing(const struct line_cache *cache, size_t *index);
 /* Whether this page has told the line. */
 bool line_cache_is_taken(const struct line_cache *cache, size_t index);
 
+/* Whether the page has told what the page before told, and no line will have another index. */
+static inline bool line_cache_is_same(const struct line_cache *cache)
+{
+    return cache->is_straight && cache->next == cache->count;
+}
+
 /* The indexes of lines are others from here on, unless the page repeated the last one. */
 void line_cache_keep(struct line_cache *cache);
 void line_cache_drop(struct line_cache *cache);

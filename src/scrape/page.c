@@ -379,25 +379,28 @@ static enum ap_rc add_line(struct page *page, const struct exposition_entry *ent
     return AP_OK;
 }
 
-void page_find_labels(struct page *page, size_t line, struct ap_buf *out)
+void page_find_labels(struct page *page, const struct scrape_job *job, struct ap_slice target_labels,
+                      const struct line_cache *cache, size_t line, struct ap_buf *out)
 {
-    if (line >= page->cache->known_count) {
-        const struct page_fresh *fresh = &page->fresh_lines[line - page->cache->known_count];
+    if (cache == page->cache && line >= cache->known_count) {
+        const struct page_fresh *fresh = &page->fresh_lines[line - cache->known_count];
         ap_buf_add(out, page->fresh.data + fresh->offset, fresh->bytes);
         if (fresh->bytes)
             return;
     }
     /* The line's text was understood once, and the rules have not changed since. */
     ap_buf_reset(&page->text);
-    ap_buf_add_slice(&page->text, line_cache_text(page->cache, line));
+    ap_buf_add_slice(&page->text, line_cache_text(cache, line));
     ap_buf_add_cstr(&page->text, " 0\n");
+    page->maker.job = job;
+    page->maker.target = target_labels;
     struct exposition_entry entry;
     exposition_begin(page->line_parser, EXPOSITION_OPENMETRICS, ap_buf_slice(&page->text));
     enum exposition_kind kind = exposition_next(page->line_parser, &entry);
     AP_ASSERT(kind == EXPOSITION_SAMPLE);
     bool is_dropped;
     struct ap_err err;
-    enum exposition_type type = (enum exposition_type)page->cache->lines[line].type;
+    enum exposition_type type = (enum exposition_type)cache->lines[line].type;
     enum ap_rc rc = make_labels(page, &entry, type, out, &is_dropped, &err);
     AP_ASSERT(rc == AP_OK && !is_dropped);
 }

@@ -127,9 +127,11 @@ ap_nodiscard enum ap_rc page_read_text(struct page *page, enum exposition_format
 ap_nodiscard enum ap_rc page_read_protobuf(struct page *page, struct ap_slice body, struct ap_err *err);
 
 /*
- * The canonical labels of a line that is a kept series, out of its text and the rules: caches keep no labels. Appends.
+ * The canonical labels of a line that is a kept series, out of its text and the rules: caches keep no labels. The line
+ * is of this page's cache or, while no page is being read, of another's. Appends.
  */
-void page_find_labels(struct page *page, size_t line, struct ap_buf *out);
+void page_find_labels(struct page *page, const struct scrape_job *job, struct ap_slice target_labels,
+                      const struct line_cache *cache, size_t line, struct ap_buf *out);
 
 /* HELP, TYPE and UNIT as they are told now, one family after the other, until `each` returns false. */
 typedef bool (*page_metadata_fn)(const struct batch_metadata *metadata, void *context);
