@@ -66,6 +66,7 @@ struct api {
     void *reload_context;
     size_t remote_read_bytes_max; /* of one answer of /api/v1/read */
     bool is_open;                 /* no keys are asked for */
+    size_t listener_count;        /* listeners from this one on are for OpenTelemetry alone; 0: none is */
     /* Set once the server listens; atomic. */
     const struct http_server *server;
     /* Any thread, atomic. */

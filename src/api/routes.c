@@ -224,6 +224,11 @@ void api_admit(struct http_request *request, void *context)
     struct api *api = context;
     struct ap_slice path = effective_path(api, request);
     struct ingest_endpoint endpoint = find_endpoint(request, path);
+    bool is_for_otlp = api->listener_count && http_listener_index(request) >= api->listener_count;
+    if (is_for_otlp && !ingest_endpoint_is_otlp(endpoint)) {
+        api_reply_error(request, 404, "this address takes OpenTelemetry's data only: POST /v1/metrics");
+        return;
+    }
     if (ingest_endpoint_is_there(endpoint)) {
         ingest_admit(api->ingest, endpoint, request);
         return;

@@ -25,6 +25,7 @@
 #include "cli/serve_arguments.h"
 #include "ingest/geo.h"
 #include "ingest/ingest.h"
+#include "ingest/otlp_sink.h"
 #include "meta/keyring.h"
 #include "meta/meta.h"
 #include "os/fs.h"
@@ -82,6 +83,7 @@ struct apiary {
     struct http_server *server;
     struct http_listener listeners[LISTENERS_MAX];
     char addresses[LISTENERS_MAX][64]; /* what the listeners point to */
+    struct otlp_settings otlp;
     struct api api;
 };
 
@@ -434,9 +436,32 @@ static enum ap_rc open_geo(struct apiary *apiary, struct ap_err *err)
     return geo_open(named ? named : found, &apiary->geo, err);
 }
 
+static void set_otlp(struct apiary *apiary)
+{
+    const struct config *config = apiary->config;
+    struct otlp_settings *otlp = &apiary->otlp;
+    const struct yaml_texts *attributes = config->otlp.promote_all_resource_attributes
+                                              ? &config->otlp.ignore_resource_attributes
+                                              : &config->otlp.promote_resource_attributes;
+    otlp_settings_init(otlp);
+    otlp->naming.strategy = (enum otlp_strategy)config->otlp.translation_strategy;
+    otlp->naming.is_prefixing_underscores = config->otlp.label_name_underscore_sanitization;
+    otlp->naming.is_keeping_underscores = config->otlp.label_name_preserve_multiple_underscores;
+    otlp->resource_attributes = (const char *const *)attributes->items;
+    otlp->resource_attribute_count = attributes->count;
+    otlp->is_promoting_all = config->otlp.promote_all_resource_attributes;
+    otlp->is_keeping_identifying = config->otlp.keep_identifying_resource_attributes;
+    otlp->is_promoting_scope = config->otlp.promote_scope_metadata;
+    otlp->is_making_custom_buckets = config->otlp.convert_histograms_to_nhcb;
+    otlp->target_info_interval_ms = AP_MAX(config->promql.lookback_delta / 2, INT64_C(1));
+    otlp->streams_max = (uint64_t)config->otlp.max_delta_streams;
+    otlp->stream_idle_ms = config->otlp.delta_stream_idle;
+}
+
 static enum ap_rc open_ingest(struct apiary *apiary, struct ap_err *err)
 {
     const struct config *config = apiary->config;
+    set_otlp(apiary);
     struct ingest_options options = {
         .wal = apiary->wal,
         .keyring = apiary->keyring,
@@ -446,9 +471,11 @@ static enum ap_rc open_ingest(struct apiary *apiary, struct ap_err *err)
         .is_hashing_user_ids = config->privacy.hash_user_ids,
         .tsdb = apiary->tsdb,
         .tsdb_append = tsdb_append,
+        .tsdb_newest = tsdb_newest,
         .tsdb_hash_seed = tsdb_hash_seed(apiary->tsdb),
         .is_injecting_start_zeros = config->tsdb.created_timestamp_zero_ingestion,
         .influx_separator = config->ingest.influx_separator,
+        .otlp = &apiary->otlp,
     };
     client_networks_init_loopback(&options.trusted_proxies);
     enum ap_rc rc = AP_OK;
@@ -471,22 +498,50 @@ static void set_hosts(struct apiary *apiary)
         apiary->hosts[i] = (struct api_host){hosts->keys[i], strcmp(hosts->items[i], "/") == 0 ? "" : hosts->items[i]};
 }
 
-static enum ap_rc reload(void *context, struct ap_err *err);
-
-static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
+/* The main addresses, and behind them those of OpenTelemetry. */
+static enum ap_rc set_listeners(struct apiary *apiary, struct ap_err *err)
 {
     const struct config *config = apiary->config;
-    if (config->listen.count == 0 || config->listen.count > LISTENERS_MAX)
-        return ap_fail(err, AP_E_LIMIT, "listen: from 1 to %d addresses can be given", LISTENERS_MAX);
-    for (size_t i = 0; i < config->listen.count; i++) {
+    if (config->listen.count == 0 || config->listen.count + config->otlp.listen.count > LISTENERS_MAX)
+        return ap_fail(err, AP_E_LIMIT, "listen: from 1 to %d addresses can be given, with those of otlp.listen",
+                       LISTENERS_MAX);
+    for (size_t i = 0; i < config->listen.count + config->otlp.listen.count; i++) {
+        bool is_otlp = i >= config->listen.count;
+        const char *text = is_otlp ? config->otlp.listen.items[i - config->listen.count] : config->listen.items[i];
         struct http_listener *listener = &apiary->listeners[i];
-        enum ap_rc rc = config_split_address(config->listen.items[i], apiary->addresses[i], &listener->port, err);
+        enum ap_rc rc = config_split_address(text, apiary->addresses[i], &listener->port, err);
         if (rc != AP_OK)
             return rc;
         listener->address = apiary->addresses[i];
         listener->certificate_file = config->tls.certificate;
         listener->key_file = config->tls.key;
+        listener->is_optional = is_otlp && config_is_default(config, "otlp.listen");
     }
+    return AP_OK;
+}
+
+/* Whether the addresses for OpenTelemetry are there: the default one may be in use, and is no reason not to start. */
+static void say_otlp(const struct apiary *apiary)
+{
+    const struct config *config = apiary->config;
+    for (size_t i = 0; i < config->otlp.listen.count; i++) {
+        if (http_server_port(apiary->server, config->listen.count + i))
+            ap_log(AP_LOG_INFO, "serve", "OpenTelemetry at %s", config->otlp.listen.items[i]);
+        else
+            ap_log(AP_LOG_WARN, "serve",
+                   "%s is in use: OpenTelemetry's exporters must be told the main address (setting otlp.listen)",
+                   config->otlp.listen.items[i]);
+    }
+}
+
+static enum ap_rc reload(void *context, struct ap_err *err);
+
+static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
+{
+    const struct config *config = apiary->config;
+    enum ap_rc rc = set_listeners(apiary, err);
+    if (rc != AP_OK)
+        return rc;
     set_hosts(apiary);
     AP_AUTO_BUF struct ap_buf text = {0};
     config_print(config, &text);
@@ -520,11 +575,12 @@ static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
         .reload = reload,
         .reload_context = apiary,
         .remote_read_bytes_max = (size_t)config->tsdb.remote_read_size,
+        .listener_count = config->listen.count,
         .is_open = config->open,
     };
     struct http_server_options options = {
         .listeners = apiary->listeners,
-        .listener_count = config->listen.count,
+        .listener_count = config->listen.count + config->otlp.listen.count,
         .limits =
             {
                 .header_bytes_max = (uint32_t)config->limits.header,
@@ -542,7 +598,7 @@ static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
         .error_body = api_error_body,
         .error_content_type = "application/json",
     };
-    enum ap_rc rc = http_server_open(&options, &apiary->server, err);
+    rc = http_server_open(&options, &apiary->server, err);
     if (rc == AP_OK)
         __atomic_store_n(&apiary->api.server, apiary->server, __ATOMIC_RELEASE);
     return rc;
@@ -635,6 +691,7 @@ static void say_ready(const struct apiary *apiary)
                apiary->addresses[i], is_v6 ? "]" : "", http_server_port(apiary->server, i));
     }
     fflush(stdout);
+    say_otlp(apiary);
     ap_log(AP_LOG_INFO, "serve", "version " APIARY_VERSION ", data in %s, %zu packs%s", config->data,
            apiary->pack_count, config->open ? ", open: no keys are asked for" : "");
 }
