@@ -63,7 +63,7 @@ export function trouble(seed, nowMs) {
   return Math.min(Math.max(edgeMs / (3 * MINUTE_MS), 0), 1);
 }
 
-/** In order of appearance. Shares: of the fleet that runs it now; who runs the last but one upgrades when it is due. */
+/** In order of appearance. Shares are of the fleet, before anybody upgrades to the newest. */
 export const RELEASES = [
   { version: '2.1.0', share: 0.2 },
   { version: '2.1.1', share: 0.3 },
