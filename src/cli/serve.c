@@ -365,6 +365,7 @@ static enum ap_rc open_ingest(struct apiary *apiary, struct ap_err *err)
         .is_hashing_user_ids = config->privacy.hash_user_ids,
         .tsdb = apiary->tsdb,
         .tsdb_append = tsdb_append,
+        .tsdb_newest = tsdb_newest,
         .tsdb_hash_seed = tsdb_hash_seed(apiary->tsdb),
         .is_injecting_start_zeros = config->tsdb.created_timestamp_zero_ingestion,
     };

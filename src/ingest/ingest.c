@@ -86,6 +86,7 @@ struct ingest *ingest_new(const struct ingest_options *options)
         ingest->metrics = metrics_new(&(struct metrics_options){
             .tsdb = options->tsdb,
             .append = options->tsdb_append,
+            .newest = options->tsdb_newest,
             .hash_seed = options->tsdb_hash_seed,
             .is_injecting_start_zeros = options->is_injecting_start_zeros,
             .otlp = options->otlp,
