@@ -10,6 +10,7 @@
 #include "api/export.h"
 #include "api/feature_list.h"
 #include "api/federate.h"
+#include "api/influx.h"
 #include "api/live.h"
 #include "api/metadata.h"
 #include "api/pages.h"
@@ -99,6 +100,9 @@ static const struct route routes[] = {
     {"/api/v1/status/tsdb", false, READ, RIGHT_VIEWER, cardinality_handle},
     {"/api/v1/status/tsdb/blocks", false, READ, RIGHT_VIEWER, cardinality_handle_blocks},
     {"/metrics", false, READ, RIGHT_VIEWER, status_handle_metrics},
+    {"/ping", false, ASK, RIGHT_NONE, influx_handle_ping},
+    {"/health", false, READ, RIGHT_NONE, influx_handle_health},
+    {"/query", false, ASK, RIGHT_NONE, influx_handle_query},
     {"/-/healthy", false, READ, RIGHT_NONE, status_handle_healthy},
     {"/-/ready", false, READ, RIGHT_NONE, status_handle_ready},
 };
@@ -153,8 +157,8 @@ static struct ap_slice effective_path(const struct api *api, struct http_request
 static struct ingest_endpoint find_endpoint(const struct http_request *request, struct ap_slice path)
 {
     enum http_method method = http_method(request);
-    return method == HTTP_METHOD_GET || method == HTTP_METHOD_HEAD ? (struct ingest_endpoint){0}
-                                                                   : ingest_endpoint_find(path);
+    struct ingest_endpoint none = {0};
+    return method == HTTP_METHOD_GET || method == HTTP_METHOD_HEAD ? none : ingest_endpoint_find(path);
 }
 
 /* "GET, HEAD, POST, OPTIONS" */

@@ -33,6 +33,7 @@ struct metrics_protocol;
 struct otlp_settings;
 struct row_endpoint;
 struct keyring;
+struct push;
 struct wal;
 
 enum {
@@ -57,6 +58,8 @@ struct ingest_options {
     uint64_t tsdb_hash_seed;          /* tsdb_hash_seed() */
     bool is_injecting_start_zeros;    /* as the store's option for created timestamps */
     const struct otlp_settings *otlp; /* lent; NULL: as without a configuration */
+    const char *influx_separator;     /* lent; NULL: "_" */
+    struct push *push;                /* lent; NULL: nothing takes pushes */
 };
 
 /* Copies the options. */
@@ -68,6 +71,7 @@ AP_DEFINE_AUTO(ingest, struct ingest, ingest_free)
 struct ingest_endpoint {
     const struct row_endpoint *rows;
     const struct metrics_protocol *metrics;
+    struct ap_slice rest; /* of a protocol's path, what is behind its own part */
 };
 struct ingest_endpoint ingest_endpoint_find(struct ap_slice path);
 static inline bool ingest_endpoint_is_there(struct ingest_endpoint endpoint)

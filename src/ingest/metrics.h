@@ -23,6 +23,7 @@ struct http_request;
 struct keyring;
 struct metrics;
 struct otlp_settings;
+struct push;
 
 enum {
     METRICS_BODY_BYTES_MAX = 32 << 20,     /* as it comes over the wire */
@@ -31,8 +32,8 @@ enum {
 
 struct metrics_protocol; /* ingest/metrics_protocol.h */
 
-/* The protocol that has this path, or NULL. */
-const struct metrics_protocol *metrics_protocol_find(struct ap_slice path);
+/* The protocol that has this path, or NULL; and what of the path is behind the protocol's own. */
+const struct metrics_protocol *metrics_protocol_find(struct ap_slice path, struct ap_slice *ret_rest);
 
 struct otlp_streams; /* ingest/otlp_streams.h */
 
@@ -50,6 +51,8 @@ struct metrics_options {
     struct keyring *keyring;          /* lent; may be NULL when is_open */
     const struct ap_clock *clock;     /* lent */
     bool is_open;                     /* no keys are asked for */
+    const char *influx_separator;     /* between measurement and field; lent */
+    struct push *push;                /* lent; NULL: nothing takes pushes */
 };
 
 /* Copies the options. */
@@ -60,7 +63,8 @@ AP_DEFINE_AUTO(metrics, struct metrics, metrics_free)
 struct otlp_streams *metrics_streams(struct metrics *metrics); /* for figures, and the protocol */
 
 /* For http_server_options.admit and .handle, as ingest_admit() and ingest_handle(). */
-void metrics_admit(struct metrics *metrics, const struct metrics_protocol *protocol, struct http_request *http);
+void metrics_admit(struct metrics *metrics, const struct metrics_protocol *protocol, struct ap_slice rest,
+                   struct http_request *http);
 void metrics_handle(struct metrics *metrics, struct http_request *http);
 
 /* From here on every request is answered 503. Any thread. */
@@ -73,6 +77,8 @@ enum metrics_way {
     METRICS_WAY_IMPORT,
     METRICS_WAY_OTLP_PROTOBUF,
     METRICS_WAY_OTLP_JSON,
+    METRICS_WAY_PUSH,
+    METRICS_WAY_INFLUX,
     METRICS_WAY_COUNT
 };
 const char *metrics_way_name(enum metrics_way way); /* "remote_write_1", "otlp_json" … */
@@ -96,6 +102,7 @@ struct metrics_stats {
     uint64_t refused_duplicate;
     uint64_t refused_future;
     uint64_t exemplars_refused;
+    uint64_t texts_skipped; /* values that are no numbers, in a protocol that has such */
 };
 /* Any thread. */
 void metrics_stats_get(const struct metrics *metrics, struct metrics_stats ret_stats[METRICS_WAY_COUNT]);
