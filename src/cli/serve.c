@@ -213,6 +213,7 @@ static enum ap_rc open_rules(struct apiary *apiary, struct ap_err *err)
                 .external_labels = ap_buf_slice(&apiary->external_labels),
                 .external_url = ap_slice_cstr(config->external_url ? config->external_url : ""),
                 .query_offset_ms = config->rules.query_offset,
+                .restore_ms = config->rules.outage_tolerance,
                 .clock = &ap_clock_system,
             },
         .patterns = &config->rules.files,
@@ -367,6 +368,7 @@ static enum ap_rc open_ingest(struct apiary *apiary, struct ap_err *err)
         .tsdb_append = tsdb_append,
         .tsdb_hash_seed = tsdb_hash_seed(apiary->tsdb),
         .is_injecting_start_zeros = config->tsdb.created_timestamp_zero_ingestion,
+        .influx_separator = config->ingest.influx_separator,
     };
     client_networks_init_loopback(&options.trusted_proxies);
     enum ap_rc rc = AP_OK;

@@ -32,20 +32,16 @@ enum {
     RECORD_BYTES_MAX = 24 << 20, /* rows are seldom larger than their JSON; the log's own limit is higher */
 };
 
-struct ingest_endpoint {
+/* One that takes rows. Its place is also that of its table and figures. */
+struct row_endpoint {
     const char *path;
-    const char *table;             /* NULL: it takes metrics */
-    enum metrics_endpoint metrics; /* which of these */
+    const char *table;
 };
-
-/* Those that take rows come first: their place is also that of their table and figures. */
-static const struct ingest_endpoint endpoints[] = {
-    {"/events", "events", 0},
-    {"/vitals", "vitals", 0},
-    {"/downloads", "downloads", 0},
-    {"/synthetic", "synthetic_runs", 0},
-    {"/api/v1/write", NULL, METRICS_WRITE},
-    {"/api/v1/import/prometheus", NULL, METRICS_IMPORT},
+static const struct row_endpoint endpoints[INGEST_ENDPOINT_COUNT] = {
+    {"/events", "events"},
+    {"/vitals", "vitals"},
+    {"/downloads", "downloads"},
+    {"/synthetic", "synthetic_runs"},
 };
 
 struct ingest {
@@ -92,9 +88,12 @@ struct ingest *ingest_new(const struct ingest_options *options)
             .append = options->tsdb_append,
             .hash_seed = options->tsdb_hash_seed,
             .is_injecting_start_zeros = options->is_injecting_start_zeros,
+            .otlp = options->otlp,
             .keyring = options->keyring,
             .clock = options->clock,
             .is_open = options->is_open,
+            .influx_separator = options->influx_separator ? options->influx_separator : "_",
+            .push = options->push,
         });
     return ingest;
 }
@@ -134,12 +133,14 @@ void ingest_note_store_trouble(struct ingest *ingest)
     backlog_release_all(ingest->backlog);
 }
 
-const struct ingest_endpoint *ingest_endpoint_find(struct ap_slice path)
+struct ingest_endpoint ingest_endpoint_find(struct ap_slice path)
 {
     for (size_t i = 0; i < AP_ARRAY_COUNT(endpoints); i++)
         if (ap_slice_equal_cstr(path, endpoints[i].path))
-            return &endpoints[i];
-    return NULL;
+            return (struct ingest_endpoint){.rows = &endpoints[i]};
+    struct ingest_endpoint endpoint = {0};
+    endpoint.metrics = metrics_protocol_find(path, &endpoint.rest);
+    return endpoint;
 }
 
 static void count(uint64_t *counter, uint64_t by)
@@ -225,11 +226,11 @@ static void reply_error(struct ingest_request *request, unsigned status, int64_t
 
 /* ---- Before the body ---- */
 
-static void admit_metrics(struct ingest *ingest, enum metrics_endpoint endpoint, struct http_request *http)
+static void admit_metrics(struct ingest *ingest, struct ingest_endpoint endpoint, struct http_request *http)
 {
     static const char text[] = "{\"error\":\"this server keeps no metrics\"}";
     if (ingest->metrics)
-        metrics_admit(ingest->metrics, endpoint, http);
+        metrics_admit(ingest->metrics, endpoint.metrics, endpoint.rest, http);
     else
         http_reply(http, &(struct http_reply){.status = 404,
                                               .content_type = "application/json",
@@ -237,17 +238,17 @@ static void admit_metrics(struct ingest *ingest, enum metrics_endpoint endpoint,
                                               .body_owner = HTTP_BODY_STATIC});
 }
 
-void ingest_admit(struct ingest *ingest, const struct ingest_endpoint *endpoint, struct http_request *http)
+void ingest_admit(struct ingest *ingest, struct ingest_endpoint endpoint, struct http_request *http)
 {
-    if (!endpoint->table) {
-        admit_metrics(ingest, endpoint->metrics, http);
+    if (endpoint.metrics) {
+        admit_metrics(ingest, endpoint, http);
         return;
     }
     if (http_method(http) == HTTP_METHOD_OPTIONS)
         return; /* the preflight comes without a key */
     struct ingest_request *request = ap_arena_alloc0(http_arena(http), sizeof(*request));
     request->ingest = ingest;
-    request->stats = &ingest->stats[endpoint - endpoints];
+    request->stats = &ingest->stats[endpoint.rows - endpoints];
     request->http = http;
     struct ap_slice origin = http_header(http, "Origin");
     request->is_from_page = origin.data != NULL;
@@ -360,10 +361,10 @@ static void submit(struct ingest_request *request)
         reply_unavailable(request, rc, err.text);
 }
 
-void ingest_handle(struct ingest *ingest, const struct ingest_endpoint *endpoint, struct http_request *http)
+void ingest_handle(struct ingest *ingest, struct ingest_endpoint endpoint, struct http_request *http)
 {
-    if (!endpoint->table) {
-        metrics_handle(ingest->metrics, endpoint->metrics, http);
+    if (endpoint.metrics) {
+        metrics_handle(ingest->metrics, http);
         return;
     }
     if (http_method(http) == HTTP_METHOD_OPTIONS) {
@@ -377,7 +378,7 @@ void ingest_handle(struct ingest *ingest, const struct ingest_endpoint *endpoint
     struct json_position position;
     struct ap_err err;
     ap_buf_init(&request->record, RECORD_BYTES_MAX);
-    enum ap_rc rc = decode(request, ingest->tables[endpoint - endpoints], &report, &position, &err);
+    enum ap_rc rc = decode(request, ingest->tables[endpoint.rows - endpoints], &report, &position, &err);
     if (request->key)
         keyring_entry_charge(request->key, ap_clock_monotonic_us(ingest->options.clock),
                              report.accepted_count + report.rejected_count);

@@ -9,12 +9,10 @@
 #include "base/assert.h"
 #include "base/buf.h"
 #include "base/log.h"
-#include "codec/inflate.h"
 #include "ingest/admit.h"
 #include "ingest/metrics_body.h"
-#include "ingest/metrics_import.h"
-#include "ingest/remote_write.h"
-#include "ingest/remote_write2.h"
+#include "ingest/metrics_protocol.h"
+#include "ingest/otlp_sink.h"
 #include "meta/keyring.h"
 #include "net/http_server.h"
 
@@ -24,12 +22,17 @@ enum {
     RETRY_DRAIN_MS = 5000, /* a restart takes about that long */
     LOG_INTERVAL_MS = 5000,
     IDLE_BODIES_MAX = 64, /* each loop needs one at a time */
-    FIELDS_MAX = 6,
+};
+
+static const struct metrics_protocol *const protocols[] = {
+    &metrics_protocol_remote_write,    &metrics_protocol_import,   &metrics_protocol_otlp,
+    &metrics_protocol_otlp_prometheus, &metrics_protocol_influx_1, &metrics_protocol_influx_2,
 };
 
 struct metrics {
     /* Constant. */
     struct metrics_options options;
+    struct otlp_settings otlp_default; /* of those who give none */
     /* Any thread, atomic. */
     bool is_draining;
     struct metrics_stats stats[METRICS_WAY_COUNT];
@@ -40,23 +43,6 @@ struct metrics {
     size_t idle_count;
 };
 
-/* One request from admit() until its answer; in the request's arena. */
-struct metrics_request {
-    struct metrics *metrics;
-    struct http_request *http;
-    struct keyring_entry *key; /* NULL: open */
-    struct metrics_stats *stats;
-    enum metrics_way way;
-    bool is_unsaid_snappy; /* remote write without a Content-Encoding */
-    bool is_openmetrics;
-    /* What decoding found; the batch is gone when the answer is written. */
-    uint64_t samples_refused; /* with histograms */
-    uint64_t exemplars_refused;
-    char reason[METRICS_REASON_BYTES];
-    struct ap_slice lines; /* of an import: a JSON array of the bad lines, in the arena; data NULL: none */
-    struct tsdb_append append;
-};
-
 /* ---- Life ---- */
 
 struct metrics *metrics_new(const struct metrics_options *options)
@@ -64,6 +50,9 @@ struct metrics *metrics_new(const struct metrics_options *options)
     AP_ASSERT(options->is_open || options->keyring);
     struct metrics *metrics = ap_new0(struct metrics);
     metrics->options = *options;
+    otlp_settings_init(&metrics->otlp_default);
+    if (!options->otlp)
+        metrics->options.otlp = &metrics->otlp_default;
     metrics->log_limit.interval_ms = LOG_INTERVAL_MS;
     pthread_mutex_init(&metrics->idle_mtx, NULL);
     return metrics;
@@ -111,7 +100,15 @@ static void body_give(struct metrics *metrics, struct metrics_body *take_body)
 
 const char *metrics_way_name(enum metrics_way way)
 {
-    static const char *const names[METRICS_WAY_COUNT] = {"remote_write_1", "remote_write_2", "import"};
+    static const char *const names[METRICS_WAY_COUNT] = {
+        [METRICS_WAY_WRITE_1] = "remote_write_1",
+        [METRICS_WAY_WRITE_2] = "remote_write_2",
+        [METRICS_WAY_IMPORT] = "import",
+        [METRICS_WAY_OTLP_PROTOBUF] = "otlp_protobuf",
+        [METRICS_WAY_OTLP_JSON] = "otlp_json",
+        [METRICS_WAY_PUSH] = "push",
+        [METRICS_WAY_INFLUX] = "influx",
+    };
     AP_ASSERT((size_t)way < METRICS_WAY_COUNT);
     return names[way];
 }
@@ -133,8 +130,9 @@ void metrics_stats_get(const struct metrics *metrics, struct metrics_stats ret_s
     }
 }
 
-static void count_refused(struct metrics_stats *stats, unsigned status)
+void metrics_request_count_refused(struct metrics_request *request, unsigned status)
 {
+    struct metrics_stats *stats = &request->metrics->stats[request->way];
     count(&stats->requests_refused, 1);
     if (status == 401 || status == 403)
         count(&stats->requests_unauthorized, 1);
@@ -144,9 +142,19 @@ static void count_refused(struct metrics_stats *stats, unsigned status)
         count(&stats->requests_unavailable, 1);
 }
 
-static void count_outcome(struct metrics_request *request)
+uint64_t metrics_request_samples_refused(const struct metrics_request *request)
 {
-    struct metrics_stats *stats = request->stats;
+    return request->samples_refused + request->append.outcome.samples_refused;
+}
+
+uint64_t metrics_request_exemplars_refused(const struct metrics_request *request)
+{
+    return request->exemplars_refused + request->append.outcome.exemplars_refused;
+}
+
+static void count_outcome(const struct metrics_request *request)
+{
+    struct metrics_stats *stats = &request->metrics->stats[request->way];
     const struct tsdb_outcome *outcome = &request->append.outcome;
     count(&stats->samples_written, outcome->samples_written);
     count(&stats->histograms_written, outcome->histograms_written);
@@ -157,67 +165,36 @@ static void count_outcome(struct metrics_request *request)
     count(&stats->refused_old, outcome->refused_old);
     count(&stats->refused_duplicate, outcome->refused_duplicate);
     count(&stats->refused_future, outcome->refused_future);
-    count(&stats->exemplars_refused, request->exemplars_refused + outcome->exemplars_refused);
+    count(&stats->exemplars_refused, metrics_request_exemplars_refused(request));
 }
 
 /* ---- Answers ---- */
 
-/* Text for the numbers of the fields, which http_reply() copies. */
-struct field_texts {
-    char texts[FIELDS_MAX][24];
-    struct http_field fields[FIELDS_MAX];
-    size_t count;
-};
-
-static void add_number(struct field_texts *fields, const char *name, uint64_t number)
+void metrics_fields_add_number(struct metrics_fields *fields, const char *name, uint64_t number)
 {
-    AP_ASSERT(fields->count < FIELDS_MAX);
+    AP_ASSERT(fields->count < METRICS_FIELDS_MAX);
     char *text = fields->texts[fields->count];
     snprintf(text, sizeof(fields->texts[0]), "%" PRIu64, number);
     fields->fields[fields->count++] = (struct http_field){name, text};
 }
 
-/* A 2.0 sender takes a missing count for 0, and an answer without any for one of a 1.0 receiver: always all three. */
-static void add_written(const struct metrics_request *request, struct field_texts *fields)
+void metrics_fields_add_error(struct metrics_fields *fields, const struct metrics_request *request, unsigned status,
+                              int64_t retry_after_ms)
 {
-    if (request->way != METRICS_WAY_WRITE_2)
-        return;
-    const struct tsdb_outcome *outcome = &request->append.outcome;
-    add_number(fields, "X-Prometheus-Remote-Write-Samples-Written", outcome->samples_written);
-    add_number(fields, "X-Prometheus-Remote-Write-Histograms-Written", outcome->histograms_written);
-    add_number(fields, "X-Prometheus-Remote-Write-Exemplars-Written", outcome->exemplars_written);
-}
-
-static void reply_json(struct metrics_request *request, unsigned status, struct ap_buf *take_json,
-                       int64_t retry_after_ms)
-{
-    count_refused(request->stats, status);
-    struct field_texts fields = {.count = 0};
-    add_written(request, &fields);
+    AP_ASSERT(fields->count + 2 < METRICS_FIELDS_MAX);
     if (retry_after_ms > 0)
-        add_number(&fields, "Retry-After", (uint64_t)(retry_after_ms + 999) / 1000);
+        metrics_fields_add_number(fields, "Retry-After", (uint64_t)(retry_after_ms + 999) / 1000);
     if (status == 401)
-        fields.fields[fields.count++] = (struct http_field){"WWW-Authenticate", "Bearer"};
+        fields->fields[fields->count++] = (struct http_field){"WWW-Authenticate", "Bearer"};
     if (status == 405)
-        fields.fields[fields.count++] = (struct http_field){"Allow", "POST"};
-    http_reply(request->http, &(struct http_reply){
-                                  .status = status,
-                                  .content_type = "application/json",
-                                  .body = ap_buf_slice(take_json),
-                                  .body_owner = HTTP_BODY_TAKEN,
-                                  .fields = fields.fields,
-                                  .field_count = fields.count,
-                              });
+        fields->fields[fields->count++] = (struct http_field){"Allow", request->protocol->allow};
 }
 
 static void reply_error(struct metrics_request *request, unsigned status, int64_t retry_after_ms, const char *text)
 {
     request->append.outcome = (struct tsdb_outcome){0}; /* nothing that the sender may count on */
-    struct ap_buf json = {0};
-    ap_buf_add_cstr(&json, "{\"error\":");
-    ap_buf_add_json_string(&json, ap_slice_cstr(text));
-    ap_buf_add_char(&json, '}');
-    reply_json(request, status, &json, retry_after_ms);
+    metrics_request_count_refused(request, status);
+    request->protocol->reply_error(request, status, retry_after_ms, text);
 }
 
 /* The store or the log refused all of it, for now. */
@@ -253,12 +230,12 @@ static void add_reason(struct ap_buf *text, bool *is_first, uint64_t refused, co
     *is_first = false;
 }
 
-/* "3 of 1000 samples were refused (2 too old, 1 …), the others were written; first: …" */
-static void say_refused(const struct metrics_request *request, uint64_t refused, struct ap_buf *text)
+void metrics_request_say_refused(const struct metrics_request *request, bool is_telling_exemplars, struct ap_buf *text)
 {
     const struct tsdb_outcome *outcome = &request->append.outcome;
     uint64_t written = outcome->samples_written + outcome->histograms_written;
-    uint64_t exemplars_refused = request->exemplars_refused + outcome->exemplars_refused;
+    uint64_t refused = metrics_request_samples_refused(request);
+    uint64_t exemplars_refused = metrics_request_exemplars_refused(request);
     bool is_first = true;
     if (refused) {
         ap_buf_printf(text, "%" PRIu64 " of %" PRIu64 " samples were refused", refused, written + refused);
@@ -271,142 +248,65 @@ static void say_refused(const struct metrics_request *request, uint64_t refused,
         ap_buf_add_cstr(text, is_first ? "" : ")");
         ap_buf_add_cstr(text, written ? "; the others were written" : "; none was written");
     }
-    if (exemplars_refused && (request->way == METRICS_WAY_WRITE_2 || !refused))
+    if (exemplars_refused && (is_telling_exemplars || !refused))
         ap_buf_printf(text, "%s%" PRIu64 " exemplars were refused", refused ? "; " : "", exemplars_refused);
-    const char *reason = request->reason[0] ? request->reason : outcome->reason;
+    const char *decoded = request->reason[0] || !is_telling_exemplars ? request->reason : request->exemplar_reason;
+    const char *reason = decoded[0] ? decoded : outcome->reason;
     if (reason[0])
         ap_buf_printf(text, ". First: %s", reason);
 }
 
-static void reply_refused(struct metrics_request *request, uint64_t refused)
-{
-    const struct tsdb_outcome *outcome = &request->append.outcome;
-    AP_AUTO_BUF struct ap_buf text = {0};
-    struct ap_buf json = {0};
-    say_refused(request, refused, &text);
-    ap_buf_add_cstr(&json, "{\"error\":");
-    ap_buf_add_json_string(&json, ap_buf_slice(&text));
-    ap_buf_printf(&json, ",\"written\":%" PRIu64 ",\"refused\":%" PRIu64,
-                  outcome->samples_written + outcome->histograms_written, refused);
-    if (request->lines.data) {
-        ap_buf_add_cstr(&json, ",\"lines\":");
-        ap_buf_add_slice(&json, request->lines);
-    }
-    ap_buf_add_char(&json, '}');
-    reply_json(request, 400, &json, 0);
-}
-
-/* Everything is durable that outcome counts as written. */
-static void reply_outcome(struct metrics_request *request)
-{
-    const struct tsdb_outcome *outcome = &request->append.outcome;
-    uint64_t refused = request->samples_refused + outcome->samples_refused;
-    uint64_t exemplars_refused = request->exemplars_refused + outcome->exemplars_refused;
-    count_outcome(request);
-    /* 1.0 and text have never failed for an exemplar; 2.0 forbids 2xx unless all was written. */
-    if (refused || (exemplars_refused && request->way == METRICS_WAY_WRITE_2)) {
-        reply_refused(request, refused);
-        return;
-    }
-    if (request->way != METRICS_WAY_WRITE_2) {
-        http_reply_empty(request->http, 204);
-        return;
-    }
-    struct field_texts fields = {.count = 0};
-    add_written(request, &fields);
-    http_reply(request->http,
-               &(struct http_reply){.status = 204, .fields = fields.fields, .field_count = fields.count});
-}
-
 /* ---- Before the body ---- */
 
-/* The value of a parameter of a field such as `type; name=value`, without quotes; data NULL: none. */
-static struct ap_slice find_parameter(struct ap_slice rest, const char *name)
+static bool matches(const struct metrics_protocol *protocol, struct ap_slice path)
 {
-    (void)ap_slice_split(&rest, ';');
-    while (rest.data) {
-        struct ap_slice value = ap_slice_split(&rest, ';');
-        struct ap_slice key = ap_slice_trim(ap_slice_split(&value, '='));
-        if (!value.data || !ap_slice_equal_nocase(key, name))
-            continue;
-        value = ap_slice_trim(value);
-        if (value.bytes >= 2 && value.data[0] == '"' && value.data[value.bytes - 1] == '"')
-            value = ap_slice(value.data + 1, value.bytes - 2);
-        return value;
-    }
-    return (struct ap_slice){0};
+    size_t bytes = strlen(protocol->path);
+    return path.bytes >= bytes && memcmp(path.data, protocol->path, bytes) == 0 &&
+           (path.bytes == bytes || (protocol->is_prefix && path.data[bytes] == '/'));
 }
 
-/* False: 415. */
-static bool find_message(struct ap_slice content_type, enum metrics_way *ret_way)
+const struct metrics_protocol *metrics_protocol_find(struct ap_slice path, struct ap_slice *ret_rest)
 {
-    struct ap_slice rest = content_type;
-    struct ap_slice name = ap_slice_trim(ap_slice_split(&rest, ';'));
-    struct ap_slice message = find_parameter(content_type, "proto");
-    *ret_way = METRICS_WAY_WRITE_1;
-    if (name.bytes && !ap_slice_equal_nocase(name, "application/x-protobuf"))
-        return false;
-    if (ap_slice_equal_cstr(message, "io.prometheus.write.v2.Request")) {
-        *ret_way = METRICS_WAY_WRITE_2;
-        return true;
-    }
-    return message.bytes == 0 || ap_slice_equal_cstr(message, "prometheus.WriteRequest");
-}
-
-static bool find_text(struct ap_slice content_type, bool *ret_is_openmetrics)
-{
-    /* The last two are what curl says of a body unless told otherwise. */
-    static const char *const names[] = {"text/plain", "application/x-www-form-urlencoded", "application/octet-stream"};
-    struct ap_slice name = ap_slice_trim(ap_slice_split(&content_type, ';'));
-    *ret_is_openmetrics = ap_slice_equal_nocase(name, "application/openmetrics-text");
-    if (name.bytes == 0 || *ret_is_openmetrics)
-        return true;
-    for (size_t i = 0; i < AP_ARRAY_COUNT(names); i++)
-        if (ap_slice_equal_nocase(name, names[i]))
-            return true;
-    return false;
-}
-
-/* Fills what the header says of the body. NULL, or why it is 415. */
-static const char *find_type(struct metrics_request *request, enum metrics_endpoint endpoint)
-{
-    struct ap_slice content_type = http_header(request->http, "Content-Type");
-    struct ap_slice content_encoding = http_header(request->http, "Content-Encoding");
-    enum inflate_encoding encoding;
-    if (endpoint == METRICS_IMPORT) {
-        request->way = METRICS_WAY_IMPORT;
-        if (!find_text(content_type, &request->is_openmetrics))
-            return "send the Prometheus text format as text/plain, or OpenMetrics as application/openmetrics-text";
-    } else if (!find_message(content_type, &request->way)) {
-        return "send application/x-protobuf, with proto=prometheus.WriteRequest (1.0, the default) or "
-               "proto=io.prometheus.write.v2.Request (2.0)";
-    }
-    if (!inflate_encoding_parse(content_encoding, &encoding))
-        return "the Content-Encoding is not known; send snappy, zstd or gzip";
-    /* The protocol says snappy, and some of the first senders did not say so. */
-    request->is_unsaid_snappy = endpoint == METRICS_WRITE && content_encoding.bytes == 0;
+    for (size_t i = 0; i < AP_ARRAY_COUNT(protocols); i++)
+        if (matches(protocols[i], path)) {
+            size_t bytes = strlen(protocols[i]->path);
+            *ret_rest = ap_slice(path.data + bytes, path.bytes - bytes);
+            return protocols[i];
+        }
     return NULL;
 }
 
-void metrics_admit(struct metrics *metrics, enum metrics_endpoint endpoint, struct http_request *http)
+static struct ap_slice find_token(const struct metrics_protocol *protocol, struct http_request *http)
+{
+    struct ap_slice token = admit_find_token(http);
+    return token.data || !protocol->key_parameter ? token : http_query(http, protocol->key_parameter);
+}
+
+void metrics_admit(struct metrics *metrics, const struct metrics_protocol *protocol, struct ap_slice rest,
+                   struct http_request *http)
 {
     struct metrics_request *request = ap_arena_alloc0(http_arena(http), sizeof(*request));
     request->metrics = metrics;
+    request->options = &metrics->options;
+    request->protocol = protocol;
     request->http = http;
-    const char *unsupported = find_type(request, endpoint);
-    request->stats = &metrics->stats[request->way];
-    count(&request->stats->requests, 1);
+    request->rest = rest;
+    request->way = protocol->way;
+    const char *unsupported = protocol->begin ? protocol->begin(request) : NULL;
+    count(&metrics->stats[request->way].requests, 1);
     if (__atomic_load_n(&metrics->is_draining, __ATOMIC_SEQ_CST)) {
         reply_error(request, 503, RETRY_DRAIN_MS, "the server is stopping; send this again in a moment");
         return;
     }
     struct admit_header header = {
         .method = http_method(http),
-        .token = admit_find_token(http),
+        .token = find_token(protocol, http),
         .origin = http_header(http, "Origin"),
     };
-    if (header.method != HTTP_METHOD_POST) {
-        reply_error(request, 405, 0, "this endpoint takes POST");
+    if (!(protocol->methods >> header.method & 1)) {
+        char text[64];
+        snprintf(text, sizeof(text), "this endpoint takes %s", protocol->allow);
+        reply_error(request, 405, 0, text);
         return;
     }
     if (unsupported) {
@@ -426,102 +326,30 @@ void metrics_admit(struct metrics *metrics, enum metrics_endpoint endpoint, stru
 
 /* ---- With the body ---- */
 
-struct import_parameters {
-    struct label extra_labels[METRICS_IMPORT_EXTRA_LABELS_MAX];
-    size_t extra_label_count;
-    const char *fault;
-};
-
-static bool read_parameter(struct ap_slice name, struct ap_slice value, void *context)
+static void reply_outcome(struct metrics_request *request)
 {
-    struct import_parameters *parameters = context;
-    if (!ap_slice_equal_cstr(name, "extra_label"))
-        return true;
-    struct ap_slice label_value = value;
-    struct ap_slice label_name = ap_slice_split(&label_value, '=');
-    if (!label_value.data || label_name.bytes == 0)
-        parameters->fault = "extra_label must be name=value";
-    else if (parameters->extra_label_count == METRICS_IMPORT_EXTRA_LABELS_MAX)
-        parameters->fault = "there are too many extra_label";
-    else
-        parameters->extra_labels[parameters->extra_label_count++] = (struct label){label_name, label_value};
-    return !parameters->fault;
+    count_outcome(request);
+    request->protocol->reply_outcome(request);
 }
 
-static bool parse_ts(struct ap_slice text, int64_t *ret_ts_ms)
+void metrics_request_finish(struct metrics_request *request)
 {
-    int64_t value = 0;
-    for (size_t i = 0; i < text.bytes; i++) {
-        if (text.data[i] < '0' || text.data[i] > '9' || __builtin_mul_overflow(value, 10, &value) ||
-            __builtin_add_overflow(value, text.data[i] - '0', &value))
-            return false;
-    }
-    *ret_ts_ms = value;
-    return text.bytes > 0;
+    reply_outcome(request);
 }
 
-/* The bad lines as JSON, into the request's arena: the report is gone when the answer is written. */
-static void keep_lines(struct metrics_request *request, const struct metrics_import_report *report)
+void metrics_request_fail(struct metrics_request *request, enum ap_rc rc)
 {
-    AP_AUTO_BUF struct ap_buf json = {0};
-    for (size_t i = 0; i < report->error_count; i++) {
-        const struct metrics_import_error *error = &report->errors[i];
-        ap_buf_printf(&json, "%c{\"line\":%zu,\"column\":%zu,\"error\":", i ? ',' : '[', error->line, error->column);
-        ap_buf_add_json_string(&json, ap_slice_cstr(error->text));
-        ap_buf_add_char(&json, '}');
-    }
-    if (report->error_count == 0)
-        return;
-    ap_buf_add_char(&json, ']');
-    char *kept = ap_arena_try_alloc(http_arena(request->http), json.bytes);
-    if (kept)
-        request->lines = ap_slice(memcpy(kept, json.data, json.bytes), json.bytes);
+    reply_failed(request, rc);
 }
 
-static enum ap_rc decode_text(struct metrics_request *request, struct metrics_body *body, struct ap_slice text,
-                              struct ap_err *err)
+void metrics_request_refuse(struct metrics_request *request, unsigned status, const char *text)
 {
-    struct import_parameters parameters = {.extra_label_count = 0};
-    struct metrics_import_options options = {
-        .format = request->is_openmetrics ? EXPOSITION_OPENMETRICS : EXPOSITION_TEXT,
-        .default_ts_ms = ap_clock_wall_us(request->metrics->options.clock) / AP_US_PER_MS,
-    };
-    struct ap_slice ts = http_query(request->http, "timestamp");
-    if (ts.data && !parse_ts(ts, &options.default_ts_ms))
-        return ap_fail(err, AP_E_PARSE, "the parameter timestamp must be milliseconds since 1970");
-    http_query_each(request->http, read_parameter, &parameters);
-    if (parameters.fault)
-        return ap_fail(err, AP_E_PARSE, "%s", parameters.fault);
-    options.extra_labels = parameters.extra_labels;
-    options.extra_label_count = parameters.extra_label_count;
-    struct metrics_import_report report;
-    enum ap_rc rc = metrics_import_decode(body, &options, text, &report, err);
-    if (rc == AP_OK)
-        keep_lines(request, &report);
-    return rc;
+    reply_error(request, status, 0, text);
 }
 
-static enum ap_rc decode(struct metrics_request *request, struct metrics_body *body, struct ap_slice bytes,
-                         struct ap_err *err)
+void metrics_request_count_texts_skipped(struct metrics_request *request, uint64_t skipped)
 {
-    count(&request->stats->body_bytes, bytes.bytes);
-    switch (request->way) {
-    case METRICS_WAY_WRITE_1:
-        return remote_write_decode(body, bytes, err);
-    case METRICS_WAY_WRITE_2:
-        return remote_write2_decode(body, bytes, err);
-    case METRICS_WAY_IMPORT:
-    case METRICS_WAY_COUNT:
-        break;
-    }
-    return decode_text(request, body, bytes, err);
-}
-
-/* The body of a sender that does not say how it is compressed. *ret_bytes is the caller's (free()). */
-static enum ap_rc uncompress(struct ap_slice packed, char **ret_bytes, size_t *ret_size, struct ap_err *err)
-{
-    AP_AUTO(inflate) struct inflate *inflate = inflate_new();
-    return inflate_body(inflate, INFLATE_SNAPPY, packed, METRICS_INFLATED_BYTES_MAX, ret_bytes, ret_size, err);
+    count(&request->metrics->stats[request->way].texts_skipped, skipped);
 }
 
 static void append_done(struct tsdb_append *append, enum ap_rc rc)
@@ -551,24 +379,31 @@ static void take_refusals(struct metrics_request *request, const struct metrics_
 {
     request->samples_refused = body->samples_refused + body->histograms_refused;
     request->exemplars_refused = body->exemplars_refused;
-    const char *reason = body->reason[0] || request->way != METRICS_WAY_WRITE_2 ? body->reason : body->exemplar_reason;
-    memcpy(request->reason, reason, sizeof(request->reason));
+    memcpy(request->reason, body->reason, sizeof(request->reason));
+    memcpy(request->exemplar_reason, body->exemplar_reason, sizeof(request->exemplar_reason));
+}
+
+static unsigned status_of(enum ap_rc rc)
+{
+    return rc == AP_E_LIMIT ? 413 : rc == AP_E_NOMEM ? 503 : 400;
 }
 
 static void handle_bytes(struct metrics_request *request, struct metrics_body *body, struct ap_slice bytes)
 {
     const struct batch *batch = &body->batch;
+    struct metrics_stats *stats = &request->metrics->stats[request->way];
     struct ap_err err;
-    enum ap_rc rc = decode(request, body, bytes, &err);
+    enum ap_rc rc = request->protocol->decode(request, body, bytes, &err);
+    count(&stats->body_bytes, body->unpacked ? body->unpacked_bytes : bytes.bytes);
     if (request->key)
-        keyring_entry_charge(request->key, ap_clock_monotonic_us(request->metrics->options.clock),
+        keyring_entry_charge(request->key, ap_clock_monotonic_us(request->options->clock),
                              batch->sample_count + batch->histogram_count + body->samples_refused +
                                  body->histograms_refused);
     if (rc != AP_OK) {
-        reply_error(request, rc == AP_E_LIMIT ? 413 : 400, 0, err.text);
+        reply_error(request, status_of(rc), 0, err.text);
         return;
     }
-    count(&request->stats->metadata_received, batch->metadata_count);
+    count(&stats->metadata_received, batch->metadata_count);
     take_refusals(request, body);
     if (batch->series_count + batch->metadata_count > 0)
         append(request, body);
@@ -576,23 +411,17 @@ static void handle_bytes(struct metrics_request *request, struct metrics_body *b
         reply_outcome(request);
 }
 
-void metrics_handle(struct metrics *metrics, enum metrics_endpoint endpoint, struct http_request *http)
+void metrics_handle(struct metrics *metrics, struct http_request *http)
 {
-    (void)endpoint;
     struct metrics_request *request = http_user(http);
     AP_ASSERT(request && request->http == http);
-    struct ap_slice bytes = http_body(http);
-    AP_AUTO_FREE char *unpacked = NULL;
-    if (request->is_unsaid_snappy) {
-        struct ap_err err;
-        enum ap_rc rc = uncompress(bytes, &unpacked, &bytes.bytes, &err);
-        if (rc != AP_OK) {
-            reply_error(request, rc == AP_E_LIMIT ? 413 : rc == AP_E_NOMEM ? 503 : 400, 0, err.text);
-            return;
-        }
-        bytes.data = unpacked;
+    if (request->protocol->take) {
+        count(&metrics->stats[request->way].body_bytes, http_body(http).bytes);
+        request->protocol->take(request, http_body(http));
+        return;
     }
     struct metrics_body *body = body_take(metrics);
-    handle_bytes(request, body, bytes); /* from here on the request may be gone; what the batch lends is not read */
+    /* From here on the request may be gone; what the batch lends is not read. */
+    handle_bytes(request, body, http_body(http));
     body_give(metrics, body);
 }

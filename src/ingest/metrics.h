@@ -1,11 +1,10 @@
 /*
- * ingest/metrics.h - the endpoints that take metrics in: POST /api/v1/write and POST /api/v1/import/prometheus
+ * ingest/metrics.h - the endpoints that take metrics in, whatever their protocol (ingest/metrics_protocol.h)
  *
  *     admit (header): key, rate, type, encoding ──► handle (body): decode into a batch ──► tsdb_append() ──► answer
  *
  * What they accept and answer: docs/ingest.md. Both functions run on the HTTP loop's thread and never wait; the answer
- * comes from the store's done(), when the log has the samples on disk. What is good in a request is kept, what is not
- * is told with 400, so that no sender tries it again.
+ * comes from the store's done(), when the log has the samples on disk.
  *
  * Part of ingest/ingest.h, through which the rest of the program uses this.
  */
@@ -17,18 +16,24 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rc.h"
+#include "base/slice.h"
 #include "tsdb/tsdb.h"
 
 struct http_request;
 struct keyring;
 struct metrics;
+struct otlp_settings;
+struct push;
 
 enum {
     METRICS_BODY_BYTES_MAX = 32 << 20,     /* as it comes over the wire */
     METRICS_INFLATED_BYTES_MAX = 32 << 20, /* after decompression */
 };
 
-enum metrics_endpoint { METRICS_WRITE, METRICS_IMPORT };
+struct metrics_protocol; /* ingest/metrics_protocol.h */
+
+/* The protocol that has this path, or NULL; and what of the path is behind the protocol's own. */
+const struct metrics_protocol *metrics_protocol_find(struct ap_slice path, struct ap_slice *ret_rest);
 
 typedef enum ap_rc (*metrics_append_fn)(struct tsdb *tsdb, struct tsdb_append *append, struct ap_err *err);
 
@@ -37,9 +42,12 @@ struct metrics_options {
     metrics_append_fn append; /* tsdb_append(), or what stands in for it in a test */
     uint64_t hash_seed;       /* tsdb_hash_seed() */
     bool is_injecting_start_zeros;
-    struct keyring *keyring;      /* lent; may be NULL when is_open */
-    const struct ap_clock *clock; /* lent */
-    bool is_open;                 /* no keys are asked for */
+    const struct otlp_settings *otlp; /* lent; NULL: as without a configuration */
+    struct keyring *keyring;          /* lent; may be NULL when is_open */
+    const struct ap_clock *clock;     /* lent */
+    bool is_open;                     /* no keys are asked for */
+    const char *influx_separator;     /* between measurement and field; lent */
+    struct push *push;                /* lent; NULL: nothing takes pushes */
 };
 
 /* Copies the options. */
@@ -48,15 +56,25 @@ void metrics_free(struct metrics *metrics); /* NULL is allowed; no request may b
 AP_DEFINE_AUTO(metrics, struct metrics, metrics_free)
 
 /* For http_server_options.admit and .handle, as ingest_admit() and ingest_handle(). */
-void metrics_admit(struct metrics *metrics, enum metrics_endpoint endpoint, struct http_request *http);
-void metrics_handle(struct metrics *metrics, enum metrics_endpoint endpoint, struct http_request *http);
+void metrics_admit(struct metrics *metrics, const struct metrics_protocol *protocol, struct ap_slice rest,
+                   struct http_request *http);
+void metrics_handle(struct metrics *metrics, struct http_request *http);
 
 /* From here on every request is answered 503. Any thread. */
 void metrics_drain(struct metrics *metrics);
 
 /* The ways metrics come in. */
-enum metrics_way { METRICS_WAY_WRITE_1, METRICS_WAY_WRITE_2, METRICS_WAY_IMPORT, METRICS_WAY_COUNT };
-const char *metrics_way_name(enum metrics_way way); /* "remote_write_1", "remote_write_2", "import" */
+enum metrics_way {
+    METRICS_WAY_WRITE_1,
+    METRICS_WAY_WRITE_2,
+    METRICS_WAY_IMPORT,
+    METRICS_WAY_OTLP_PROTOBUF,
+    METRICS_WAY_OTLP_JSON,
+    METRICS_WAY_PUSH,
+    METRICS_WAY_INFLUX,
+    METRICS_WAY_COUNT
+};
+const char *metrics_way_name(enum metrics_way way); /* "remote_write_1", "otlp_json" … */
 
 /* Since the start; all counters. */
 struct metrics_stats {
@@ -77,6 +95,7 @@ struct metrics_stats {
     uint64_t refused_duplicate;
     uint64_t refused_future;
     uint64_t exemplars_refused;
+    uint64_t texts_skipped; /* values that are no numbers, in a protocol that has such */
 };
 /* Any thread. */
 void metrics_stats_get(const struct metrics *metrics, struct metrics_stats ret_stats[METRICS_WAY_COUNT]);

@@ -28,6 +28,7 @@ void metrics_body_free(struct metrics_body *body)
     batch_clear(&body->batch);
     ap_arena_clear(&body->arena);
     free(body->arena_memory);
+    free(body->unpacked);
     ap_buf_clear(&body->labels);
     ap_buf_clear(&body->blob);
     for (size_t i = 0; i < AP_ARRAY_COUNT(body->numbers); i++)
@@ -55,6 +56,8 @@ void metrics_body_reset(struct metrics_body *body)
     else
         batch_reset(batch);
     ap_arena_reset(&body->arena);
+    free(body->unpacked);
+    body->unpacked = NULL;
     reset_buf(&body->labels);
     reset_buf(&body->blob);
     for (size_t i = 0; i < AP_ARRAY_COUNT(body->numbers); i++)

@@ -35,6 +35,8 @@ struct metrics_body {
     struct batch batch;
     struct ap_arena arena;
     char *arena_memory; /* owned; what the arena begins with */
+    char *unpacked;     /* owned, until the reset: the request's bytes, where a protocol undoes a compression itself */
+    size_t unpacked_bytes;
     /* What was refused; not in the batch. */
     uint64_t samples_refused;
     uint64_t histograms_refused;
