@@ -14,11 +14,13 @@
 #include "base/rc.h"
 #include "net/http_server.h"
 
+struct host;
 struct ingest;
 struct keyring;
 struct live;
 struct pack;
 struct pool;
+struct probes;
 struct promql_engine;
 struct rule_manager;
 struct tsdb;
@@ -41,6 +43,9 @@ struct api {
     struct rule_manager *rules;
     struct pool *questions; /* to the tsdb, from whoever reads */
     struct pool *chores;    /* its administration, one after the other */
+    struct pool *probing;   /* probes that somebody asks for */
+    struct probes *probes;
+    struct host *host;
     struct keyring *keyring;
     struct ingest *ingest;
     struct live *live;

@@ -2,6 +2,8 @@
 
 #include "api/status.h"
 #include "base/assert.h"
+#include "scrape/host.h"
+#include "scrape/probe.h"
 
 static enum ap_rc collect_self(void *context, const struct collector_request *request, struct ap_buf *out,
                                struct ap_err *err)
@@ -22,4 +24,7 @@ void collectors_init(struct collectors *collectors, const struct api *api)
 {
     *collectors = (struct collectors){0};
     add(collectors, (struct collector){.name = "self", .collect = collect_self, .context = (void *)api});
+    add(collectors, (struct collector){.name = "host", .collect = host_collect, .context = api ? api->host : NULL});
+    add(collectors,
+        (struct collector){.name = "probe", .collect = probes_collect, .context = api ? api->probes : NULL});
 }

@@ -32,6 +32,8 @@
 #include "promql/engine.h"
 #include "rules/keep.h"
 #include "rules/manager.h"
+#include "scrape/host.h"
+#include "scrape/probe.h"
 #include "tsdb/labels.h"
 #include "tsdb/tsdb.h"
 #include "wal/wal.h"
@@ -44,6 +46,8 @@ enum {
     QUESTIONS_WAITING_MAX = 256,
     CHORES_WAITING_MAX = 16,
     RULE_THREADS = 2,
+    PROBES_AT_A_TIME = 16,
+    PROBES_WAITING_MAX = 256,
 };
 
 /* Everything that the running server is made of; each member is owned. */
@@ -57,6 +61,9 @@ struct apiary {
     struct promql_engine *engine;
     struct pool *questions; /* to the tsdb */
     struct pool *chores;    /* its administration */
+    struct pool *probing;   /* probes that somebody asks for */
+    struct host *host;
+    struct probes *probes;
     struct rules_keep *rules_keep;
     struct rule_manager *rules;
     struct ap_buf external_labels; /* canonical, or empty */
@@ -222,6 +229,19 @@ static enum ap_rc open_rules(struct apiary *apiary, struct ap_err *err)
         .thread_count = RULE_THREADS,
     };
     return rule_manager_open(&options, &apiary->rules, err);
+}
+
+/* ---- Collectors ---- */
+
+static enum ap_rc open_collectors(struct apiary *apiary, struct ap_err *err)
+{
+    const struct config *config = apiary->config;
+    const struct host_options host_options = {
+        .proc_path = config->host.proc, .sys_path = config->host.sys, .root_path = config->host.root};
+    enum ap_rc rc = host_open(&host_options, &apiary->host, err);
+    if (rc == AP_OK)
+        rc = probes_open(config->probes.modules, "Apiary/" APIARY_VERSION, &apiary->probes, err);
+    return rc == AP_OK ? pool_open("probe", PROBES_AT_A_TIME, PROBES_WAITING_MAX, &apiary->probing, err) : rc;
 }
 
 /*
@@ -417,6 +437,9 @@ static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
         .rules = apiary->rules,
         .questions = apiary->questions,
         .chores = apiary->chores,
+        .probing = apiary->probing,
+        .probes = apiary->probes,
+        .host = apiary->host,
         .keyring = apiary->keyring,
         .ingest = apiary->ingest,
         .live = apiary->live,
@@ -467,7 +490,7 @@ static enum ap_rc apiary_open(struct apiary *apiary, struct ap_err *err)
 {
     apiary->live = live_new(&ap_clock_system);
     static enum ap_rc (*const steps[])(struct apiary *, struct ap_err *) = {
-        open_data, open_wal, hold_log, open_stores, open_rules, open_meta, open_geo, open_ingest,
+        open_data, open_wal, hold_log, open_stores, open_collectors, open_rules, open_meta, open_geo, open_ingest,
     };
     for (size_t i = 0; i < AP_ARRAY_COUNT(steps); i++) {
         enum ap_rc rc = steps[i](apiary, err);
@@ -503,12 +526,17 @@ static void apiary_close(struct apiary *apiary)
         pool_stop(apiary->questions);
     if (apiary->chores)
         pool_stop(apiary->chores);
+    if (apiary->probing)
+        pool_stop(apiary->probing);
     warehouse_close(apiary->warehouse);
     http_server_close(apiary->server);
     rule_manager_close(apiary->rules);
     ap_buf_clear(&apiary->external_labels);
     pool_close(apiary->questions);
     pool_close(apiary->chores);
+    pool_close(apiary->probing);
+    probes_close(apiary->probes);
+    host_close(apiary->host);
     promql_engine_close(apiary->engine);
     tsdb_close(apiary->tsdb);
     wal_close(apiary->wal);
@@ -552,6 +580,8 @@ static void reload(struct apiary *apiary)
         ap_log(AP_LOG_ERROR, "serve", "reload of the keys: %s; the ones known before stay", err.text);
     else
         ap_log(AP_LOG_INFO, "serve", "keys reloaded");
+    if (probes_reload(apiary->probes, &err) != AP_OK)
+        ap_log(AP_LOG_ERROR, "serve", "reload of the probes' modules: %s; those before stay", err.text);
     if (rule_manager_reload(apiary->rules, &err) != AP_OK) {
         ap_log(AP_LOG_ERROR, "serve", "reload of the rules: %s; those before stay", err.text);
         return;
