@@ -217,15 +217,12 @@ static const char *keep_name(struct reading *reading, struct ap_arena *arena)
 static void read_records(struct reading *reading, struct ap_arena *arena, struct dns_message *message, int section)
 {
     enum { RECORD_BYTES_MIN = 11 };
-    size_t count = message->record_counts[section];
-    if (count > (reading->whole.bytes - reading->at) / RECORD_BYTES_MIN) {
-        reading->is_bad = true;
-        return;
-    }
+    size_t count = AP_MIN(message->record_counts[section], (reading->whole.bytes - reading->at) / RECORD_BYTES_MIN + 1);
     struct dns_record *records = ap_arena_try_alloc(arena, (count + 1) * sizeof(records[0]));
     reading->is_bad |= records == NULL;
-    for (size_t i = 0; i < count && !reading->is_bad; i++) {
-        struct dns_record *record = &records[i];
+    size_t found = 0;
+    for (; found < count && !reading->is_bad && reading->at < reading->whole.bytes; found++) {
+        struct dns_record *record = &records[found];
         record->name = keep_name(reading, arena);
         record->type = (uint16_t)read_u16(reading);
         record->class = (uint16_t)read_u16(reading);
@@ -236,6 +233,7 @@ static void read_records(struct reading *reading, struct ap_arena *arena, struct
         record->data = ap_slice(reading->whole.data + reading->at, bytes);
         reading->at += bytes;
     }
+    message->record_counts[section] = found;
     message->records[section] = records;
 }
 

@@ -75,7 +75,11 @@ struct dns_message {
     size_t record_counts[DNS_SECTION_COUNT];
 };
 
-/* Texts and records are in `arena`, data in `bytes`; both outlive the message. AP_E_PARSE: not a message. */
+/*
+ * Texts and records are in `arena`, data in `bytes`; both outlive the message. One that was cut off between two records
+ * has as many as there are, whatever its header says: that is how answers too long for a datagram look. AP_E_PARSE: not
+ * a message.
+ */
 ap_nodiscard enum ap_rc dns_message_read(struct ap_slice bytes, struct ap_arena *arena, struct dns_message *ret_message,
                                          struct ap_err *err);
 

@@ -159,6 +159,7 @@ static size_t on_body(char *data, size_t one, size_t bytes, void *context)
     if (!is_limited || exchange->body_bytes <= bytes_max)
         return bytes;
     exchange->is_body_too_large = true;
+    exchange->body_bytes = bytes_max;
     return 0; /* makes curl give up */
 }
 
@@ -416,8 +417,10 @@ static bool ask_all(struct exchange *exchange)
             return true;
         exchange->redirects++;
         probe_note(probe, "status %ld leads to %s", exchange->status, location);
-        if (!http->is_following)
+        if (!http->is_following) {
+            exchange->body_bytes = 0; /* does not count */
             return true;
+        }
         if (exchange->redirects > REDIRECTS_MAX)
             return probe_fail(probe, "more than %d redirects", REDIRECTS_MAX);
         if (exchange->status <= SEE_OTHER_LAST && strcmp(method, "HEAD") != 0) {
@@ -489,13 +492,13 @@ static bool is_body_fine(struct exchange *exchange)
 static bool decompress(struct exchange *exchange)
 {
     AP_AUTO(inflate) struct inflate *inflate = inflate_new();
+    enum inflate_encoding encoding = exchange->http->compression;
     char *output;
     size_t bytes;
     struct ap_err err;
-    if (inflate_body(inflate, exchange->http->compression, ap_buf_slice(&exchange->body), BODY_BYTES_MAX, &output,
-                     &bytes, &err) != AP_OK)
-        return probe_fail(exchange->probe, "the body is not %s: %s", inflate_encoding_name(exchange->http->compression),
-                          err.text);
+    exchange->body_bytes = 0;
+    if (inflate_body(inflate, encoding, ap_buf_slice(&exchange->body), BODY_BYTES_MAX, &output, &bytes, &err) != AP_OK)
+        return probe_fail(exchange->probe, "the body is not %s: %s", inflate_encoding_name(encoding), err.text);
     ap_buf_reset(&exchange->body);
     ap_buf_add(&exchange->body, output, bytes);
     free(output);
@@ -562,7 +565,7 @@ static void add_families(struct exchange *exchange, bool is_resolved)
     } rows[] = {
         {{"probe_http_content_length", "Length of http content response", FAMILY_GAUGE}, exchange->content_length},
         {{"probe_http_uncompressed_body_length", "Length of uncompressed response body", FAMILY_GAUGE},
-         exchange->is_complete ? (double)exchange->body_bytes : 0},
+         exchange->is_answered ? (double)exchange->body_bytes : 0},
         {{"probe_http_redirects", "The number of redirects", FAMILY_GAUGE}, exchange->redirects},
         {{"probe_http_ssl", "Indicates if SSL was used for the final redirect", FAMILY_GAUGE}, is_tls},
         {{"probe_http_status_code", "Response HTTP status code", FAMILY_GAUGE}, (double)exchange->status},

@@ -140,8 +140,16 @@ static enum ap_rc read_header_matches(const struct yaml_node *list, struct probe
         bool is_missing_allowed;
     };
     static const struct yaml_field fields[] = {
-        {.key = "header", .type = YAML_TYPE_TEXT, .offset = offsetof(struct form, header), .is_required = true},
-        {.key = "regexp", .type = YAML_TYPE_TEXT, .offset = offsetof(struct form, regexp), .is_required = true},
+        {.key = "header",
+         .type = YAML_TYPE_TEXT,
+         .offset = offsetof(struct form, header),
+         .is_required = true,
+         .doc = "the name of the header field"},
+        {.key = "regexp",
+         .type = YAML_TYPE_TEXT,
+         .offset = offsetof(struct form, regexp),
+         .is_required = true,
+         .doc = "what its value is matched with"},
         {.key = "allow_missing", .type = YAML_TYPE_BOOLEAN, .offset = offsetof(struct form, is_missing_allowed)},
     };
     if (!is_set(list))
@@ -484,7 +492,11 @@ static enum ap_rc read_dns(const struct yaml_node *node, struct probe_module *mo
          .choices = transports},
         {.key = "dns_over_tls", .type = YAML_TYPE_BOOLEAN, .offset = offsetof(struct dns_form, is_tls)},
         {.key = "tls_config", .type = YAML_TYPE_NODE, .offset = offsetof(struct dns_form, tls)},
-        {.key = "query_name", .type = YAML_TYPE_TEXT, .offset = offsetof(struct dns_form, name), .is_required = true},
+        {.key = "query_name",
+         .type = YAML_TYPE_TEXT,
+         .offset = offsetof(struct dns_form, name),
+         .is_required = true,
+         .doc = "the name that is asked for"},
         {.key = "query_type", .type = YAML_TYPE_TEXT, .offset = offsetof(struct dns_form, type), .default_text = "ANY"},
         {.key = "query_class",
          .type = YAML_TYPE_TEXT,
@@ -539,7 +551,8 @@ static enum ap_rc read_module(const struct yaml_node *node, struct probe_module 
          .type = YAML_TYPE_CHOICE,
          .offset = offsetof(struct form, prober),
          .choices = prober_names,
-         .is_required = true},
+         .is_required = true,
+         .doc = "http, tcp, dns or icmp"},
         {.key = "timeout", .type = YAML_TYPE_DURATION, .offset = offsetof(struct form, timeout_ms)},
         {.key = "http", .type = YAML_TYPE_NODE, .offset = offsetof(struct form, sections[PROBE_HTTP])},
         {.key = "tcp", .type = YAML_TYPE_NODE, .offset = offsetof(struct form, sections[PROBE_TCP])},

@@ -126,9 +126,9 @@ static bool is_trusted(struct probe *probe, struct chain *chain, gnutls_x509_tru
 /* What a distinguished name is written with, in the order that Go writes it; all else follows as number and bytes. */
 static const struct {
     const char *oid, *name;
-} name_parts[] = {{"2.5.4.5", "SERIALNUMBER"}, {"2.5.4.3", "CN"}, {"2.5.4.17", "POSTALCODE"},
-                  {"2.5.4.9", "STREET"},       {"2.5.4.8", "ST"}, {"2.5.4.7", "L"},
-                  {"2.5.4.11", "OU"},          {"2.5.4.10", "O"}, {"2.5.4.6", "C"}};
+} name_parts[] = {
+    {"2.5.4.5", "SERIALNUMBER"}, {"2.5.4.3", "CN"}, {"2.5.4.11", "OU"}, {"2.5.4.10", "O"}, {"2.5.4.17", "POSTALCODE"},
+    {"2.5.4.9", "STREET"},       {"2.5.4.7", "L"},  {"2.5.4.8", "ST"},  {"2.5.4.6", "C"}};
 
 static bool is_oid(const gnutls_x509_ava_st *part, const char *oid)
 {
@@ -171,6 +171,20 @@ static bool is_known_part(const gnutls_x509_ava_st *part)
     return false;
 }
 
+/* Text of certificates is a PrintableString where that can hold it, else a UTF8String; so Go writes it, whatever it
+ * was. */
+static unsigned string_tag(struct ap_slice text)
+{
+    enum { UTF8_STRING = 0x0C, PRINTABLE_STRING = 0x13 };
+    for (size_t i = 0; i < text.bytes; i++) {
+        char c = text.data[i];
+        bool is_word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!is_word && !(c && strchr(" '()+,-./:=?", c)))
+            return UTF8_STRING;
+    }
+    return PRINTABLE_STRING;
+}
+
 static void add_distinguished_name(struct ap_buf *out, gnutls_x509_dn_t dn)
 {
     enum { SHORT_FORM_MAX = 127 };
@@ -184,9 +198,9 @@ static void add_distinguished_name(struct ap_buf *out, gnutls_x509_dn_t dn)
         for (int i = 0; gnutls_x509_dn_get_rdn_ava(dn, set, i, &part) == 0; i++) {
             if (is_known_part(&part) || part.value.size > SHORT_FORM_MAX)
                 continue;
-            /* The value as it is in the certificate: tag, length, bytes. */
-            ap_buf_printf(out, "%s%.*s=#%02lx%02x", out->bytes ? "," : "", (int)part.oid.size, part.oid.data,
-                          part.value_tag, part.value.size);
+            /* Tag, length, bytes. */
+            ap_buf_printf(out, "%s%.*s=#%02x%02x", out->bytes ? "," : "", (int)part.oid.size, part.oid.data,
+                          string_tag(ap_slice(part.value.data, part.value.size)), part.value.size);
             for (unsigned at = 0; at < part.value.size; at++)
                 ap_buf_printf(out, "%02x", part.value.data[at]);
         }
