@@ -19,6 +19,7 @@ struct keyring;
 struct live;
 struct pack;
 struct pool;
+struct probes;
 struct promql_engine;
 struct rule_manager;
 struct scrape_manager;
@@ -45,6 +46,8 @@ struct api {
     struct scrape_manager *scrape;
     struct pool *questions; /* to the tsdb, from whoever reads */
     struct pool *chores;    /* its administration, one after the other */
+    struct pool *probing;   /* probes that somebody asks for */
+    struct probes *probes;
     struct keyring *keyring;
     struct ingest *ingest;
     struct live *live;

@@ -14,6 +14,7 @@
 #include "api/live.h"
 #include "api/metadata.h"
 #include "api/pages.h"
+#include "api/probe.h"
 #include "api/prometheus.h"
 #include "api/query.h"
 #include "api/query_text.h"
@@ -101,6 +102,7 @@ static const struct route routes[] = {
     {"/api/v1/status/tsdb", false, READ, RIGHT_VIEWER, cardinality_handle},
     {"/api/v1/status/tsdb/blocks", false, READ, RIGHT_VIEWER, cardinality_handle_blocks},
     {"/metrics", false, READ, RIGHT_VIEWER, status_handle_metrics},
+    {"/probe", false, READ, RIGHT_SECRET, probe_handle},
     {"/ping", false, ASK, RIGHT_NONE, influx_handle_ping},
     {"/health", false, READ, RIGHT_NONE, influx_handle_health},
     {"/query", false, ASK, RIGHT_NONE, influx_handle_query},

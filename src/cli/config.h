@@ -95,6 +95,14 @@ struct config {
         int64_t delta_stream_idle;
     } otlp;
     struct {
+        const char *modules; /* NULL: the built-in ones */
+    } probes;
+    struct {
+        const char *proc;
+        const char *sys;
+        const char *root;
+    } host;
+    struct {
         int64_t header;
         int64_t body;
         int64_t decompressed_body;

@@ -48,6 +48,8 @@ enum {
     QUESTIONS_WAITING_MAX = 256,
     CHORES_WAITING_MAX = 16,
     RULE_THREADS = 2,
+    PROBES_AT_A_TIME = 16,
+    PROBES_WAITING_MAX = 256,
 };
 
 /* Everything that the running server is made of; each member is owned. */
@@ -61,6 +63,7 @@ struct apiary {
     struct promql_engine *engine;
     struct pool *questions; /* to the tsdb */
     struct pool *chores;    /* its administration */
+    struct pool *probing;   /* probes that somebody asks for */
     struct rules_keep *rules_keep;
     struct rule_manager *rules;
     struct collectors collectors;
@@ -237,6 +240,12 @@ static enum ap_rc open_rules(struct apiary *apiary, struct ap_err *err)
 
 /* ---- Scraping ---- */
 
+static enum ap_rc open_collectors(struct apiary *apiary, struct ap_err *err)
+{
+    enum ap_rc rc = collectors_open(apiary->config, &apiary->api, &apiary->collectors, err);
+    return rc == AP_OK ? pool_open("probe", PROBES_AT_A_TIME, PROBES_WAITING_MAX, &apiary->probing, err) : rc;
+}
+
 static void scrape_trouble(const struct ap_err *err, void *context)
 {
     (void)context;
@@ -248,14 +257,6 @@ static void sync_targets(void *context, const char *pool, const struct scrape_ta
 {
     const struct apiary *apiary = context;
     scraper_sync(apiary->scraper, pool, targets, count);
-}
-
-static bool has_collector(const struct apiary *apiary, const char *name)
-{
-    for (size_t i = 0; i < apiary->collectors.count; i++)
-        if (strcmp(apiary->collectors.items[i].name, name) == 0)
-            return true;
-    return false;
 }
 
 static void log_ignored(const struct apiary *apiary)
@@ -272,10 +273,9 @@ static enum ap_rc open_scrape(struct apiary *apiary, struct ap_err *err)
     size_t builtin_count = 0;
     if (gethostname(apiary->host_name, sizeof(apiary->host_name) - 1) != 0)
         strcpy(apiary->host_name, "localhost");
-    collectors_init(&apiary->collectors, &apiary->api);
-    if (config->scrape.host && has_collector(apiary, "host"))
+    if (config->scrape.host && collectors_have(&apiary->collectors, "host"))
         apiary->builtins[builtin_count++] = (struct scrape_builtin){"node", "host", apiary->host_name};
-    if (config->scrape.self && has_collector(apiary, "self"))
+    if (config->scrape.self && collectors_have(&apiary->collectors, "self"))
         apiary->builtins[builtin_count++] = (struct scrape_builtin){"apiary", "self", apiary->host_name};
     const struct scraper_options scraper_options = {
         .tsdb = apiary->tsdb,
@@ -556,6 +556,8 @@ static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
         .scrape = apiary->scrape,
         .questions = apiary->questions,
         .chores = apiary->chores,
+        .probing = apiary->probing,
+        .probes = apiary->collectors.probes,
         .keyring = apiary->keyring,
         .ingest = apiary->ingest,
         .live = apiary->live,
@@ -610,7 +612,8 @@ static enum ap_rc apiary_open(struct apiary *apiary, struct ap_err *err)
 {
     apiary->live = live_new(&ap_clock_system);
     static enum ap_rc (*const steps[])(struct apiary *, struct ap_err *) = {
-        open_data, open_wal, hold_log, open_stores, open_rules, open_scrape, open_meta, open_geo, open_ingest,
+        open_data,  open_wal,    hold_log,  open_stores, open_collectors,
+        open_rules, open_scrape, open_meta, open_geo,    open_ingest,
     };
     for (size_t i = 0; i < AP_ARRAY_COUNT(steps); i++) {
         enum ap_rc rc = steps[i](apiary, err);
@@ -652,6 +655,8 @@ static void apiary_close(struct apiary *apiary)
         pool_stop(apiary->questions);
     if (apiary->chores)
         pool_stop(apiary->chores);
+    if (apiary->probing)
+        pool_stop(apiary->probing);
     warehouse_close(apiary->warehouse);
     http_server_close(apiary->server);
     rule_manager_close(apiary->rules);
@@ -660,6 +665,8 @@ static void apiary_close(struct apiary *apiary)
     ap_buf_clear(&apiary->external_labels);
     pool_close(apiary->questions);
     pool_close(apiary->chores);
+    pool_close(apiary->probing);
+    collectors_close(&apiary->collectors);
     promql_engine_close(apiary->engine);
     tsdb_close(apiary->tsdb);
     wal_close(apiary->wal);
@@ -720,6 +727,14 @@ static enum ap_rc reload_rules(struct apiary *apiary, struct ap_err *err)
     return AP_OK;
 }
 
+static enum ap_rc reload_collectors(struct apiary *apiary, struct ap_err *err)
+{
+    enum ap_rc rc = collectors_reload(&apiary->collectors, err);
+    if (rc != AP_OK)
+        ap_log(AP_LOG_ERROR, "serve", "reload of the collectors' files: %s; those before stay", err->text);
+    return rc;
+}
+
 static enum ap_rc reload_scrape(struct apiary *apiary, struct ap_err *err)
 {
     enum ap_rc rc = scrape_manager_reload(apiary->scrape, err);
@@ -738,7 +753,8 @@ static enum ap_rc reload_scrape(struct apiary *apiary, struct ap_err *err)
 static enum ap_rc reload(void *context, struct ap_err *err)
 {
     struct apiary *apiary = context;
-    static enum ap_rc (*const steps[])(struct apiary *, struct ap_err *) = {reload_keys, reload_rules, reload_scrape};
+    static enum ap_rc (*const steps[])(struct apiary *, struct ap_err *) = {reload_keys, reload_rules,
+                                                                            reload_collectors, reload_scrape};
     enum ap_rc first_rc = AP_OK;
     pthread_mutex_lock(&apiary->reload_mutex);
     for (size_t i = 0; i < AP_ARRAY_COUNT(steps); i++) {
