@@ -20,6 +20,7 @@ struct live;
 struct pack;
 struct pool;
 struct promql_engine;
+struct push;
 struct rule_manager;
 struct tsdb;
 struct wal;
@@ -43,6 +44,7 @@ struct api {
     struct pool *chores;    /* its administration, one after the other */
     struct keyring *keyring;
     struct ingest *ingest;
+    struct push *push;
     struct live *live;
     const struct pack *const *packs;
     size_t pack_count;

@@ -88,9 +88,24 @@ static const struct figure rules[] = {
                 "When the rule files were read, since 1970."),
 };
 
+static const struct figure push[] = {
+    FIGURE(push_stats, groups, "groups", "Groups of metrics that were pushed and are still there."),
+    FIGURE(push_stats, series, "series", "Series in these groups."),
+    FIGURE(push_stats, bytes, "bytes", "Memory that they take."),
+    FIGURE(push_stats, pushes, "pushes_total", "Pushes that came in."),
+    FIGURE(push_stats, refused, "pushes_refused_total", "Those that were inconsistent or over a limit."),
+    FIGURE(push_stats, deletions, "deletions_total", "Deletions of groups that were asked for, and expirations."),
+    FIGURE(push_stats, expired, "groups_expired_total", "Groups removed because nobody pushed to them (push.expire)."),
+    FIGURE(push_stats, samples_written, "samples_written_total", "Samples of pushed metrics written at intervals."),
+    FIGURE(push_stats, samples_refused, "samples_refused_total", "Those that the store refused."),
+    FIGURE(push_stats, intervals_skipped, "intervals_skipped_total",
+           "Intervals at which the log could not take the samples."),
+};
+
 static const struct table tables[] = {
     [FIGURES_TSDB] = {"tsdb", tsdb, AP_ARRAY_COUNT(tsdb)},
     [FIGURES_RULES] = {"rules", rules, AP_ARRAY_COUNT(rules)},
+    [FIGURES_PUSH] = {"push", push, AP_ARRAY_COUNT(push)},
 };
 
 /* Of a head without samples, as struct tsdb_stats has them. */

@@ -88,6 +88,12 @@ struct config {
         const char *influx_separator;
     } ingest;
     struct {
+        int64_t interval;
+        int64_t expire; /* 0: never */
+        int64_t max_groups;
+        int64_t max_size;
+    } push;
+    struct {
         bool hash_user_ids;
     } privacy;
     struct {

@@ -24,6 +24,7 @@
 #include "cli/serve_arguments.h"
 #include "ingest/geo.h"
 #include "ingest/ingest.h"
+#include "ingest/push.h"
 #include "meta/keyring.h"
 #include "meta/meta.h"
 #include "os/fs.h"
@@ -64,6 +65,7 @@ struct apiary {
     struct meta *meta;
     struct keyring *keyring;
     struct geo *geo;
+    struct push *push;
     struct ingest *ingest;
     struct live *live;
     struct pack **packs;
@@ -341,6 +343,33 @@ static enum ap_rc open_meta(struct apiary *apiary, struct ap_err *err)
     return rc == AP_OK ? keyring_open(path, &ap_clock_system, &apiary->keyring, err) : rc;
 }
 
+static void push_trouble(const struct ap_err *err, void *context)
+{
+    (void)context;
+    static struct ap_log_limit limit = {.interval_ms = LOG_INTERVAL_MS};
+    ap_log_limited(&limit, AP_LOG_WARN, "push", "%s", err->text);
+}
+
+static enum ap_rc open_push(struct apiary *apiary, struct ap_err *err)
+{
+    const struct config *config = apiary->config;
+    AP_AUTO_FREE char *path = ap_asprintf("%s/meta.sqlite", config->data);
+    const struct push_options options = {
+        .meta_path = path,
+        .tsdb = apiary->tsdb,
+        .append = tsdb_append,
+        .hash_seed = tsdb_hash_seed(apiary->tsdb),
+        .clock = &ap_clock_system,
+        .interval_ms = config->push.interval,
+        .expire_ms = config->push.expire,
+        .groups_max = (size_t)config->push.max_groups,
+        .bytes_max = (size_t)config->push.max_size,
+        .trouble = push_trouble,
+        .context = apiary,
+    };
+    return push_open(&options, &apiary->push, err);
+}
+
 /* The file that was named must be there; the one that comes with the program may be missing. */
 static enum ap_rc open_geo(struct apiary *apiary, struct ap_err *err)
 {
@@ -368,6 +397,7 @@ static enum ap_rc open_ingest(struct apiary *apiary, struct ap_err *err)
         .tsdb_hash_seed = tsdb_hash_seed(apiary->tsdb),
         .is_injecting_start_zeros = config->tsdb.created_timestamp_zero_ingestion,
         .influx_separator = config->ingest.influx_separator,
+        .push = apiary->push,
     };
     client_networks_init_loopback(&options.trusted_proxies);
     enum ap_rc rc = AP_OK;
@@ -418,6 +448,7 @@ static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
         .chores = apiary->chores,
         .keyring = apiary->keyring,
         .ingest = apiary->ingest,
+        .push = apiary->push,
         .live = apiary->live,
         .packs = (const struct pack *const *)apiary->packs,
         .pack_count = apiary->pack_count,
@@ -466,7 +497,7 @@ static enum ap_rc apiary_open(struct apiary *apiary, struct ap_err *err)
 {
     apiary->live = live_new(&ap_clock_system);
     static enum ap_rc (*const steps[])(struct apiary *, struct ap_err *) = {
-        open_data, open_wal, hold_log, open_stores, open_rules, open_meta, open_geo, open_ingest,
+        open_data, open_wal, hold_log, open_stores, open_rules, open_meta, open_geo, open_push, open_ingest,
     };
     for (size_t i = 0; i < AP_ARRAY_COUNT(steps); i++) {
         enum ap_rc rc = steps[i](apiary, err);
@@ -478,6 +509,8 @@ static enum ap_rc apiary_open(struct apiary *apiary, struct ap_err *err)
         rc = tsdb_start(apiary->tsdb, err);
     if (rc == AP_OK)
         rc = open_server(apiary, err);
+    if (rc == AP_OK)
+        rc = push_start(apiary->push, err);
     return rc == AP_OK ? rule_manager_start(apiary->rules, err) : rc;
 }
 
@@ -495,8 +528,11 @@ static void apiary_close(struct apiary *apiary)
         ap_log(AP_LOG_WARN, "serve", "some connections did not end within %d s and were cut", DRAIN_MS / 1000);
     if (apiary->rules)
         rule_manager_stop(apiary->rules);
+    if (apiary->push)
+        push_stop(apiary->push);
     if (apiary->wal)
         wal_stop(apiary->wal);
+    push_close(apiary->push);
     rules_keep_free(apiary->rules_keep);
     if (apiary->questions)
         pool_stop(apiary->questions);
