@@ -22,6 +22,7 @@ struct pool;
 struct promql_engine;
 struct push;
 struct rule_manager;
+struct statsd;
 struct tsdb;
 struct wal;
 struct warehouse;
@@ -45,6 +46,7 @@ struct api {
     struct keyring *keyring;
     struct ingest *ingest;
     struct push *push;
+    const struct statsd *statsd; /* NULL: off */
     struct live *live;
     const struct pack *const *packs;
     size_t pack_count;

@@ -5,13 +5,15 @@
 
 #include "base/buf.h"
 #include "ingest/push.h"
+#include "ingest/statsd.h"
 #include "rules/manager.h"
 #include "tsdb/tsdb.h"
 
 enum figures_table {
-    FIGURES_TSDB,  /* of struct tsdb_stats */
-    FIGURES_RULES, /* of struct rule_manager_stats */
-    FIGURES_PUSH,  /* of struct push_stats */
+    FIGURES_TSDB,   /* of struct tsdb_stats */
+    FIGURES_RULES,  /* of struct rule_manager_stats */
+    FIGURES_PUSH,   /* of struct push_stats */
+    FIGURES_STATSD, /* of struct statsd_stats */
 };
 
 /* An object of all of them, by their names in the struct. */

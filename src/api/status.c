@@ -23,6 +23,7 @@ struct figures {
     struct tsdb_stats tsdb;
     struct rule_manager_stats rules;
     struct push_stats push;
+    struct statsd_stats statsd;
     struct promql_cache_stats promql_cache;
     struct ingest_table_stats ingest[INGEST_ENDPOINT_COUNT];
     struct metrics_stats metrics[METRICS_WAY_COUNT];
@@ -56,6 +57,8 @@ static void take_figures(const struct api *api, struct figures *figures)
     rule_manager_stats_get(api->rules, &figures->rules);
     if (api->push)
         push_stats_get(api->push, &figures->push);
+    if (api->statsd)
+        statsd_stats_get(api->statsd, &figures->statsd);
     promql_engine_cache_stats(api->engine, &figures->promql_cache);
     ingest_stats_get(api->ingest, figures->ingest);
     ingest_metrics_stats_get(api->ingest, figures->metrics);
@@ -124,6 +127,8 @@ void status_handle(struct api *api, struct http_request *request, struct ap_slic
     figures_add_json(&out, FIGURES_RULES, &figures.rules);
     ap_buf_add_cstr(&out, ",\"push\":");
     figures_add_json(&out, FIGURES_PUSH, &figures.push);
+    ap_buf_add_cstr(&out, ",\"statsd\":");
+    figures_add_json(&out, FIGURES_STATSD, &figures.statsd);
     ap_buf_add_cstr(&out, ",\"ingest\":{");
     for (size_t i = 0; i < INGEST_ENDPOINT_COUNT; i++) {
         const struct ingest_stats *stats = &figures.ingest[i].stats;
@@ -324,6 +329,7 @@ void status_handle_metrics(struct api *api, struct http_request *request, struct
     figures_add_metrics(&out, FIGURES_TSDB, &figures.tsdb);
     figures_add_metrics(&out, FIGURES_RULES, &figures.rules);
     figures_add_metrics(&out, FIGURES_PUSH, &figures.push);
+    figures_add_metrics(&out, FIGURES_STATSD, &figures.statsd);
     query_figures_add_metrics(&out, api->engine);
     http_reply(request, &(struct http_reply){
                             .status = 200,

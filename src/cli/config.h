@@ -94,6 +94,12 @@ struct config {
         int64_t max_size;
     } push;
     struct {
+        const char *listen; /* NULL: StatsD is off */
+        int64_t flush_interval;
+        int64_t expire; /* 0: never */
+        int64_t max_series;
+    } statsd;
+    struct {
         bool hash_user_ids;
     } privacy;
     struct {

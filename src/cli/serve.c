@@ -25,6 +25,7 @@
 #include "ingest/geo.h"
 #include "ingest/ingest.h"
 #include "ingest/push.h"
+#include "ingest/statsd.h"
 #include "meta/keyring.h"
 #include "meta/meta.h"
 #include "os/fs.h"
@@ -66,6 +67,7 @@ struct apiary {
     struct keyring *keyring;
     struct geo *geo;
     struct push *push;
+    struct statsd *statsd; /* NULL: off */
     struct ingest *ingest;
     struct live *live;
     struct pack **packs;
@@ -370,6 +372,40 @@ static enum ap_rc open_push(struct apiary *apiary, struct ap_err *err)
     return push_open(&options, &apiary->push, err);
 }
 
+static void statsd_trouble(const struct ap_err *err, void *context)
+{
+    (void)context;
+    static struct ap_log_limit limit = {.interval_ms = LOG_INTERVAL_MS};
+    ap_log_limited(&limit, AP_LOG_WARN, "statsd", "%s", err->text);
+}
+
+static enum ap_rc open_statsd(struct apiary *apiary, struct ap_err *err)
+{
+    const struct config *config = apiary->config;
+    if (!config->statsd.listen)
+        return AP_OK;
+    char address[64];
+    struct statsd_options options = {
+        .address = address,
+        .tsdb = apiary->tsdb,
+        .append = tsdb_append,
+        .hash_seed = tsdb_hash_seed(apiary->tsdb),
+        .clock = &ap_clock_system,
+        .flush_interval_ms = config->statsd.flush_interval,
+        .expire_ms = config->statsd.expire,
+        .series_max = (size_t)config->statsd.max_series,
+        .trouble = statsd_trouble,
+        .context = apiary,
+    };
+    enum ap_rc rc = config_split_address(config->statsd.listen, address, &options.port, err);
+    if (rc == AP_OK)
+        rc = statsd_open(&options, &apiary->statsd, err);
+    if (rc != AP_OK)
+        return ap_err_prefix(err, "statsd");
+    ap_log(AP_LOG_INFO, "statsd", "listening on UDP port %u of %s", statsd_port(apiary->statsd), address);
+    return AP_OK;
+}
+
 /* The file that was named must be there; the one that comes with the program may be missing. */
 static enum ap_rc open_geo(struct apiary *apiary, struct ap_err *err)
 {
@@ -449,6 +485,7 @@ static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
         .keyring = apiary->keyring,
         .ingest = apiary->ingest,
         .push = apiary->push,
+        .statsd = apiary->statsd,
         .live = apiary->live,
         .packs = (const struct pack *const *)apiary->packs,
         .pack_count = apiary->pack_count,
@@ -508,6 +545,8 @@ static enum ap_rc apiary_open(struct apiary *apiary, struct ap_err *err)
     if (rc == AP_OK)
         rc = tsdb_start(apiary->tsdb, err);
     if (rc == AP_OK)
+        rc = open_statsd(apiary, err);
+    if (rc == AP_OK)
         rc = open_server(apiary, err);
     if (rc == AP_OK)
         rc = push_start(apiary->push, err);
@@ -530,9 +569,10 @@ static void apiary_close(struct apiary *apiary)
         rule_manager_stop(apiary->rules);
     if (apiary->push)
         push_stop(apiary->push);
+    if (apiary->statsd)
+        statsd_stop(apiary->statsd);
     if (apiary->wal)
         wal_stop(apiary->wal);
-    push_close(apiary->push);
     rules_keep_free(apiary->rules_keep);
     if (apiary->questions)
         pool_stop(apiary->questions);
@@ -540,6 +580,8 @@ static void apiary_close(struct apiary *apiary)
         pool_stop(apiary->chores);
     warehouse_close(apiary->warehouse);
     http_server_close(apiary->server);
+    push_close(apiary->push);
+    statsd_close(apiary->statsd);
     rule_manager_close(apiary->rules);
     ap_buf_clear(&apiary->external_labels);
     pool_close(apiary->questions);

@@ -1,6 +1,5 @@
 #include "ingest/push.h"
 
-#include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +7,7 @@
 #include "base/arena.h"
 #include "base/assert.h"
 #include "base/bits.h"
+#include "ingest/batch_keep.h"
 #include "meta/pushed.h"
 #include "os/thread.h"
 #include "tsdb/histogram.h"
@@ -24,6 +24,7 @@ static const uint64_t stale_bits = 0x7ff0000000000002;
 struct push {
     /* Constant. */
     struct push_options options;
+    struct batch_keeper *keeper; /* owned; of what intervals write */
     /* Push thread, before push_start() the opener's. */
     struct meta *meta;     /* owned */
     int64_t next_write_us; /* of the monotonic clock */
@@ -41,7 +42,6 @@ struct push {
     struct push_update *first;
     struct push_update **last;
     size_t waiting_count;
-    size_t pending_count; /* interval writes that the log has yet to answer */
     bool is_ending;
 };
 
@@ -105,6 +105,14 @@ struct outgoing {
     struct ap_arena arena;
     struct outgoing *next;
 };
+
+static struct outgoing *outgoing_new(struct push_update *take_update)
+{
+    struct outgoing *outgoing = ap_new0(struct outgoing);
+    ap_arena_init(&outgoing->arena, 0);
+    outgoing->update = take_update;
+    return outgoing;
+}
 
 static void outgoing_free(struct outgoing *outgoing)
 {
@@ -430,9 +438,7 @@ static enum ap_rc apply_all(struct push *push, struct push_update *updates, stru
     enum ap_rc rc = pushed_begin(push->meta, err);
     *ret_outgoing = NULL;
     while (updates) {
-        struct outgoing *outgoing = ap_new0(struct outgoing);
-        ap_arena_init(&outgoing->arena, 0);
-        outgoing->update = updates;
+        struct outgoing *outgoing = outgoing_new(updates);
         updates = updates->next;
         struct ap_err refusal;
         enum ap_rc applied = rc == AP_OK ? apply(push, outgoing, &refusal) : AP_OK;
@@ -467,6 +473,18 @@ static void send(struct push *push, const struct outgoing *outgoing)
         fail(update, rc, err.text);
 }
 
+/* The disk failed in between: what counts is what is on it. */
+static void recover(struct push *push, const struct ap_err *failure)
+{
+    struct ap_err err;
+    tell_trouble(push, failure);
+    pushed_rollback(push->meta);
+    pthread_mutex_lock(&push->groups_mtx);
+    if (load_groups(push, &err) != AP_OK)
+        tell_trouble(push, &err);
+    pthread_mutex_unlock(&push->groups_mtx);
+}
+
 static void run_round(struct push *push, struct push_update *updates)
 {
     struct outgoing *outgoing;
@@ -476,15 +494,8 @@ static void run_round(struct push *push, struct push_update *updates)
     pthread_mutex_unlock(&push->groups_mtx);
     if (rc == AP_OK)
         rc = pushed_commit(push->meta, &err);
-    if (rc != AP_OK) {
-        struct ap_err reload;
-        tell_trouble(push, &err);
-        pushed_rollback(push->meta);
-        pthread_mutex_lock(&push->groups_mtx);
-        if (load_groups(push, &reload) != AP_OK)
-            tell_trouble(push, &reload);
-        pthread_mutex_unlock(&push->groups_mtx);
-    }
+    if (rc != AP_OK)
+        recover(push, &err);
     while (outgoing) {
         struct outgoing *next = outgoing->next;
         if (rc == AP_OK)
@@ -498,66 +509,13 @@ static void run_round(struct push *push, struct push_update *updates)
 
 /* ---- Every interval ---- */
 
-struct interval_write {
-    struct tsdb_append append;
-    struct push *push;
-    uint32_t holder_count; /* atomic: the log, and write_batch() */
-};
-
-static void let_go(struct interval_write *write)
-{
-    if (__atomic_sub_fetch(&write->holder_count, 1, __ATOMIC_ACQ_REL) == 0)
-        free(write);
-}
-
-static void count_pending(struct push *push, int change)
-{
-    pthread_mutex_lock(&push->mtx);
-    push->pending_count += (size_t)change;
-    pthread_cond_broadcast(&push->changed);
-    pthread_mutex_unlock(&push->mtx);
-}
-
-static void written(struct tsdb_append *append, enum ap_rc rc)
-{
-    struct interval_write *write = append->context;
-    struct push *push = write->push;
-    if (rc != AP_OK) {
-        struct ap_err err;
-        (void)ap_fail(&err, rc, "the log did not take pushed metrics; they are written again in a moment");
-        tell_trouble(push, &err);
-    }
-    let_go(write);
-    count_pending(push, -1);
-}
-
 static void write_batch(struct push *push, const struct batch *batch)
 {
-    struct interval_write *write = ap_new0(struct interval_write);
-    write->push = push;
-    write->holder_count = 2;
-    write->append.batch = batch;
-    write->append.done = written;
-    write->append.context = write;
-    count_pending(push, 1);
-    struct ap_err err;
-    enum ap_rc rc = push->options.append(push->options.tsdb, &write->append, &err);
-    if (rc == AP_OK) {
-        const struct tsdb_outcome *outcome = &write->append.outcome;
-        count(&push->stats.samples_written, outcome->samples_written + outcome->histograms_written);
-        count(&push->stats.samples_refused, outcome->samples_refused);
-        if (outcome->samples_refused) {
-            (void)ap_fail(&err, AP_E_LIMIT, "%" PRIu64 " pushed metrics were refused. First: %s",
-                          outcome->samples_refused, outcome->reason);
-            tell_trouble(push, &err);
-        }
-    } else { /* written() was not and will not be called */
-        count(&push->stats.intervals_skipped, 1);
-        tell_trouble(push, &err);
-        let_go(write);
-        count_pending(push, -1);
-    }
-    let_go(write);
+    struct tsdb_outcome outcome;
+    enum ap_rc rc = batch_keep(push->keeper, batch, &outcome);
+    count(&push->stats.samples_written, outcome.samples_written + outcome.histograms_written);
+    count(&push->stats.samples_refused, outcome.samples_refused);
+    count(&push->stats.intervals_skipped, rc != AP_OK);
 }
 
 static void add_group(const struct push *push, struct push_group *group, struct batch *batch)
@@ -593,59 +551,56 @@ static void write_all(struct push *push)
     batch_clear(&batch);
 }
 
-static void nothing_failed(void *context, enum ap_rc rc, const char *text)
+/* Takes the groups out that nobody pushed to, as if they were deleted. What is on disk is right before the store is. */
+static enum ap_rc end_expired(struct push *push, struct outgoing *outgoing, struct ap_err *err)
 {
-    const struct push *push = ((struct interval_write *)context)->push;
-    struct ap_err err;
-    (void)ap_fail(&err, rc, "an expired group could not be removed: %s", text);
-    tell_trouble(push, &err);
-    let_go(context);
-    count_pending((struct push *)push, -1);
+    int64_t oldest_us = ap_clock_wall_us(push->options.clock) - push->options.expire_ms * AP_US_PER_MS;
+    enum ap_rc rc = AP_OK;
+    for (size_t i = push->groups.count; i-- > 0 && rc == AP_OK;) {
+        struct push_group *group = push->groups.items[i];
+        if (AP_MAX(group->pushed_us, group->failed_us) >= oldest_us)
+            continue;
+        rc = end_group(push, group, outgoing, err);
+        count(&push->stats.expired, 1);
+    }
+    return rc;
 }
 
-/* As if somebody deleted it: one way for a group to go. */
-static struct push_update *expire(struct push *push, const struct push_group *group)
+static bool has_expired(const struct push *push)
 {
-    struct interval_write *write = ap_new0(struct interval_write);
-    write->push = push;
-    write->holder_count = 1;
-    write->append.done = written;
-    write->append.context = write;
-    struct push_update *update = push_update_new(PUSH_DELETE);
-    ap_buf_add_slice(&update->labels, ap_buf_slice(&group->labels));
-    update->append = &write->append;
-    update->failed = nothing_failed;
-    count_pending(push, 1);
-    return update;
+    int64_t oldest_us = ap_clock_wall_us(push->options.clock) - push->options.expire_ms * AP_US_PER_MS;
+    for (size_t i = 0; push->options.expire_ms && i < push->groups.count; i++)
+        if (AP_MAX(push->groups.items[i]->pushed_us, push->groups.items[i]->failed_us) < oldest_us)
+            return true;
+    return false;
 }
 
 static void expire_groups(struct push *push)
 {
-    struct push_update *first = NULL;
-    int64_t oldest_us = ap_clock_wall_us(push->options.clock) - push->options.expire_ms * AP_US_PER_MS;
-    for (size_t i = 0; push->options.expire_ms && i < push->groups.count; i++) {
-        const struct push_group *group = push->groups.items[i];
-        if (AP_MAX(group->pushed_us, group->failed_us) >= oldest_us)
-            continue;
-        struct push_update *update = expire(push, group);
-        update->next = first;
-        first = update;
-        count(&push->stats.expired, 1);
-    }
-    if (first)
-        run_round(push, first);
+    struct outgoing *outgoing = outgoing_new(NULL);
+    struct ap_err err;
+    enum ap_rc rc = pushed_begin(push->meta, &err);
+    pthread_mutex_lock(&push->groups_mtx);
+    if (rc == AP_OK)
+        rc = end_expired(push, outgoing, &err);
+    pthread_mutex_unlock(&push->groups_mtx);
+    if (rc == AP_OK)
+        rc = pushed_commit(push->meta, &err);
+    if (rc == AP_OK)
+        write_batch(push, &outgoing->batch);
+    else
+        recover(push, &err);
+    outgoing_free(outgoing);
 }
 
 static void run_interval(struct push *push)
 {
-    pthread_mutex_lock(&push->mtx);
-    bool is_behind = push->pending_count > 0;
-    pthread_mutex_unlock(&push->mtx);
-    if (is_behind) {
+    if (batch_keeper_is_behind(push->keeper)) {
         count(&push->stats.intervals_skipped, 1);
         return;
     }
-    expire_groups(push);
+    if (has_expired(push))
+        expire_groups(push);
     write_all(push);
 }
 
@@ -694,6 +649,7 @@ enum ap_rc push_open(const struct push_options *options, struct push **ret_push,
     pthread_mutex_init(&push->groups_mtx, NULL);
     pthread_mutex_init(&push->mtx, NULL);
     os_cond_init(&push->changed);
+    push->keeper = batch_keeper_new(options->tsdb, options->append, options->trouble, options->context);
     enum ap_rc rc = meta_open(options->meta_path, &push->meta, err);
     if (rc == AP_OK)
         rc = load_groups(push, err);
@@ -727,10 +683,7 @@ void push_close(struct push *push)
     if (!push)
         return;
     push_stop(push);
-    pthread_mutex_lock(&push->mtx);
-    while (push->pending_count)
-        pthread_cond_wait(&push->changed, &push->mtx);
-    pthread_mutex_unlock(&push->mtx);
+    batch_keeper_free(push->keeper);
     push_groups_clear(&push->groups);
     meta_close(push->meta);
     pthread_mutex_destroy(&push->groups_mtx);
