@@ -4,6 +4,7 @@
 #include "api/access.h"
 #include "api/api.h"
 #include "api/cardinality.h"
+#include "api/catalogue.h"
 #include "api/dashboards.h"
 #include "api/exemplars.h"
 #include "api/export.h"
@@ -59,6 +60,8 @@ static void handle_session(struct api *api, struct http_request *request, struct
 
 static const struct route routes[] = {
     {"/api/sql", false, METHOD(POST), RIGHT_VIEWER, sql_handle},
+    {"/api/apiary/v1/catalogue", false, READ, RIGHT_VIEWER, catalogue_handle},
+    {"/api/apiary/v1/coverage", false, READ, RIGHT_VIEWER, catalogue_handle_coverage},
     {"/api/apiary/v1/dashboards", true, READ, RIGHT_VIEWER, dashboards_handle},
     {"/api/apiary/v1/live", false, METHOD(GET), RIGHT_VIEWER, handle_live},
     {"/api/apiary/v1/session", false, METHOD(POST) | METHOD(DELETE), RIGHT_NONE, handle_session},
@@ -154,8 +157,8 @@ static struct ap_slice effective_path(const struct api *api, struct http_request
 static struct ingest_endpoint find_endpoint(const struct http_request *request, struct ap_slice path)
 {
     enum http_method method = http_method(request);
-    return method == HTTP_METHOD_GET || method == HTTP_METHOD_HEAD ? (struct ingest_endpoint){0}
-                                                                   : ingest_endpoint_find(path);
+    struct ingest_endpoint none = {0};
+    return method == HTTP_METHOD_GET || method == HTTP_METHOD_HEAD ? none : ingest_endpoint_find(path);
 }
 
 /* "GET, HEAD, POST, OPTIONS" */

@@ -72,6 +72,7 @@ struct config {
         struct yaml_texts files; /* paths and patterns */
         int64_t interval;
         int64_t query_offset;
+        int64_t outage_tolerance; /* 0: alerts begin anew */
     } rules;
     struct {
         int64_t header;

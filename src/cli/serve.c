@@ -217,6 +217,7 @@ static enum ap_rc open_rules(struct apiary *apiary, struct ap_err *err)
                 .external_labels = ap_buf_slice(&apiary->external_labels),
                 .external_url = ap_slice_cstr(config->external_url ? config->external_url : ""),
                 .query_offset_ms = config->rules.query_offset,
+                .restore_ms = config->rules.outage_tolerance,
                 .clock = &ap_clock_system,
             },
         .patterns = &config->rules.files,

@@ -88,6 +88,7 @@ struct ingest *ingest_new(const struct ingest_options *options)
             .append = options->tsdb_append,
             .hash_seed = options->tsdb_hash_seed,
             .is_injecting_start_zeros = options->is_injecting_start_zeros,
+            .otlp = options->otlp,
             .keyring = options->keyring,
             .clock = options->clock,
             .is_open = options->is_open,

@@ -12,6 +12,7 @@
 #include "ingest/admit.h"
 #include "ingest/metrics_body.h"
 #include "ingest/metrics_protocol.h"
+#include "ingest/otlp_sink.h"
 #include "meta/keyring.h"
 #include "net/http_server.h"
 
@@ -24,14 +25,17 @@ enum {
 };
 
 static const struct metrics_protocol *const protocols[] = {
-    &metrics_protocol_remote_write, &metrics_protocol_import, &metrics_protocol_influx_1,
-    &metrics_protocol_influx_2,     &metrics_protocol_push,   &metrics_protocol_push_base64,
+    &metrics_protocol_remote_write, &metrics_protocol_import,
+    &metrics_protocol_otlp,         &metrics_protocol_otlp_prometheus,
+    &metrics_protocol_influx_1,     &metrics_protocol_influx_2,
+    &metrics_protocol_push,         &metrics_protocol_push_base64,
     &metrics_protocol_push_wipe,
 };
 
 struct metrics {
     /* Constant. */
     struct metrics_options options;
+    struct otlp_settings otlp_default; /* of those who give none */
     /* Any thread, atomic. */
     bool is_draining;
     struct metrics_stats stats[METRICS_WAY_COUNT];
@@ -49,6 +53,9 @@ struct metrics *metrics_new(const struct metrics_options *options)
     AP_ASSERT(options->is_open || options->keyring);
     struct metrics *metrics = ap_new0(struct metrics);
     metrics->options = *options;
+    otlp_settings_init(&metrics->otlp_default);
+    if (!options->otlp)
+        metrics->options.otlp = &metrics->otlp_default;
     metrics->log_limit.interval_ms = LOG_INTERVAL_MS;
     pthread_mutex_init(&metrics->idle_mtx, NULL);
     return metrics;
@@ -98,7 +105,8 @@ const char *metrics_way_name(enum metrics_way way)
 {
     static const char *const names[METRICS_WAY_COUNT] = {
         [METRICS_WAY_WRITE_1] = "remote_write_1", [METRICS_WAY_WRITE_2] = "remote_write_2",
-        [METRICS_WAY_IMPORT] = "import",          [METRICS_WAY_PUSH] = "push",
+        [METRICS_WAY_IMPORT] = "import",          [METRICS_WAY_OTLP_PROTOBUF] = "otlp_protobuf",
+        [METRICS_WAY_OTLP_JSON] = "otlp_json",    [METRICS_WAY_PUSH] = "push",
         [METRICS_WAY_INFLUX] = "influx",
     };
     AP_ASSERT((size_t)way < METRICS_WAY_COUNT);

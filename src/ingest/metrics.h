@@ -22,6 +22,7 @@
 struct http_request;
 struct keyring;
 struct metrics;
+struct otlp_settings;
 struct push;
 
 enum {
@@ -41,11 +42,12 @@ struct metrics_options {
     metrics_append_fn append; /* tsdb_append(), or what stands in for it in a test */
     uint64_t hash_seed;       /* tsdb_hash_seed() */
     bool is_injecting_start_zeros;
-    struct keyring *keyring;      /* lent; may be NULL when is_open */
-    const struct ap_clock *clock; /* lent */
-    bool is_open;                 /* no keys are asked for */
-    const char *influx_separator; /* between measurement and field; lent */
-    struct push *push;            /* lent; NULL: nothing takes pushes */
+    const struct otlp_settings *otlp; /* lent; NULL: as without a configuration */
+    struct keyring *keyring;          /* lent; may be NULL when is_open */
+    const struct ap_clock *clock;     /* lent */
+    bool is_open;                     /* no keys are asked for */
+    const char *influx_separator;     /* between measurement and field; lent */
+    struct push *push;                /* lent; NULL: nothing takes pushes */
 };
 
 /* Copies the options. */
@@ -66,11 +68,13 @@ enum metrics_way {
     METRICS_WAY_WRITE_1,
     METRICS_WAY_WRITE_2,
     METRICS_WAY_IMPORT,
+    METRICS_WAY_OTLP_PROTOBUF,
+    METRICS_WAY_OTLP_JSON,
     METRICS_WAY_PUSH,
     METRICS_WAY_INFLUX,
     METRICS_WAY_COUNT
 };
-const char *metrics_way_name(enum metrics_way way); /* "remote_write_1", "import", "push" … */
+const char *metrics_way_name(enum metrics_way way); /* "remote_write_1", "otlp_json" … */
 
 /* Since the start; all counters. */
 struct metrics_stats {

@@ -65,6 +65,8 @@ struct metrics_protocol {
 
 extern const struct metrics_protocol metrics_protocol_remote_write;
 extern const struct metrics_protocol metrics_protocol_import;
+extern const struct metrics_protocol metrics_protocol_otlp;
+extern const struct metrics_protocol metrics_protocol_otlp_prometheus; /* the same at Prometheus' path */
 extern const struct metrics_protocol metrics_protocol_influx_1;
 extern const struct metrics_protocol metrics_protocol_influx_2;
 extern const struct metrics_protocol metrics_protocol_push;

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "rules/alert_text.h"
 #include "rules/query.h"
+#include "rules/restore.h"
 #include "tsdb/labels.h"
 
 #define STALE_BITS UINT64_C(0x7ff0000000000002)
@@ -26,6 +27,9 @@ struct rule_run {
     const struct rule *rule;
     struct alert_texts *texts; /* of an alert */
     struct memory memory;
+    bool is_known;    /* what was before this process is in memory, or was looked for */
+    bool is_alike;    /* another rule may have given what is restored */
+    bool is_guessing; /* and so it may not be this one's, until an evaluation says so */
     enum rule_health health;
     char *error; /* owned */
     int64_t evaluated_ms;
@@ -280,7 +284,7 @@ static void merge_alerts(struct evaluation *evaluation, const struct alert *fres
         struct alert alert = order > 0 ? fresh[new] : before->alerts[old];
         bool is_kept = true;
         if (order < 0)
-            is_kept = fade(evaluation->rule->rule, evaluation->ts_ms, &alert);
+            is_kept = !evaluation->rule->is_guessing && fade(evaluation->rule->rule, evaluation->ts_ms, &alert);
         else if (order == 0)
             go_on(&alert, &fresh[new]);
         old += order <= 0;
@@ -354,12 +358,38 @@ static void end_series(struct evaluation *evaluation)
     }
 }
 
+/* Before the first evaluation of an alerting rule. */
+static enum ap_rc restore(struct evaluation *evaluation, struct ap_err *err)
+{
+    const struct group_run *run = evaluation->run;
+    struct rule_run *rule = evaluation->rule;
+    if (rule->is_known || !rule->rule->is_alert || run->world->restore_ms == 0)
+        return AP_OK;
+    struct restored restored;
+    enum ap_rc rc = rules_restore(run->world, rule->rule, evaluation->sample_ts_ms, run->world->restore_ms,
+                                  &rule->memory.arena, &restored, err);
+    if (rc != AP_OK)
+        return ap_err_prefix(err, "what was known of its alerts");
+    group_run_lock(evaluation->run);
+    rule->is_known = true;
+    rule->is_guessing = rule->is_alike;
+    rule->memory.alerts = restored.alerts;
+    rule->memory.alert_count = restored.alert_count;
+    rule->memory.series = restored.series;
+    rule->memory.series_count = rule->is_alike ? 0 : restored.series_count;
+    group_run_unlock(evaluation->run);
+    return AP_OK;
+}
+
 static enum ap_rc evaluate(struct evaluation *evaluation, struct ap_err *err)
 {
     const struct rules_world *world = evaluation->run->world;
     const struct rule *rule = evaluation->rule->rule;
     struct rules_vector vector;
-    enum ap_rc rc = rules_query(world, rule->expr, evaluation->sample_ts_ms, &evaluation->scratch, &vector, err);
+    enum ap_rc rc = restore(evaluation, err);
+    if (rc != AP_OK)
+        return rc;
+    rc = rules_query(world, rule->expr, evaluation->sample_ts_ms, &evaluation->scratch, &vector, err);
     if (rc != AP_OK)
         return rc;
     rc = rule->is_alert ? alert_all(evaluation, &vector, err) : record(evaluation, &vector, err);
@@ -386,6 +416,7 @@ static bool evaluate_rule(struct group_run *run, struct rule_run *rule, int64_t 
     if (is_evaluated) {
         struct memory before = rule->memory;
         rule->memory = evaluation.next;
+        rule->is_guessing = false;
         evaluation.next = before;
     }
     free(rule->error);
@@ -436,6 +467,11 @@ void group_run_free(struct group_run *run)
     free(run);
 }
 
+void group_run_note_alike(struct group_run *run, size_t rule_index)
+{
+    run->rules[rule_index].is_alike = true;
+}
+
 size_t group_run_evaluate(struct group_run *run, int64_t ts_ms)
 {
     int64_t started_us = ap_clock_monotonic_us(run->world->clock);
@@ -467,6 +503,8 @@ static void inherit_rule(struct rule_run *rule, struct rule_run *before)
     struct memory fresh = rule->memory;
     rule->memory = before->memory;
     before->memory = fresh;
+    rule->is_known = before->is_known;
+    rule->is_guessing = before->is_guessing;
     if (!ap_slice_equal(rule->rule->expr, before->rule->expr))
         return;
     rule->health = before->health;

@@ -43,6 +43,7 @@ struct rules_world {
     struct ap_slice external_labels; /* canonical, or empty: $externalLabels */
     struct ap_slice external_url;    /* $externalURL */
     int64_t query_offset_ms;         /* of groups that say none */
+    int64_t restore_ms;              /* alerts go on where they were at most so long ago; 0: each process begins anew */
     const struct ap_clock *clock;    /* how long evaluations take */
     const bool *is_ending;           /* NULL, or atomic: true cancels queries */
 };
@@ -77,10 +78,16 @@ struct rule_status {
 
 struct group_run; /* private to group.c */
 
-/* `group` and `world` must stay. */
+/*
+ * `group` and `world` must stay. The first evaluation of an alerting rule goes on with what the store says of its
+ * alerts (rules/restore.h).
+ */
 struct group_run *group_run_new(const struct rule_group *group, const struct rules_world *world);
 void group_run_free(struct group_run *run); /* NULL is allowed */
 AP_DEFINE_AUTO(group_run, struct group_run, group_run_free)
+
+/* Another rule has alerts that could be this one's: of what is restored only what the expression gives is taken. */
+void group_run_note_alike(struct group_run *run, size_t rule_index);
 
 /* Returns how many rules failed; why is in their status. */
 size_t group_run_evaluate(struct group_run *run, int64_t ts_ms);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "os/thread.h"
+#include "rules/restore.h"
 #include "rules/rule_files.h"
 #include "tsdb/labels.h"
 
@@ -143,6 +144,41 @@ static int compare_entries(const void *a, const void *b)
                           group_run_group(((const struct entry *)b)->run));
 }
 
+/* One rule of a plan. */
+struct place {
+    struct group_run *run;
+    size_t index;
+    const struct rule *rule;
+};
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(((const struct place *)a)->rule->name, ((const struct place *)b)->rule->name);
+}
+
+/* Rules of one name that nothing tells apart. */
+static void note_alike(const struct plan *plan)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < plan->count; i++)
+        count += group_run_group(plan->entries[i].run)->rule_count;
+    AP_AUTO_FREE struct place *places = ap_new0_array(struct place, count + 1);
+    count = 0;
+    for (size_t i = 0; i < plan->count; i++) {
+        const struct rule_group *group = group_run_group(plan->entries[i].run);
+        for (size_t r = 0; r < group->rule_count; r++)
+            if (group->rules[r].is_alert)
+                places[count++] = (struct place){plan->entries[i].run, r, &group->rules[r]};
+    }
+    qsort(places, count, sizeof(*places), compare_names);
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = i + 1; j < count && compare_names(&places[i], &places[j]) == 0; j++)
+            if (rules_are_alike(places[i].rule, places[j].rule)) {
+                group_run_note_alike(places[i].run, places[i].index);
+                group_run_note_alike(places[j].run, places[j].index);
+            }
+}
+
 static enum ap_rc load(const struct rule_manager *manager, struct plan *ret_plan, struct ap_err *err)
 {
     const struct rule_manager_options *options = &manager->options;
@@ -170,6 +206,7 @@ static enum ap_rc load(const struct rule_manager *manager, struct plan *ret_plan
         entry->phase_ms = (int64_t)(hash % (uint64_t)entry->interval_ms);
         entry->next_ms = last_due(entry, now_ms(manager)) + entry->interval_ms;
     }
+    note_alike(&plan);
     *ret_plan = plan;
     return AP_OK;
 }

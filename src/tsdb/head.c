@@ -369,6 +369,13 @@ static bool chunks_touch(const struct head_series *series, int64_t min_ts_ms, in
     return false;
 }
 
+void head_add_deleted_locked(struct head_series *series, int64_t min_ts_ms, int64_t max_ts_ms)
+{
+    struct head_extra *extra = head_extra_locked(series);
+    extra->deleted = ap_realloc(extra->deleted, (extra->deleted_count + 1) * sizeof(*extra->deleted));
+    extra->deleted[extra->deleted_count++] = (struct deleted_span){min_ts_ms, max_ts_ms};
+}
+
 void head_delete_locked(struct head_series *series, int64_t min_ts_ms, int64_t max_ts_ms)
 {
     if (series->tail) {
@@ -396,9 +403,6 @@ void head_delete_locked(struct head_series *series, int64_t min_ts_ms, int64_t m
         if (kept == 0)
             ap_buf_reset(&tail->bytes);
     }
-    if (!chunks_touch(series, min_ts_ms, max_ts_ms))
-        return;
-    struct head_extra *extra = head_extra_locked(series);
-    extra->deleted = ap_realloc(extra->deleted, (extra->deleted_count + 1) * sizeof(*extra->deleted));
-    extra->deleted[extra->deleted_count++] = (struct deleted_span){min_ts_ms, max_ts_ms};
+    if (chunks_touch(series, min_ts_ms, max_ts_ms))
+        head_add_deleted_locked(series, min_ts_ms, max_ts_ms);
 }

@@ -61,6 +61,7 @@ struct head_chunk {
     uint32_t bytes;
     uint16_t sample_count;
     uint8_t kind;
+    uint32_t deleted_first; /* the series' deleted spans from here on are of it; those before are older than it */
 };
 
 /* Raw histograms of one series in one range, in order of time. */
@@ -85,7 +86,7 @@ struct head_extra {
     struct deleted_span {
         int64_t min_ts_ms;
         int64_t max_ts_ms;
-    } * deleted; /* owned; of chunks: what was in tails was really removed */
+    } * deleted; /* owned; in order, of chunks: what was in tails was really removed */
     uint32_t deleted_count;
 };
 
@@ -226,6 +227,7 @@ void head_range_unref(struct head_range *range);
 void head_range_name(uint64_t id, const char *suffix, char ret_name[40]); /* "0000000000000012.chunks" */
 
 /* One entry of a chunk list, as list files have it. */
+enum { HEAD_LIST_HAS_DELETED_FIRST = 0x80 /* in the byte of the kind */ };
 void head_list_encode(uint64_t range_id, uint32_t ref, const struct head_chunk *chunk, struct ap_buf *out);
 
 /* ---- head_read.c ---- */
@@ -252,9 +254,19 @@ void head_copy_clear(struct head_copy *copy);
 /* What touches [min, max] and is not in a range that a block answers for in sets of this generation. */
 void head_copy_series(struct head *head, uint32_t ref, uint64_t generation, int64_t min_ts_ms, int64_t max_ts_ms,
                       struct head_copy *copy);
-bool head_is_deleted(const struct head_copy *copy, int64_t ts_ms);
+/* The spans that were deleted from one of the copy's chunks; lent. */
+struct head_deleted {
+    const struct deleted_span *spans;
+    size_t count;
+};
+struct head_deleted head_copy_deleted(const struct head_copy *copy, const struct head_chunk *chunk);
+/* The chunk at that place, or NULL. */
+const struct head_chunk *head_copy_find(const struct head_copy *copy, const struct head_range *range, uint64_t offset);
+bool head_is_deleted(struct head_deleted deleted, int64_t ts_ms);
 /* Whether there is any sample in [min, max]; deletions are not looked at. */
 bool head_series_touches(struct head *head, uint32_t ref, int64_t min_ts_ms, int64_t max_ts_ms);
 
 /* Removes samples of the span from the tails and marks it for the chunks. */
 void head_delete_locked(struct head_series *series, int64_t min_ts_ms, int64_t max_ts_ms);
+/* The mark alone, for all chunks that there are. */
+void head_add_deleted_locked(struct head_series *series, int64_t min_ts_ms, int64_t max_ts_ms);

@@ -107,10 +107,24 @@ void head_copy_series(struct head *head, uint32_t ref, uint64_t generation, int6
     pthread_mutex_unlock(&shard->mtx);
 }
 
-bool head_is_deleted(const struct head_copy *copy, int64_t ts_ms)
+struct head_deleted head_copy_deleted(const struct head_copy *copy, const struct head_chunk *chunk)
 {
-    for (size_t i = 0; i < copy->deleted_count; i++)
-        if (ts_ms >= copy->deleted[i].min_ts_ms && ts_ms <= copy->deleted[i].max_ts_ms)
+    size_t first = AP_MIN((size_t)chunk->deleted_first, copy->deleted_count);
+    return (struct head_deleted){copy->deleted + first, copy->deleted_count - first};
+}
+
+const struct head_chunk *head_copy_find(const struct head_copy *copy, const struct head_range *range, uint64_t offset)
+{
+    for (size_t i = 0; i < copy->chunk_count; i++)
+        if (copy->chunks[i].range == range && copy->chunks[i].offset == offset)
+            return &copy->chunks[i];
+    return NULL;
+}
+
+bool head_is_deleted(struct head_deleted deleted, int64_t ts_ms)
+{
+    for (size_t i = 0; i < deleted.count; i++)
+        if (ts_ms >= deleted.spans[i].min_ts_ms && ts_ms <= deleted.spans[i].max_ts_ms)
             return true;
     return false;
 }

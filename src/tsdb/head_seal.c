@@ -112,7 +112,9 @@ void head_list_encode(uint64_t range_id, uint32_t ref, const struct head_chunk *
     ap_buf_add_varint(out, chunk->offset);
     ap_buf_add_varint(out, chunk->bytes);
     ap_buf_add_varint(out, chunk->sample_count);
-    ap_buf_add_char(out, (char)chunk->kind);
+    ap_buf_add_char(out, (char)(chunk->kind | (chunk->deleted_first ? HEAD_LIST_HAS_DELETED_FIRST : 0)));
+    if (chunk->deleted_first)
+        ap_buf_add_varint(out, chunk->deleted_first);
 }
 
 void head_add_chunk_locked(struct head_shard *shard, struct head_series *series, const struct head_chunk *chunk)
@@ -162,15 +164,13 @@ static bool keep_chunk_locked(struct head *head, struct head_shard *shard, uint3
         .bytes = (uint32_t)shard->chunk_scratch.bytes,
         .sample_count = (uint16_t)count,
         .kind = (uint8_t)kind,
+        .deleted_first = series->extra ? series->extra->deleted_count : 0,
     };
     struct ap_err err;
     if (append_to_range(head, head_range_start(head, min_ts_ms), ap_buf_slice(&shard->chunk_scratch), &chunk.range,
                         &chunk.offset, &err) != AP_OK)
         return note_failure_locked(shard, &err);
     head_add_chunk_locked(shard, series, &chunk);
-    /* What was deleted from chunks is so from this one, too, although its samples may have come later. */
-    if (series->extra && series->extra->deleted_count)
-        changes_note(&shard->changes, atomic_load(&head->change_period), min_ts_ms);
     head_list_encode(chunk.range->id, ref, &chunk, &shard->list_pending);
     shard->chunk_bytes += chunk.bytes;
     shard->chunk_samples += count;

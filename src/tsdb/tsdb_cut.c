@@ -164,7 +164,10 @@ static enum ap_rc rewrite_chunk(struct tsdb *tsdb, const struct head_range *rang
     if (rc != AP_OK)
         return rc;
     struct head_copy copy = {0};
-    head_copy_series(tsdb->head, ref, 0, INT64_MAX, INT64_MIN, &copy); /* for what was deleted alone */
+    head_copy_series(tsdb->head, ref, 0, entry->min_ts_ms, entry->max_ts_ms, &copy);
+    const struct head_chunk *here = head_copy_find(&copy, range, entry->offset);
+    AP_ASSERT(here);
+    struct head_deleted deleted = head_copy_deleted(&copy, here);
     AP_AUTO_ARENA struct ap_arena arena;
     ap_arena_init(&arena, 0);
     AP_AUTO_BUF struct ap_buf out = {0};
@@ -174,7 +177,7 @@ static enum ap_rc rewrite_chunk(struct tsdb *tsdb, const struct head_range *rang
         struct chunk_floats *floats = ap_new0(struct chunk_floats);
         rc = chunk_decode_floats(chunk, entry->min_ts_ms, floats, err);
         for (size_t i = 0; rc == AP_OK && i < floats->count; i++) {
-            if (head_is_deleted(&copy, floats->ts_ms[i]))
+            if (head_is_deleted(deleted, floats->ts_ms[i]))
                 continue;
             kept_ts_ms[kept] = floats->ts_ms[i];
             floats->values[kept++] = floats->values[i];
@@ -189,7 +192,7 @@ static enum ap_rc rewrite_chunk(struct tsdb *tsdb, const struct head_range *rang
         struct ap_slice kept_blobs[CHUNK_SAMPLES_MAX];
         rc = chunk_decode_histograms(chunk, entry->min_ts_ms, &arena, &count, &ts_ms, &blobs, err);
         for (size_t i = 0; rc == AP_OK && i < count; i++) {
-            if (head_is_deleted(&copy, ts_ms[i]))
+            if (head_is_deleted(deleted, ts_ms[i]))
                 continue;
             kept_ts_ms[kept] = ts_ms[i];
             kept_blobs[kept++] = blobs[i];

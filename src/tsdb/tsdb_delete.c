@@ -1,18 +1,25 @@
-/* Deletion of samples: told to the log first, then done in blocks and head; a replay does it again, which changes
- * nothing. */
+/*
+ * Deletion of samples: told to the log first, then done in blocks and head.
+ *
+ * A deletion has a sequence number among the records of samples, so that a replay can do it again to what came before
+ * it, and to that alone: samples may come back into a deleted span, and be in chunks and blocks by then. Chunks of a
+ * series that has sealed a newer record have seen it already; so have blocks, once there was a checkpoint.
+ */
 #include <inttypes.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "tsdb/tsdb_internal.h"
 
-enum { DELETION_VERSION = 1 };
+enum { DELETION_VERSION = 2, DELETION_VERSION_UNNUMBERED = 1 };
 
 /* ---- The log's record: docs/format/tsdb.md, "Log records" ---- */
 
-static void encode_deletion(const struct matchers *matchers, int64_t min_ts_ms, int64_t max_ts_ms, struct ap_buf *out)
+static void encode_deletion(uint64_t seq, const struct matchers *matchers, int64_t min_ts_ms, int64_t max_ts_ms,
+                            struct ap_buf *out)
 {
     ap_buf_add_char(out, DELETION_VERSION);
+    ap_buf_add_u64(out, seq);
     ap_buf_add_u64(out, (uint64_t)min_ts_ms);
     ap_buf_add_u64(out, (uint64_t)max_ts_ms);
     ap_buf_add_char(out, (char)matchers->count);
@@ -70,7 +77,8 @@ static enum ap_rc decode_matchers(struct ap_slice *rest, struct matchers *ret_ma
 
 /* ---- Doing it ---- */
 
-static void delete_in_head(struct tsdb *tsdb, const struct matchers *matchers, int64_t min_ts_ms, int64_t max_ts_ms)
+static void delete_in_head(struct tsdb *tsdb, uint64_t seq, const struct matchers *matchers, int64_t min_ts_ms,
+                           int64_t max_ts_ms)
 {
     struct head *head = tsdb->head;
     roaring_bitmap_t *refs = registry_select(tsdb->registry, matchers);
@@ -80,7 +88,9 @@ static void delete_in_head(struct tsdb *tsdb, const struct matchers *matchers, i
         uint32_t ref = iterator.current_value;
         struct head_shard *shard = head_shard_of(head, ref);
         pthread_mutex_lock(&shard->mtx);
-        head_delete_locked(head_series_locked(shard, head_local(head, ref)), min_ts_ms, max_ts_ms);
+        struct head_series *series = head_series_locked(shard, head_local(head, ref));
+        if (series->sealed_seq < seq)
+            head_delete_locked(series, min_ts_ms, max_ts_ms);
         pthread_mutex_unlock(&shard->mtx);
     }
     roaring_bitmap_free(refs);
@@ -103,15 +113,15 @@ enum ap_rc tsdb_delete(struct tsdb *tsdb, const struct matchers *matchers, int64
                        struct ap_err *err)
 {
     AP_AUTO_BUF struct ap_buf record = {0};
-    encode_deletion(matchers, min_ts_ms, max_ts_ms, &record);
     pthread_mutex_lock(&tsdb->maintain_mtx); /* no checkpoint between the log and the deed */
+    encode_deletion(atomic_fetch_add(&tsdb->head->seq, 1) + 1, matchers, min_ts_ms, max_ts_ms, &record);
     tsdb_deletion_begin(tsdb, min_ts_ms);
     enum ap_rc rc = wal_append_sync(tsdb->options.wal, TSDB_RECORD_DELETION, ap_buf_slice(&record), NULL, err);
     if (rc == AP_OK)
         rc = delete_in_blocks(tsdb, matchers, min_ts_ms, max_ts_ms, err);
     if (rc == AP_OK) {
         registry_read_lock(tsdb->registry);
-        delete_in_head(tsdb, matchers, min_ts_ms, max_ts_ms);
+        delete_in_head(tsdb, UINT64_MAX, matchers, min_ts_ms, max_ts_ms);
         registry_unlock(tsdb->registry);
     }
     tsdb_deletion_end(tsdb);
@@ -120,21 +130,26 @@ enum ap_rc tsdb_delete(struct tsdb *tsdb, const struct matchers *matchers, int64
 }
 
 /* The registry is locked. */
-enum ap_rc tsdb_replay_deletion(struct tsdb *tsdb, struct ap_slice record, struct ap_err *err)
+enum ap_rc tsdb_replay_deletion(struct tsdb *tsdb, struct ap_slice record, uint64_t checkpoint_seq, uint64_t *seq_max,
+                                struct ap_err *err)
 {
     uint8_t version;
+    uint64_t seq = UINT64_MAX;
     int64_t min_ts_ms;
     int64_t max_ts_ms;
     struct ap_slice rest = record;
-    if (!take(&rest, &version, 1) || version != DELETION_VERSION || !take(&rest, &min_ts_ms, sizeof(min_ts_ms)) ||
-        !take(&rest, &max_ts_ms, sizeof(max_ts_ms)))
+    if (!take(&rest, &version, 1) || version < DELETION_VERSION_UNNUMBERED || version > DELETION_VERSION ||
+        (version == DELETION_VERSION && !take(&rest, &seq, sizeof(seq))) ||
+        !take(&rest, &min_ts_ms, sizeof(min_ts_ms)) || !take(&rest, &max_ts_ms, sizeof(max_ts_ms)))
         return ap_fail(err, AP_E_CORRUPT, "log record of a deletion is malformed or of a newer version");
     struct matchers matchers = {0};
     enum ap_rc rc = decode_matchers(&rest, &matchers, err);
-    if (rc == AP_OK)
+    if (rc == AP_OK && version == DELETION_VERSION)
+        *seq_max = AP_MAX(*seq_max, seq);
+    if (rc == AP_OK && seq > checkpoint_seq)
         rc = delete_in_blocks(tsdb, &matchers, min_ts_ms, max_ts_ms, err);
     if (rc == AP_OK)
-        delete_in_head(tsdb, &matchers, min_ts_ms, max_ts_ms);
+        delete_in_head(tsdb, seq, &matchers, min_ts_ms, max_ts_ms);
     matchers_clear(&matchers);
     return rc;
 }

@@ -113,7 +113,8 @@ void tsdb_deletion_begin(struct tsdb *tsdb, int64_t min_ts_ms);     /* under mai
 void tsdb_deletion_end(struct tsdb *tsdb);
 
 /* tsdb_delete.c */
-ap_nodiscard enum ap_rc tsdb_replay_deletion(struct tsdb *tsdb, struct ap_slice record, struct ap_err *err);
+ap_nodiscard enum ap_rc tsdb_replay_deletion(struct tsdb *tsdb, struct ap_slice record, uint64_t checkpoint_seq,
+                                             uint64_t *seq_max, struct ap_err *err);
 
 /* tsdb_maintain.c */
 void *tsdb_maintain_main(void *tsdb);

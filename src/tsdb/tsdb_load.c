@@ -156,6 +156,9 @@ static bool load_list_entry(struct tsdb *tsdb, struct reading *reading)
     chunk.bytes = (uint32_t)take_varint(reading);
     chunk.sample_count = (uint16_t)take_varint(reading);
     chunk.kind = (uint8_t)take(reading, 1);
+    if (chunk.kind & HEAD_LIST_HAS_DELETED_FIRST)
+        chunk.deleted_first = (uint32_t)take_varint(reading);
+    chunk.kind &= (uint8_t)~HEAD_LIST_HAS_DELETED_FIRST;
     if (!reading->is_sound || ref >= REGISTRY_NONE)
         return false;
     if (!chunk.range || !registry_has(tsdb->registry, (uint32_t)ref))
@@ -224,10 +227,12 @@ static void load_deleted(struct tsdb *tsdb, struct reading *reading)
             return;
         int64_t min_ts_ms = (int64_t)take(reading, 8);
         int64_t max_ts_ms = (int64_t)take(reading, 8);
-        if (reading->is_sound && registry_has(tsdb->registry, ref)) {
-            struct head_shard *shard = head_shard_of(head, ref);
-            head_delete_locked(head_series_locked(shard, head_local(head, ref)), min_ts_ms, max_ts_ms);
-        }
+        if (!reading->is_sound || !registry_has(tsdb->registry, ref))
+            continue;
+        /* Also a span that no chunk is left of: the chunks know the others by their number. */
+        struct head_series *series = head_series_locked(head_shard_of(head, ref), head_local(head, ref));
+        if (series->chunk_count)
+            head_add_deleted_locked(series, min_ts_ms, max_ts_ms);
     }
 }
 

@@ -541,11 +541,12 @@ static enum ap_rc add_head(struct gathering *gathering, uint32_t ref, struct ap_
     struct tsdb_scratch *scratch = gathering->columns->scratch;
     struct head_copy *copy = &scratch->copy;
     head_copy_series(set->tsdb->head, ref, set->generation, set->min_ts_ms, set->max_ts_ms, copy);
-    gathering->deleted = (const struct time_span *)(const void *)copy->deleted;
-    gathering->deleted_count = copy->deleted_count;
     enum ap_rc rc = AP_OK;
     for (size_t i = 0; i < copy->chunk_count && rc == AP_OK; i++) {
         const struct head_chunk *chunk = &copy->chunks[i];
+        struct head_deleted deleted = head_copy_deleted(copy, chunk);
+        gathering->deleted = (const struct time_span *)(const void *)deleted.spans;
+        gathering->deleted_count = deleted.count;
         struct ap_slice bytes;
         rc = chunk_file_read(chunk->range->file, chunk->offset, chunk->bytes, &bytes, err);
         if (rc == AP_OK)

@@ -236,13 +236,102 @@ static void test_same_alert_twice(void **state)
     end(&fixture);
 }
 
+/* ---- Another process ---- */
+
+/* The rules again, with nothing in memory; at most two minutes back. */
+static void start_again(struct fixture *fixture)
+{
+    group_run_free(fixture->run);
+    fixture->world.restore_ms = 120000;
+    fixture->run = group_run_new(&fixture->file->groups[0], &fixture->world);
+}
+
+static void test_restart(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    start(&fixture, "groups:\n- name: g\n  rules:\n"
+                    "  - {alert: Hot, expr: heat > 10, for: 1m, labels: {how: '{{ $value }}', team: core}}\n");
+    put(&fixture, "heat{room=\"x\"}", 0, 20);
+    put(&fixture, "heat{room=\"y\"}", 0, 20);
+    evaluate(&fixture, 0);
+    put(&fixture, "heat{room=\"y\"}", 15, 5);
+    evaluate(&fixture, 30); /* y has ended */
+    put(&fixture, "heat{room=\"y\"}", 40, 20);
+    /* It was away for 70 s, which do not count: 30 s of 60 are left. */
+    start_again(&fixture);
+    evaluate(&fixture, 100);
+    ALERTS_ARE(&fixture, "pending 20 {alertname=\"Hot\", how=\"20\", room=\"x\", team=\"core\"}{}\n"
+                         "pending 20 {alertname=\"Hot\", how=\"20\", room=\"y\", team=\"core\"}{}\n");
+    assert_int_equal(group_run_status(fixture.run, 0).alerts[0].active_ms, 70000);
+    assert_int_equal(group_run_status(fixture.run, 0).alerts[1].active_ms, 100000);
+    evaluate(&fixture, 129);
+    assert_int_equal(group_run_status(fixture.run, 0).alerts[0].state, ALERT_STATE_PENDING);
+    evaluate(&fixture, 130);
+    ALERTS_ARE(&fixture, "firing 20 {alertname=\"Hot\", how=\"20\", room=\"x\", team=\"core\"}{}\n"
+                         "pending 20 {alertname=\"Hot\", how=\"20\", room=\"y\", team=\"core\"}{}\n");
+    /* What fired fires on, and keeps its times. */
+    start_again(&fixture);
+    evaluate(&fixture, 200);
+    struct rule_status status = group_run_status(fixture.run, 0);
+    assert_int_equal(status.alerts[0].state, ALERT_STATE_FIRING);
+    assert_int_equal(status.alerts[0].active_ms, 70000);
+    assert_int_equal(status.alerts[0].fired_ms, 130000);
+    assert_int_equal(status.alerts[1].state, ALERT_STATE_PENDING);
+    /* What is over by then ends, as if it had been seen. */
+    put(&fixture, "heat{room=\"x\"}", 205, 1);
+    put(&fixture, "heat{room=\"y\"}", 205, 1);
+    start_again(&fixture);
+    assert_string_equal(
+        evaluate(&fixture, 210),
+        "ALERTS{alertname=\"Hot\", alertstate=\"firing\", how=\"20\", room=\"x\", team=\"core\"} stale\n"
+        "ALERTS{alertname=\"Hot\", alertstate=\"pending\", how=\"20\", room=\"y\", team=\"core\"} stale\n"
+        "ALERTS_FOR_STATE{alertname=\"Hot\", how=\"20\", room=\"x\", team=\"core\"} stale\n"
+        "ALERTS_FOR_STATE{alertname=\"Hot\", how=\"20\", room=\"y\", team=\"core\"} stale\n");
+    status = group_run_status(fixture.run, 0);
+    assert_int_equal(status.alert_count, 1);
+    assert_int_equal(status.alerts[0].state, ALERT_STATE_INACTIVE);
+    assert_int_equal(status.alerts[0].resolved_ms, 210000);
+    /* Too long ago. */
+    put(&fixture, "heat{room=\"x\"}", 220, 20);
+    evaluate(&fixture, 220);
+    evaluate(&fixture, 280);
+    assert_int_equal(group_run_status(fixture.run, 0).alerts[0].state, ALERT_STATE_FIRING);
+    start_again(&fixture);
+    evaluate(&fixture, 280 + 121);
+    assert_int_equal(group_run_status(fixture.run, 0).alerts[0].active_ms, 401000);
+    end(&fixture);
+}
+
+/* Two rules that could have given the same alerts: each takes up what it gives, and ends nothing of the other's. */
+static void test_restart_of_alike_rules(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    start(&fixture, "groups:\n- name: g\n  rules:\n"
+                    "  - {alert: Bad, expr: heat > 10}\n  - {alert: Bad, expr: cold > 10, for: 1m, labels: {a: b}}\n");
+    put(&fixture, "heat", 0, 20);
+    put(&fixture, "cold", 0, 20);
+    evaluate(&fixture, 0);
+    evaluate(&fixture, 60);
+    start_again(&fixture);
+    group_run_note_alike(fixture.run, 0);
+    group_run_note_alike(fixture.run, 1);
+    assert_string_equal(evaluate(&fixture, 90), "ALERTS{alertname=\"Bad\", alertstate=\"firing\"} 1 @90\n"
+                                                "ALERTS_FOR_STATE{alertname=\"Bad\"} 0 @90\n"
+                                                "ALERTS{a=\"b\", alertname=\"Bad\", alertstate=\"firing\"} 1 @90\n"
+                                                "ALERTS_FOR_STATE{a=\"b\", alertname=\"Bad\"} 0 @90\n");
+    assert_int_equal(group_run_status(fixture.run, 0).alert_count, 1);
+    assert_int_equal(group_run_status(fixture.run, 1).alert_count, 1);
+    end(&fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_recording),
-        cmocka_unit_test(test_limit_and_offset),
-        cmocka_unit_test(test_alert_life),
-        cmocka_unit_test(test_same_alert_twice),
+        cmocka_unit_test(test_recording),  cmocka_unit_test(test_limit_and_offset),
+        cmocka_unit_test(test_alert_life), cmocka_unit_test(test_same_alert_twice),
+        cmocka_unit_test(test_restart),    cmocka_unit_test(test_restart_of_alike_rules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -332,6 +332,57 @@ static void settle(struct fixture *fx, bool is_all)
         fail_msg("%s", err.text);
 }
 
+/* ---- Deleting ---- */
+
+static void delete_or_die(struct fixture *fx, const char *selector, int64_t min_ms, int64_t max_ms)
+{
+    struct matchers matchers;
+    struct ap_err err;
+    assert_int_equal(matchers_parse(ap_slice_cstr(selector), &matchers, &err), AP_OK);
+    if (tsdb_delete(fx->tsdb, &matchers, min_ms, max_ms, &err) != AP_OK)
+        fail_msg("%s", err.text);
+    matchers_clear(&matchers);
+}
+
+static void model_delete(struct fixture *fx, unsigned series, int64_t min_ms, int64_t max_ms)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < fx->model_count[series]; i++)
+        if (fx->model[series][i].ts_ms < min_ms || fx->model[series][i].ts_ms > max_ms)
+            fx->model[series][kept++] = fx->model[series][i];
+    fx->model_count[series] = kept;
+}
+
+/* A span of one series; now and then what was in it comes again, with other values. */
+static void delete_some(struct fixture *fx)
+{
+    unsigned series = (unsigned)ap_random_below(&fx->random, SERIES_COUNT);
+    int64_t min_ms = fx->now_ms - (int64_t)ap_random_below(&fx->random, 3 * RANGE_MS / 2);
+    int64_t max_ms = min_ms + (int64_t)ap_random_below(&fx->random, RANGE_MS);
+    char selector[64];
+    snprintf(selector, sizeof(selector), "{instance=\"host-%u\"}", series);
+    size_t count = 0;
+    int64_t *deleted_ms = calloc(fx->model_count[series] + 1, sizeof(*deleted_ms));
+    for (size_t i = 0; i < fx->model_count[series]; i++)
+        if (fx->model[series][i].ts_ms >= min_ms && fx->model[series][i].ts_ms <= max_ms)
+            deleted_ms[count++] = fx->model[series][i].ts_ms;
+    delete_or_die(fx, selector, min_ms, max_ms);
+    model_delete(fx, series, min_ms, max_ms);
+    struct batch batch = {0};
+    AP_AUTO_BUF struct ap_buf labels = {0};
+    series_labels(fx, series, &labels);
+    batch_add_series(&batch, ap_buf_slice(&labels), labels_hash_of(tsdb_hash_seed(fx->tsdb), ap_buf_slice(&labels)));
+    if (ap_random_below(&fx->random, 2))
+        count = 0;
+    for (size_t i = 0; i < count; i++) {
+        batch_add_sample(&batch, deleted_ms[i], (double)i);
+        (void)model_add(fx, series, deleted_ms[i], (double)i);
+    }
+    assert_int_equal(append(fx, &batch).samples_written, count);
+    batch_clear(&batch);
+    free(deleted_ms);
+}
+
 /* ---- Tests ---- */
 
 static void test_agrees_with_model(void **state)
@@ -361,6 +412,11 @@ static void test_agrees_with_model(void **state)
             case 4:
                 crash(&fx);
                 what = "after a crash";
+                break;
+            case 5:
+            case 6:
+                delete_some(&fx);
+                what = "after a deletion";
                 break;
             default:
                 if (step % 40)
@@ -464,25 +520,6 @@ static void test_start_zero(void **state)
     crash(&fx);
     compare_series(&fx, 0, INT64_MIN, INT64_MAX, "after a crash");
     fixture_clear(&fx);
-}
-
-static void delete_or_die(struct fixture *fx, const char *selector, int64_t min_ms, int64_t max_ms)
-{
-    struct matchers matchers;
-    struct ap_err err;
-    assert_int_equal(matchers_parse(ap_slice_cstr(selector), &matchers, &err), AP_OK);
-    if (tsdb_delete(fx->tsdb, &matchers, min_ms, max_ms, &err) != AP_OK)
-        fail_msg("%s", err.text);
-    matchers_clear(&matchers);
-}
-
-static void model_delete(struct fixture *fx, unsigned series, int64_t min_ms, int64_t max_ms)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < fx->model_count[series]; i++)
-        if (fx->model[series][i].ts_ms < min_ms || fx->model[series][i].ts_ms > max_ms)
-            fx->model[series][kept++] = fx->model[series][i];
-    fx->model_count[series] = kept;
 }
 
 static void test_deletion(void **state)

@@ -1,0 +1,29 @@
+/*
+ * rules/restore.h - which alerts of a rule were active before this process, out of ALERTS and ALERTS_FOR_STATE
+ *
+ * Those series are kept like everything else, so what they said last is the state as it was, to the second. An alert
+ * that had ended has a staleness marker and is not among them.
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "rules/group.h"
+
+struct restored {
+    struct alert *alerts; /* owned; sorted by labels, which are from the arena; without annotations and values */
+    size_t alert_count;
+    struct ap_slice *series; /* owned; sorted: what each of them was last given as, two an alert */
+    size_t series_count;
+};
+
+/*
+ * Alerts of `rule` that were pending or firing at their last sample before `ts_ms`, none of them older than
+ * `reach_ms`. The time since that sample does not count for `for`: whether the condition held then, nobody knows. The
+ * rule is known by its name and by those of its labels that are no templates.
+ */
+ap_nodiscard enum ap_rc rules_restore(const struct rules_world *world, const struct rule *rule, int64_t ts_ms,
+                                      int64_t reach_ms, struct ap_arena *arena, struct restored *ret_restored,
+                                      struct ap_err *err);
+
+/* Whether alerts of one could be taken for alerts of the other. */
+bool rules_are_alike(const struct rule *a, const struct rule *b);
