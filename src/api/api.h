@@ -21,9 +21,11 @@ struct pack;
 struct pool;
 struct probes;
 struct promql_engine;
+struct push;
 struct rule_manager;
 struct scrape_manager;
 struct scraper;
+struct statsd;
 struct tsdb;
 struct wal;
 struct warehouse;
@@ -50,6 +52,8 @@ struct api {
     struct probes *probes;
     struct keyring *keyring;
     struct ingest *ingest;
+    struct push *push;
+    const struct statsd *statsd; /* NULL: off */
     struct live *live;
     const struct pack *const *packs;
     size_t pack_count;

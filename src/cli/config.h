@@ -117,6 +117,18 @@ struct config {
         const char *influx_separator;
     } ingest;
     struct {
+        int64_t interval;
+        int64_t expire; /* 0: never */
+        int64_t max_groups;
+        int64_t max_size;
+    } push;
+    struct {
+        const char *listen; /* NULL: StatsD is off */
+        int64_t flush_interval;
+        int64_t expire; /* 0: never */
+        int64_t max_series;
+    } statsd;
+    struct {
         bool hash_user_ids;
     } privacy;
     struct {

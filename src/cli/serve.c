@@ -26,6 +26,8 @@
 #include "ingest/geo.h"
 #include "ingest/ingest.h"
 #include "ingest/otlp_sink.h"
+#include "ingest/push.h"
+#include "ingest/statsd.h"
 #include "meta/keyring.h"
 #include "meta/meta.h"
 #include "os/fs.h"
@@ -77,6 +79,8 @@ struct apiary {
     struct meta *meta;
     struct keyring *keyring;
     struct geo *geo;
+    struct push *push;
+    struct statsd *statsd; /* NULL: off */
     struct ingest *ingest;
     struct live *live;
     struct pack **packs;
@@ -424,6 +428,67 @@ static enum ap_rc open_meta(struct apiary *apiary, struct ap_err *err)
     return rc == AP_OK ? keyring_open(path, &ap_clock_system, &apiary->keyring, err) : rc;
 }
 
+static void push_trouble(const struct ap_err *err, void *context)
+{
+    (void)context;
+    static struct ap_log_limit limit = {.interval_ms = LOG_INTERVAL_MS};
+    ap_log_limited(&limit, AP_LOG_WARN, "push", "%s", err->text);
+}
+
+static enum ap_rc open_push(struct apiary *apiary, struct ap_err *err)
+{
+    const struct config *config = apiary->config;
+    AP_AUTO_FREE char *path = ap_asprintf("%s/meta.sqlite", config->data);
+    const struct push_options options = {
+        .meta_path = path,
+        .tsdb = apiary->tsdb,
+        .append = tsdb_append,
+        .hash_seed = tsdb_hash_seed(apiary->tsdb),
+        .clock = &ap_clock_system,
+        .interval_ms = config->push.interval,
+        .expire_ms = config->push.expire,
+        .groups_max = (size_t)config->push.max_groups,
+        .bytes_max = (size_t)config->push.max_size,
+        .trouble = push_trouble,
+        .context = apiary,
+    };
+    return push_open(&options, &apiary->push, err);
+}
+
+static void statsd_trouble(const struct ap_err *err, void *context)
+{
+    (void)context;
+    static struct ap_log_limit limit = {.interval_ms = LOG_INTERVAL_MS};
+    ap_log_limited(&limit, AP_LOG_WARN, "statsd", "%s", err->text);
+}
+
+static enum ap_rc open_statsd(struct apiary *apiary, struct ap_err *err)
+{
+    const struct config *config = apiary->config;
+    if (!config->statsd.listen)
+        return AP_OK;
+    char address[64];
+    struct statsd_options options = {
+        .address = address,
+        .tsdb = apiary->tsdb,
+        .append = tsdb_append,
+        .hash_seed = tsdb_hash_seed(apiary->tsdb),
+        .clock = &ap_clock_system,
+        .flush_interval_ms = config->statsd.flush_interval,
+        .expire_ms = config->statsd.expire,
+        .series_max = (size_t)config->statsd.max_series,
+        .trouble = statsd_trouble,
+        .context = apiary,
+    };
+    enum ap_rc rc = config_split_address(config->statsd.listen, address, &options.port, err);
+    if (rc == AP_OK)
+        rc = statsd_open(&options, &apiary->statsd, err);
+    if (rc != AP_OK)
+        return ap_err_prefix(err, "statsd");
+    ap_log(AP_LOG_INFO, "statsd", "listening on UDP port %u of %s", statsd_port(apiary->statsd), address);
+    return AP_OK;
+}
+
 /* The file that was named must be there; the one that comes with the program may be missing. */
 static enum ap_rc open_geo(struct apiary *apiary, struct ap_err *err)
 {
@@ -476,6 +541,7 @@ static enum ap_rc open_ingest(struct apiary *apiary, struct ap_err *err)
         .is_injecting_start_zeros = config->tsdb.created_timestamp_zero_ingestion,
         .influx_separator = config->ingest.influx_separator,
         .otlp = &apiary->otlp,
+        .push = apiary->push,
     };
     client_networks_init_loopback(&options.trusted_proxies);
     enum ap_rc rc = AP_OK;
@@ -560,6 +626,8 @@ static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
         .probes = apiary->collectors.probes,
         .keyring = apiary->keyring,
         .ingest = apiary->ingest,
+        .push = apiary->push,
+        .statsd = apiary->statsd,
         .live = apiary->live,
         .packs = (const struct pack *const *)apiary->packs,
         .pack_count = apiary->pack_count,
@@ -612,8 +680,8 @@ static enum ap_rc apiary_open(struct apiary *apiary, struct ap_err *err)
 {
     apiary->live = live_new(&ap_clock_system);
     static enum ap_rc (*const steps[])(struct apiary *, struct ap_err *) = {
-        open_data,  open_wal,    hold_log,  open_stores, open_collectors,
-        open_rules, open_scrape, open_meta, open_geo,    open_ingest,
+        open_data,   open_wal,  hold_log, open_stores, open_collectors, open_rules,
+        open_scrape, open_meta, open_geo, open_push,   open_ingest,
     };
     for (size_t i = 0; i < AP_ARRAY_COUNT(steps); i++) {
         enum ap_rc rc = steps[i](apiary, err);
@@ -624,7 +692,11 @@ static enum ap_rc apiary_open(struct apiary *apiary, struct ap_err *err)
     if (rc == AP_OK)
         rc = tsdb_start(apiary->tsdb, err);
     if (rc == AP_OK)
+        rc = open_statsd(apiary, err);
+    if (rc == AP_OK)
         rc = open_server(apiary, err);
+    if (rc == AP_OK)
+        rc = push_start(apiary->push, err);
     if (rc == AP_OK)
         rc = rule_manager_start(apiary->rules, err);
     return rc == AP_OK ? scrape_manager_start(apiary->scrape, err) : rc;
@@ -648,6 +720,10 @@ static void apiary_close(struct apiary *apiary)
         scraper_stop(apiary->scraper);
     if (apiary->rules)
         rule_manager_stop(apiary->rules);
+    if (apiary->push)
+        push_stop(apiary->push);
+    if (apiary->statsd)
+        statsd_stop(apiary->statsd);
     if (apiary->wal)
         wal_stop(apiary->wal);
     rules_keep_free(apiary->rules_keep);
@@ -659,6 +735,8 @@ static void apiary_close(struct apiary *apiary)
         pool_stop(apiary->probing);
     warehouse_close(apiary->warehouse);
     http_server_close(apiary->server);
+    push_close(apiary->push);
+    statsd_close(apiary->statsd);
     rule_manager_close(apiary->rules);
     scrape_manager_close(apiary->scrape);
     scraper_close(apiary->scraper);
