@@ -70,7 +70,12 @@ static void compare(struct reader *warm, struct reader *cold, const struct page_
     for (size_t i = 0; i < a->row_count; i++) {
         const struct page_row *left = &a->rows[i];
         const struct page_row *right = &b->rows[i];
-        AP_ASSERT(labels_hash_equal(warm->cache.lines[left->line].hash, cold->cache.lines[right->line].hash));
+        const struct cached_line *left_line = &warm->cache.lines[left->line];
+        const struct cached_line *right_line = &cold->cache.lines[right->line];
+        AP_ASSERT(
+            ap_slice_equal(line_cache_text(&warm->cache, left->line), line_cache_text(&cold->cache, right->line)));
+        /* A line whose TYPE has changed keeps the labels that it had. */
+        AP_ASSERT(left_line->type != right_line->type || labels_hash_equal(left_line->hash, right_line->hash));
         AP_ASSERT(ap_double_same(left->value, right->value) && !left->extra == !right->extra);
         if (left->extra)
             check_extra(a, &a->extras[left->extra - 1], b, &b->extras[right->extra - 1]);
