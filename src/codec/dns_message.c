@@ -170,7 +170,7 @@ static size_t add_label_byte(char *to, uint8_t byte)
 /* A name that may go on elsewhere: only ever at an earlier place, so that it ends. */
 static void read_name(struct reading *reading, char text[DNS_NAME_TEXT_BYTES])
 {
-    size_t at = reading->at, earliest = reading->at, behind = 0, bytes = 0, text_bytes = 0;
+    size_t at = reading->at, earliest = at, behind = 0, bytes = 0, text_bytes = 0;
     for (;;) {
         if (at >= reading->whole.bytes)
             break;

@@ -472,13 +472,13 @@ static enum ap_rc read_rcodes(const struct yaml_texts *texts, struct probe_dns *
 }
 
 static const char *const transports[] = {"udp", "tcp", NULL};
-static const char *const sections[] = {"validate_answer_rrs", "validate_authority_rrs", "validate_additional_rrs"};
+enum { SECTIONS = 3 }; /* answer, authority, additional */
 
 static enum ap_rc read_dns(const struct yaml_node *node, struct probe_module *module, struct ap_err *err)
 {
     struct dns_form {
         struct network_form network;
-        const struct yaml_node *tls, *sections[AP_ARRAY_COUNT(sections)];
+        const struct yaml_node *tls, *sections[SECTIONS];
         const char *name, *type, *class;
         struct yaml_texts rcodes;
         int transport;
@@ -507,9 +507,9 @@ static enum ap_rc read_dns(const struct yaml_node *node, struct probe_module *mo
          .offset = offsetof(struct dns_form, is_recursion_desired),
          .default_text = "true"},
         {.key = "valid_rcodes", .type = YAML_TYPE_TEXT_LIST, .offset = offsetof(struct dns_form, rcodes)},
-        {.key = sections[0], .type = YAML_TYPE_NODE, .offset = offsetof(struct dns_form, sections[0])},
-        {.key = sections[1], .type = YAML_TYPE_NODE, .offset = offsetof(struct dns_form, sections[1])},
-        {.key = sections[2], .type = YAML_TYPE_NODE, .offset = offsetof(struct dns_form, sections[2])},
+        {.key = "validate_answer_rrs", .type = YAML_TYPE_NODE, .offset = offsetof(struct dns_form, sections[0])},
+        {.key = "validate_authority_rrs", .type = YAML_TYPE_NODE, .offset = offsetof(struct dns_form, sections[1])},
+        {.key = "validate_additional_rrs", .type = YAML_TYPE_NODE, .offset = offsetof(struct dns_form, sections[2])},
     };
     struct probe_dns *dns = &module->dns;
     enum ap_rc rc = READ(node, fields, &form, err);
@@ -530,7 +530,7 @@ static enum ap_rc read_dns(const struct yaml_node *node, struct probe_module *mo
         return yaml_fail(err, node, "dns_over_tls goes with transport_protocol: tcp");
     if ((rc = read_tls(form.tls, &dns->tls, err)) != AP_OK || (rc = read_rcodes(&form.rcodes, dns, err)) != AP_OK)
         return rc;
-    for (size_t i = 0; i < AP_ARRAY_COUNT(sections) && rc == AP_OK; i++)
+    for (size_t i = 0; i < SECTIONS && rc == AP_OK; i++)
         rc = read_records(form.sections[i], &dns->records[i], err);
     return rc;
 }
@@ -544,7 +544,7 @@ static enum ap_rc read_module(const struct yaml_node *node, struct probe_module 
     struct form {
         int prober;
         int64_t timeout_ms;
-        const struct yaml_node *sections[AP_ARRAY_COUNT(prober_names)];
+        const struct yaml_node *probers[AP_ARRAY_COUNT(prober_names)];
     } form = {0};
     static const struct yaml_field fields[] = {
         {.key = "prober",
@@ -554,11 +554,11 @@ static enum ap_rc read_module(const struct yaml_node *node, struct probe_module 
          .is_required = true,
          .doc = "http, tcp, dns or icmp"},
         {.key = "timeout", .type = YAML_TYPE_DURATION, .offset = offsetof(struct form, timeout_ms)},
-        {.key = "http", .type = YAML_TYPE_NODE, .offset = offsetof(struct form, sections[PROBE_HTTP])},
-        {.key = "tcp", .type = YAML_TYPE_NODE, .offset = offsetof(struct form, sections[PROBE_TCP])},
-        {.key = "dns", .type = YAML_TYPE_NODE, .offset = offsetof(struct form, sections[PROBE_DNS])},
-        {.key = "icmp", .type = YAML_TYPE_NODE, .offset = offsetof(struct form, sections[PROBE_ICMP])},
-        {.key = "grpc", .type = YAML_TYPE_NODE, .offset = offsetof(struct form, sections[PROBE_GRPC])},
+        {.key = "http", .type = YAML_TYPE_NODE, .offset = offsetof(struct form, probers[PROBE_HTTP])},
+        {.key = "tcp", .type = YAML_TYPE_NODE, .offset = offsetof(struct form, probers[PROBE_TCP])},
+        {.key = "dns", .type = YAML_TYPE_NODE, .offset = offsetof(struct form, probers[PROBE_DNS])},
+        {.key = "icmp", .type = YAML_TYPE_NODE, .offset = offsetof(struct form, probers[PROBE_ICMP])},
+        {.key = "grpc", .type = YAML_TYPE_NODE, .offset = offsetof(struct form, probers[PROBE_GRPC])},
     };
     enum ap_rc rc = READ(node, fields, &form, err);
     if (rc != AP_OK)
@@ -566,7 +566,7 @@ static enum ap_rc read_module(const struct yaml_node *node, struct probe_module 
     /* A section that is missing is an empty one at the module's place. */
     struct yaml_node empty = {
         .kind = YAML_KIND_MAP, .document = node->document, .line = node->line, .column = node->column};
-    const struct yaml_node *section = is_set(form.sections[form.prober]) ? form.sections[form.prober] : &empty;
+    const struct yaml_node *section = is_set(form.probers[form.prober]) ? form.probers[form.prober] : &empty;
     module->prober = (enum probe_prober)form.prober;
     module->prober_name = prober_names[form.prober];
     module->timeout_ms = form.timeout_ms;
