@@ -319,7 +319,10 @@ static bool set_up(struct exchange *exchange)
     curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, on_connected);
     curl_easy_setopt(curl, CURLOPT_PREREQDATA, exchange);
     curl_easy_setopt(curl, CURLOPT_COOKIEFILE, ""); /* cookies of one answer go with the next request */
-    curl_easy_setopt(curl, CURLOPT_PROXY, http->proxy_url ? http->proxy_url : "");
+    if (!http->is_proxy_from_environment)
+        curl_easy_setopt(curl, CURLOPT_PROXY, http->proxy_url ? http->proxy_url : "");
+    if (http->no_proxy)
+        curl_easy_setopt(curl, CURLOPT_NOPROXY, http->no_proxy);
     if (http->network.source_address)
         curl_easy_setopt(curl, CURLOPT_INTERFACE, http->network.source_address);
     set_tls(exchange);
