@@ -23,7 +23,8 @@ static bool next_line(struct line_reader *reader, struct ap_slice *ret_line)
         }
         if (rest.bytes >= LINE_BYTES_MAX)
             return probe_fail(reader->connection->probe, "a line of more than %d bytes", LINE_BYTES_MAX);
-        memmove(reader->buf.data, rest.data, rest.bytes);
+        if (rest.bytes)
+            memmove(reader->buf.data, rest.data, rest.bytes);
         reader->buf.bytes = rest.bytes;
         reader->at = 0;
         char *to = ap_buf_reserve(&reader->buf, LINE_BYTES_MAX);

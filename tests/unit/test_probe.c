@@ -1,6 +1,7 @@
 /* Modules, regular expressions, small probes. That all of it is as blackbox_exporter has it is
  * tests/clients/probe_test. */
 #include <arpa/inet.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -236,6 +237,45 @@ static void test_probe(void **state)
     assert_non_null(strstr(out.data, "\nprobe_ip_addr_hash 3668918509\n"));
 }
 
+/* ---- Several at a time, and the modules read again meanwhile ---- */
+
+enum { THREADS = 4, ROUNDS = 20 };
+
+static void *probe_often(void *context)
+{
+    AP_AUTO_BUF struct ap_buf out = {0};
+    for (int i = 0; i < ROUNDS; i++) {
+        struct ap_err err = {0};
+        const struct probe_request request = {
+            .target = ap_slice_cstr(i % 2 ? "127.0.0.1:1" : "localhost:1"),
+            .module = ap_slice_cstr("tcp_connect"),
+            .deadline_monotonic_us = ap_clock_monotonic_us(&ap_clock_system) + 20 * AP_US_PER_S,
+        };
+        ap_buf_reset(&out);
+        if (probes_run(context, &request, &out, &err) != AP_OK || !strstr(out.data, "\nprobe_success 0\n"))
+            return "a probe was not answered";
+    }
+    return NULL;
+}
+
+static void test_reload(void **state)
+{
+    (void)state;
+    AP_AUTO(probes) struct probes *probes = NULL;
+    struct ap_err err = {0};
+    pthread_t threads[THREADS];
+    assert_int_equal(probes_open(NULL, "test", &probes, &err), AP_OK);
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, probe_often, probes), 0);
+    for (int i = 0; i < ROUNDS; i++)
+        assert_int_equal(probes_reload(probes, &err), AP_OK);
+    for (int i = 0; i < THREADS; i++) {
+        void *wrong;
+        pthread_join(threads[i], &wrong);
+        assert_null(wrong);
+    }
+}
+
 static void test_probe_errors(void **state)
 {
     (void)state;
@@ -262,6 +302,7 @@ int main(void)
         cmocka_unit_test(test_split),
         cmocka_unit_test(test_probe),
         cmocka_unit_test(test_probe_errors),
+        cmocka_unit_test(test_reload),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
