@@ -78,6 +78,7 @@ static inline bool ingest_endpoint_is_there(struct ingest_endpoint endpoint)
 {
     return endpoint.rows || endpoint.metrics;
 }
+bool ingest_endpoint_is_otlp(struct ingest_endpoint endpoint);
 
 /* For http_server_options.admit: replies when the request is refused, before its body is read. */
 void ingest_admit(struct ingest *ingest, struct ingest_endpoint endpoint, struct http_request *request);

@@ -26,8 +26,11 @@ enum {
 };
 
 static const struct metrics_protocol *const protocols[] = {
-    &metrics_protocol_remote_write,    &metrics_protocol_import,   &metrics_protocol_otlp,
-    &metrics_protocol_otlp_prometheus, &metrics_protocol_influx_1, &metrics_protocol_influx_2,
+    &metrics_protocol_remote_write, &metrics_protocol_import,
+    &metrics_protocol_otlp,         &metrics_protocol_otlp_prometheus,
+    &metrics_protocol_influx_1,     &metrics_protocol_influx_2,
+    &metrics_protocol_push,         &metrics_protocol_push_base64,
+    &metrics_protocol_push_wipe,
 };
 
 struct metrics {
@@ -116,12 +119,9 @@ static void body_give(struct metrics *metrics, struct metrics_body *take_body)
 const char *metrics_way_name(enum metrics_way way)
 {
     static const char *const names[METRICS_WAY_COUNT] = {
-        [METRICS_WAY_WRITE_1] = "remote_write_1",
-        [METRICS_WAY_WRITE_2] = "remote_write_2",
-        [METRICS_WAY_IMPORT] = "import",
-        [METRICS_WAY_OTLP_PROTOBUF] = "otlp_protobuf",
-        [METRICS_WAY_OTLP_JSON] = "otlp_json",
-        [METRICS_WAY_PUSH] = "push",
+        [METRICS_WAY_WRITE_1] = "remote_write_1", [METRICS_WAY_WRITE_2] = "remote_write_2",
+        [METRICS_WAY_IMPORT] = "import",          [METRICS_WAY_OTLP_PROTOBUF] = "otlp_protobuf",
+        [METRICS_WAY_OTLP_JSON] = "otlp_json",    [METRICS_WAY_PUSH] = "push",
         [METRICS_WAY_INFLUX] = "influx",
     };
     AP_ASSERT((size_t)way < METRICS_WAY_COUNT);

@@ -125,9 +125,9 @@ static const char *begin(struct metrics_request *request)
     struct ap_slice type = http_header(request->http, "Content-Type");
     struct ap_slice name = ap_slice_trim(ap_slice_split(&type, ';'));
     enum inflate_encoding encoding;
-    if (ap_slice_equal_nocase(name, "application/json"))
-        request->way = METRICS_WAY_OTLP_JSON;
-    else if (!ap_slice_equal_nocase(name, "application/x-protobuf"))
+    if (!ap_slice_equal_nocase(name, "application/x-protobuf"))
+        request->way = METRICS_WAY_OTLP_JSON; /* which people who send something else can read, too */
+    if (request->way == METRICS_WAY_OTLP_JSON && !ap_slice_equal_nocase(name, "application/json"))
         return "send OTLP metrics as application/x-protobuf or application/json";
     if (!inflate_encoding_parse(http_header(request->http, "Content-Encoding"), &encoding))
         return "the Content-Encoding is not known; send gzip, zstd or none";
