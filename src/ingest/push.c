@@ -134,11 +134,13 @@ static int64_t now_ms(const struct push *push)
     return ap_clock_wall_us(push->options.clock) / AP_US_PER_MS;
 }
 
-/* A series has one value at a time: what follows within a millisecond is written a millisecond later. */
+/*
+ * A series has one value at a time: what follows within a millisecond is written a millisecond later. Not so the groups
+ * that end together, which have no series in common.
+ */
 static int64_t next_ts(const struct push *push, const struct push_group *group)
 {
-    int64_t ts_ms = AP_MAX(now_ms(push), push->marker_ts_ms + 1);
-    return group ? AP_MAX(ts_ms, group->last_ts_ms + 1) : ts_ms;
+    return AP_MAX(AP_MAX(now_ms(push), push->marker_ts_ms + 1), group->last_ts_ms + 1);
 }
 
 static void add_number(struct batch *batch, uint64_t seed, struct ap_slice labels, int64_t ts_ms, double value)
@@ -318,9 +320,9 @@ static enum ap_rc check_limits(const struct push *push, const struct push_update
     return AP_OK;
 }
 
-static enum ap_rc end_group(struct push *push, struct push_group *group, struct outgoing *outgoing, struct ap_err *err)
+static enum ap_rc end_group(struct push *push, struct push_group *group, struct outgoing *outgoing, int64_t ts_ms,
+                            struct ap_err *err)
 {
-    int64_t ts_ms = next_ts(push, group);
     for (size_t i = 0; i < group->families.count; i++)
         add_markers(push, outgoing, group->families.items[i], NULL, ts_ms);
     double stale = ap_double_of_bits(stale_bits);
@@ -331,16 +333,26 @@ static enum ap_rc end_group(struct push *push, struct push_group *group, struct 
     return rc;
 }
 
+/* One that is good for every group. */
+static int64_t common_ts(const struct push *push)
+{
+    int64_t ts_ms = INT64_MIN;
+    for (size_t i = 0; i < push->groups.count; i++)
+        ts_ms = AP_MAX(ts_ms, next_ts(push, push->groups.items[i]));
+    return ts_ms;
+}
+
 static enum ap_rc end_groups(struct push *push, struct outgoing *outgoing, struct ap_err *err)
 {
     struct push_update *update = outgoing->update;
     enum ap_rc rc = AP_OK;
     if (update->kind == PUSH_DELETE) {
         struct push_group *group = push_groups_find(&push->groups, ap_buf_slice(&update->labels));
-        return group ? end_group(push, group, outgoing, err) : AP_OK;
+        return group ? end_group(push, group, outgoing, next_ts(push, group), err) : AP_OK;
     }
+    int64_t ts_ms = common_ts(push);
     while (rc == AP_OK && push->groups.count)
-        rc = end_group(push, push->groups.items[push->groups.count - 1], outgoing, err);
+        rc = end_group(push, push->groups.items[push->groups.count - 1], outgoing, ts_ms, err);
     return rc;
 }
 
@@ -555,12 +567,13 @@ static void write_all(struct push *push)
 static enum ap_rc end_expired(struct push *push, struct outgoing *outgoing, struct ap_err *err)
 {
     int64_t oldest_us = ap_clock_wall_us(push->options.clock) - push->options.expire_ms * AP_US_PER_MS;
+    int64_t ts_ms = common_ts(push);
     enum ap_rc rc = AP_OK;
     for (size_t i = push->groups.count; i-- > 0 && rc == AP_OK;) {
         struct push_group *group = push->groups.items[i];
         if (AP_MAX(group->pushed_us, group->failed_us) >= oldest_us)
             continue;
-        rc = end_group(push, group, outgoing, err);
+        rc = end_group(push, group, outgoing, ts_ms, err);
         count(&push->stats.expired, 1);
     }
     return rc;

@@ -730,6 +730,23 @@ static void test_expiry(void **state)
     assert_int_equal(stats.groups, 1);
 }
 
+/* All at the same time, so that nothing is written far ahead of the clock. */
+static void test_wipe(void **state)
+{
+    struct fixture *fx = *state;
+    assert_int_equal(push_text(fx, PUSH_ADD, "/a", "m 1\n"), AP_OK);
+    assert_int_equal(push_text(fx, PUSH_ADD, "/b", "m 1\n"), AP_OK);
+    assert_int_equal(push_text(fx, PUSH_ADD, "/c", "m 1\n"), AP_OK);
+    WRITTEN("1000000 m{job=\"a\"} 1\n1000000 m{job=\"b\"} 1\n1000000 m{job=\"c\"} 1\n");
+    assert_int_equal(push_text(fx, PUSH_WIPE, "/any", ""), AP_OK);
+    WRITTEN("1000001 m{job=\"a\"} stale\n1000001 m{job=\"b\"} stale\n1000001 m{job=\"c\"} stale\n");
+    assert_int_equal(push_text(fx, PUSH_ADD, "/c", "m 2\n"), AP_OK);
+    WRITTEN("1000002 m{job=\"c\"} 2\n");
+    struct push_stats stats;
+    push_stats_get(fx->push, &stats);
+    assert_int_equal(stats.groups, 1);
+}
+
 static void test_store_refuses(void **state)
 {
     struct fixture *fx = *state;
@@ -755,6 +772,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_our_names, setup, teardown),
         cmocka_unit_test_setup_teardown(test_limits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_expiry, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_wipe, setup, teardown),
         cmocka_unit_test_setup_teardown(test_store_refuses, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
