@@ -161,7 +161,7 @@ static const char *type_text(enum metadata_type type, char text[32])
 {
     const char *name = type == METADATA_UNKNOWN ? "untyped" : metadata_type_name(type);
     size_t i = 0;
-    for (; name[i] && i < 31; i++)
+    for (; i < 31 && name[i]; i++)
         text[i] = (char)toupper((unsigned char)name[i]);
     text[i] = '\0';
     return text;
