@@ -17,6 +17,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "cli/collectors.h"
 #include "cli/commands.h"
 #include "cli/config.h"
 #include "cli/options.h"
@@ -24,6 +25,7 @@
 #include "cli/serve_arguments.h"
 #include "ingest/geo.h"
 #include "ingest/ingest.h"
+#include "ingest/otlp_sink.h"
 #include "ingest/push.h"
 #include "ingest/statsd.h"
 #include "meta/keyring.h"
@@ -34,6 +36,8 @@
 #include "promql/engine.h"
 #include "rules/keep.h"
 #include "rules/manager.h"
+#include "scrape/manager.h"
+#include "scrape/scraper.h"
 #include "tsdb/labels.h"
 #include "tsdb/tsdb.h"
 #include "wal/wal.h"
@@ -46,6 +50,8 @@ enum {
     QUESTIONS_WAITING_MAX = 256,
     CHORES_WAITING_MAX = 16,
     RULE_THREADS = 2,
+    PROBES_AT_A_TIME = 16,
+    PROBES_WAITING_MAX = 256,
 };
 
 /* Everything that the running server is made of; each member is owned. */
@@ -59,8 +65,15 @@ struct apiary {
     struct promql_engine *engine;
     struct pool *questions; /* to the tsdb */
     struct pool *chores;    /* its administration */
+    struct pool *probing;   /* probes that somebody asks for */
     struct rules_keep *rules_keep;
     struct rule_manager *rules;
+    struct collectors collectors;
+    char host_name[256];
+    struct scrape_builtin builtins[2];
+    struct scraper *scraper;
+    struct scrape_manager *scrape;
+    pthread_mutex_t reload_mutex;  /* one reload at a time */
     struct ap_buf external_labels; /* canonical, or empty */
     struct warehouse *warehouse;
     struct meta *meta;
@@ -77,6 +90,7 @@ struct apiary {
     struct http_server *server;
     struct http_listener listeners[LISTENERS_MAX];
     char addresses[LISTENERS_MAX][64]; /* what the listeners point to */
+    struct otlp_settings otlp;
     struct api api;
 };
 
@@ -226,6 +240,74 @@ static enum ap_rc open_rules(struct apiary *apiary, struct ap_err *err)
         .thread_count = RULE_THREADS,
     };
     return rule_manager_open(&options, &apiary->rules, err);
+}
+
+/* ---- Scraping ---- */
+
+static enum ap_rc open_collectors(struct apiary *apiary, struct ap_err *err)
+{
+    enum ap_rc rc = collectors_open(apiary->config, &apiary->api, &apiary->collectors, err);
+    return rc == AP_OK ? pool_open("probe", PROBES_AT_A_TIME, PROBES_WAITING_MAX, &apiary->probing, err) : rc;
+}
+
+static void scrape_trouble(const struct ap_err *err, void *context)
+{
+    (void)context;
+    static struct ap_log_limit limit = {.interval_ms = LOG_INTERVAL_MS};
+    ap_log_limited(&limit, AP_LOG_WARN, "scrape", "%s", err->text);
+}
+
+static void sync_targets(void *context, const char *pool, const struct scrape_target *const *targets, size_t count)
+{
+    const struct apiary *apiary = context;
+    scraper_sync(apiary->scraper, pool, targets, count);
+}
+
+static void log_ignored(const struct apiary *apiary)
+{
+    AP_AUTO_FREE char *ignored = scrape_manager_ignored(apiary->scrape);
+    if (ignored[0])
+        ap_log(AP_LOG_INFO, "scrape", "not read from %s, since it is not about scraping: %s",
+               apiary->config->scrape.config, ignored);
+}
+
+static enum ap_rc open_scrape(struct apiary *apiary, struct ap_err *err)
+{
+    const struct config *config = apiary->config;
+    size_t builtin_count = 0;
+    if (gethostname(apiary->host_name, sizeof(apiary->host_name) - 1) != 0)
+        strcpy(apiary->host_name, "localhost");
+    if (config->scrape.host && collectors_have(&apiary->collectors, "host"))
+        apiary->builtins[builtin_count++] = (struct scrape_builtin){"node", "host", apiary->host_name};
+    if (config->scrape.self && collectors_have(&apiary->collectors, "self"))
+        apiary->builtins[builtin_count++] = (struct scrape_builtin){"apiary", "self", apiary->host_name};
+    const struct scraper_options scraper_options = {
+        .tsdb = apiary->tsdb,
+        .append = tsdb_append,
+        .clock = &ap_clock_system,
+        .collectors = apiary->collectors.items,
+        .collector_count = apiary->collectors.count,
+        .is_injecting_start_zeros = config->tsdb.created_timestamp_zero_ingestion,
+        .trouble = scrape_trouble,
+        .context = apiary,
+    };
+    const struct scrape_manager_options options = {
+        .path = config->scrape.config,
+        .builtins = apiary->builtins,
+        .builtin_count = builtin_count,
+        .builtin_interval_ms = config->scrape.interval,
+        .collectors = apiary->collectors.items,
+        .collector_count = apiary->collectors.count,
+        .clock = &ap_clock_system,
+        .sync = sync_targets,
+        .sync_context = apiary,
+        .trouble = scrape_trouble,
+        .context = apiary,
+    };
+    enum ap_rc rc = scrape_manager_open(&options, &apiary->scrape, err);
+    if (rc == AP_OK)
+        log_ignored(apiary);
+    return rc == AP_OK ? scraper_open(&scraper_options, &apiary->scraper, err) : rc;
 }
 
 /*
@@ -419,9 +501,32 @@ static enum ap_rc open_geo(struct apiary *apiary, struct ap_err *err)
     return geo_open(named ? named : found, &apiary->geo, err);
 }
 
+static void set_otlp(struct apiary *apiary)
+{
+    const struct config *config = apiary->config;
+    struct otlp_settings *otlp = &apiary->otlp;
+    const struct yaml_texts *attributes = config->otlp.promote_all_resource_attributes
+                                              ? &config->otlp.ignore_resource_attributes
+                                              : &config->otlp.promote_resource_attributes;
+    otlp_settings_init(otlp);
+    otlp->naming.strategy = (enum otlp_strategy)config->otlp.translation_strategy;
+    otlp->naming.is_prefixing_underscores = config->otlp.label_name_underscore_sanitization;
+    otlp->naming.is_keeping_underscores = config->otlp.label_name_preserve_multiple_underscores;
+    otlp->resource_attributes = (const char *const *)attributes->items;
+    otlp->resource_attribute_count = attributes->count;
+    otlp->is_promoting_all = config->otlp.promote_all_resource_attributes;
+    otlp->is_keeping_identifying = config->otlp.keep_identifying_resource_attributes;
+    otlp->is_promoting_scope = config->otlp.promote_scope_metadata;
+    otlp->is_making_custom_buckets = config->otlp.convert_histograms_to_nhcb;
+    otlp->target_info_interval_ms = AP_MAX(config->promql.lookback_delta / 2, INT64_C(1));
+    otlp->streams_max = (uint64_t)config->otlp.max_delta_streams;
+    otlp->stream_idle_ms = config->otlp.delta_stream_idle;
+}
+
 static enum ap_rc open_ingest(struct apiary *apiary, struct ap_err *err)
 {
     const struct config *config = apiary->config;
+    set_otlp(apiary);
     struct ingest_options options = {
         .wal = apiary->wal,
         .keyring = apiary->keyring,
@@ -431,9 +536,11 @@ static enum ap_rc open_ingest(struct apiary *apiary, struct ap_err *err)
         .is_hashing_user_ids = config->privacy.hash_user_ids,
         .tsdb = apiary->tsdb,
         .tsdb_append = tsdb_append,
+        .tsdb_newest = tsdb_newest,
         .tsdb_hash_seed = tsdb_hash_seed(apiary->tsdb),
         .is_injecting_start_zeros = config->tsdb.created_timestamp_zero_ingestion,
         .influx_separator = config->ingest.influx_separator,
+        .otlp = &apiary->otlp,
         .push = apiary->push,
     };
     client_networks_init_loopback(&options.trusted_proxies);
@@ -457,20 +564,50 @@ static void set_hosts(struct apiary *apiary)
         apiary->hosts[i] = (struct api_host){hosts->keys[i], strcmp(hosts->items[i], "/") == 0 ? "" : hosts->items[i]};
 }
 
-static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
+/* The main addresses, and behind them those of OpenTelemetry. */
+static enum ap_rc set_listeners(struct apiary *apiary, struct ap_err *err)
 {
     const struct config *config = apiary->config;
-    if (config->listen.count == 0 || config->listen.count > LISTENERS_MAX)
-        return ap_fail(err, AP_E_LIMIT, "listen: from 1 to %d addresses can be given", LISTENERS_MAX);
-    for (size_t i = 0; i < config->listen.count; i++) {
+    if (config->listen.count == 0 || config->listen.count + config->otlp.listen.count > LISTENERS_MAX)
+        return ap_fail(err, AP_E_LIMIT, "listen: from 1 to %d addresses can be given, with those of otlp.listen",
+                       LISTENERS_MAX);
+    for (size_t i = 0; i < config->listen.count + config->otlp.listen.count; i++) {
+        bool is_otlp = i >= config->listen.count;
+        const char *text = is_otlp ? config->otlp.listen.items[i - config->listen.count] : config->listen.items[i];
         struct http_listener *listener = &apiary->listeners[i];
-        enum ap_rc rc = config_split_address(config->listen.items[i], apiary->addresses[i], &listener->port, err);
+        enum ap_rc rc = config_split_address(text, apiary->addresses[i], &listener->port, err);
         if (rc != AP_OK)
             return rc;
         listener->address = apiary->addresses[i];
         listener->certificate_file = config->tls.certificate;
         listener->key_file = config->tls.key;
+        listener->is_optional = is_otlp && config_is_default(config, "otlp.listen");
     }
+    return AP_OK;
+}
+
+/* Whether the addresses for OpenTelemetry are there: the default one may be in use, and is no reason not to start. */
+static void say_otlp(const struct apiary *apiary)
+{
+    const struct config *config = apiary->config;
+    for (size_t i = 0; i < config->otlp.listen.count; i++) {
+        if (http_server_port(apiary->server, config->listen.count + i))
+            ap_log(AP_LOG_INFO, "serve", "OpenTelemetry at %s", config->otlp.listen.items[i]);
+        else
+            ap_log(AP_LOG_WARN, "serve",
+                   "%s is in use: OpenTelemetry's exporters must be told the main address (setting otlp.listen)",
+                   config->otlp.listen.items[i]);
+    }
+}
+
+static enum ap_rc reload(void *context, struct ap_err *err);
+
+static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
+{
+    const struct config *config = apiary->config;
+    enum ap_rc rc = set_listeners(apiary, err);
+    if (rc != AP_OK)
+        return rc;
     set_hosts(apiary);
     AP_AUTO_BUF struct ap_buf text = {0};
     config_print(config, &text);
@@ -481,8 +618,12 @@ static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
         .tsdb = apiary->tsdb,
         .engine = apiary->engine,
         .rules = apiary->rules,
+        .scraper = apiary->scraper,
+        .scrape = apiary->scrape,
         .questions = apiary->questions,
         .chores = apiary->chores,
+        .probing = apiary->probing,
+        .probes = apiary->collectors.probes,
         .keyring = apiary->keyring,
         .ingest = apiary->ingest,
         .push = apiary->push,
@@ -500,12 +641,16 @@ static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
         .external_labels = ap_buf_slice(&apiary->external_labels),
         .questions_max = (uint32_t)config->promql.max_concurrency,
         .config_text = apiary->config_text,
+        .external_url = config->external_url,
+        .reload = reload,
+        .reload_context = apiary,
         .remote_read_bytes_max = (size_t)config->tsdb.remote_read_size,
+        .listener_count = config->listen.count,
         .is_open = config->open,
     };
     struct http_server_options options = {
         .listeners = apiary->listeners,
-        .listener_count = config->listen.count,
+        .listener_count = config->listen.count + config->otlp.listen.count,
         .limits =
             {
                 .header_bytes_max = (uint32_t)config->limits.header,
@@ -523,7 +668,7 @@ static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
         .error_body = api_error_body,
         .error_content_type = "application/json",
     };
-    enum ap_rc rc = http_server_open(&options, &apiary->server, err);
+    rc = http_server_open(&options, &apiary->server, err);
     if (rc == AP_OK)
         __atomic_store_n(&apiary->api.server, apiary->server, __ATOMIC_RELEASE);
     return rc;
@@ -535,7 +680,8 @@ static enum ap_rc apiary_open(struct apiary *apiary, struct ap_err *err)
 {
     apiary->live = live_new(&ap_clock_system);
     static enum ap_rc (*const steps[])(struct apiary *, struct ap_err *) = {
-        open_data, open_wal, hold_log, open_stores, open_rules, open_meta, open_geo, open_push, open_ingest,
+        open_data,   open_wal,  hold_log, open_stores, open_collectors, open_rules,
+        open_scrape, open_meta, open_geo, open_push,   open_ingest,
     };
     for (size_t i = 0; i < AP_ARRAY_COUNT(steps); i++) {
         enum ap_rc rc = steps[i](apiary, err);
@@ -551,13 +697,15 @@ static enum ap_rc apiary_open(struct apiary *apiary, struct ap_err *err)
         rc = open_server(apiary, err);
     if (rc == AP_OK)
         rc = push_start(apiary->push, err);
-    return rc == AP_OK ? rule_manager_start(apiary->rules, err) : rc;
+    if (rc == AP_OK)
+        rc = rule_manager_start(apiary->rules, err);
+    return rc == AP_OK ? scrape_manager_start(apiary->scrape, err) : rc;
 }
 
 /*
- * New requests get 503, those under way are answered, rules end, the log and then the warehouse take what was accepted.
- * The server goes behind them, because it waits for their answers; the tsdb behind the server, whose loops append to
- * it.
+ * New requests get 503, those under way are answered, scrapes and rules end, the log and then the warehouse take what
+ * was accepted. The server goes behind them, because it waits for their answers; the tsdb behind the server, whose
+ * loops append to it.
  */
 static void apiary_close(struct apiary *apiary)
 {
@@ -566,6 +714,10 @@ static void apiary_close(struct apiary *apiary)
         ingest_drain(apiary->ingest);
     if (apiary->server && !http_server_drain(apiary->server, DRAIN_MS))
         ap_log(AP_LOG_WARN, "serve", "some connections did not end within %d s and were cut", DRAIN_MS / 1000);
+    if (apiary->scrape)
+        scrape_manager_stop(apiary->scrape);
+    if (apiary->scraper)
+        scraper_stop(apiary->scraper);
     if (apiary->rules)
         rule_manager_stop(apiary->rules);
     if (apiary->push)
@@ -579,14 +731,20 @@ static void apiary_close(struct apiary *apiary)
         pool_stop(apiary->questions);
     if (apiary->chores)
         pool_stop(apiary->chores);
+    if (apiary->probing)
+        pool_stop(apiary->probing);
     warehouse_close(apiary->warehouse);
     http_server_close(apiary->server);
     push_close(apiary->push);
     statsd_close(apiary->statsd);
     rule_manager_close(apiary->rules);
+    scrape_manager_close(apiary->scrape);
+    scraper_close(apiary->scraper);
     ap_buf_clear(&apiary->external_labels);
     pool_close(apiary->questions);
     pool_close(apiary->chores);
+    pool_close(apiary->probing);
+    collectors_close(&apiary->collectors);
     promql_engine_close(apiary->engine);
     tsdb_close(apiary->tsdb);
     wal_close(apiary->wal);
@@ -618,26 +776,75 @@ static void say_ready(const struct apiary *apiary)
                apiary->addresses[i], is_v6 ? "]" : "", http_server_port(apiary->server, i));
     }
     fflush(stdout);
+    say_otlp(apiary);
     ap_log(AP_LOG_INFO, "serve", "version " APIARY_VERSION ", data in %s, %zu packs%s", config->data,
            apiary->pack_count, config->open ? ", open: no keys are asked for" : "");
 }
 
-/* What cannot be read leaves what was in effect before as it is. */
-static void reload(struct apiary *apiary)
+static enum ap_rc reload_keys(struct apiary *apiary, struct ap_err *err)
 {
-    struct ap_err err;
-    if (keyring_refresh(apiary->keyring, &err) != AP_OK)
-        ap_log(AP_LOG_ERROR, "serve", "reload of the keys: %s; the ones known before stay", err.text);
-    else
+    enum ap_rc rc = keyring_refresh(apiary->keyring, err);
+    if (rc == AP_OK)
         ap_log(AP_LOG_INFO, "serve", "keys reloaded");
-    if (rule_manager_reload(apiary->rules, &err) != AP_OK) {
-        ap_log(AP_LOG_ERROR, "serve", "reload of the rules: %s; those before stay", err.text);
-        return;
+    else
+        ap_log(AP_LOG_ERROR, "serve", "reload of the keys: %s; the ones known before stay", err->text);
+    return rc;
+}
+
+static enum ap_rc reload_rules(struct apiary *apiary, struct ap_err *err)
+{
+    enum ap_rc rc = rule_manager_reload(apiary->rules, err);
+    if (rc != AP_OK) {
+        ap_log(AP_LOG_ERROR, "serve", "reload of the rules: %s; those before stay", err->text);
+        return rc;
     }
     struct rule_manager_stats stats;
     rule_manager_stats_get(apiary->rules, &stats);
     ap_log(AP_LOG_INFO, "serve", "rules reloaded: %" PRIu64 " in %" PRIu64 " groups", stats.rule_count,
            stats.group_count);
+    return AP_OK;
+}
+
+static enum ap_rc reload_collectors(struct apiary *apiary, struct ap_err *err)
+{
+    enum ap_rc rc = collectors_reload(&apiary->collectors, err);
+    if (rc != AP_OK)
+        ap_log(AP_LOG_ERROR, "serve", "reload of the collectors' files: %s; those before stay", err->text);
+    return rc;
+}
+
+static enum ap_rc reload_scrape(struct apiary *apiary, struct ap_err *err)
+{
+    enum ap_rc rc = scrape_manager_reload(apiary->scrape, err);
+    if (rc != AP_OK) {
+        ap_log(AP_LOG_ERROR, "serve", "reload of what is scraped: %s; what was before stays", err->text);
+        return rc;
+    }
+    struct scrape_manager_stats stats;
+    scrape_manager_stats_get(apiary->scrape, &stats);
+    ap_log(AP_LOG_INFO, "serve", "what is scraped reloaded: %" PRIu64 " jobs", stats.pool_count);
+    log_ignored(apiary);
+    return AP_OK;
+}
+
+/* What cannot be read leaves what was in effect before as it is. All is tried; `err` is of the first that failed. */
+static enum ap_rc reload(void *context, struct ap_err *err)
+{
+    struct apiary *apiary = context;
+    static enum ap_rc (*const steps[])(struct apiary *, struct ap_err *) = {reload_keys, reload_rules,
+                                                                            reload_collectors, reload_scrape};
+    enum ap_rc first_rc = AP_OK;
+    pthread_mutex_lock(&apiary->reload_mutex);
+    for (size_t i = 0; i < AP_ARRAY_COUNT(steps); i++) {
+        struct ap_err reason;
+        enum ap_rc rc = steps[i](apiary, &reason);
+        if (rc == AP_OK || first_rc != AP_OK)
+            continue;
+        first_rc = rc;
+        *err = reason;
+    }
+    pthread_mutex_unlock(&apiary->reload_mutex);
+    return first_rc;
 }
 
 static void wait_for_end(struct apiary *apiary, const sigset_t *signals)
@@ -650,7 +857,8 @@ static void wait_for_end(struct apiary *apiary, const sigset_t *signals)
             ap_log(AP_LOG_INFO, "serve", "shutting down on %s", strsignal(number));
             return;
         }
-        reload(apiary);
+        struct ap_err err; /* it has been told */
+        (void)!reload(apiary, &err);
     }
 }
 
@@ -664,7 +872,8 @@ static int serve(const struct config *config)
     sigaddset(&signals, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
 
-    struct apiary apiary = {.config = config, .data_fd = -1, .lock_fd = -1, .wal_fd = -1};
+    struct apiary apiary = {
+        .config = config, .data_fd = -1, .lock_fd = -1, .wal_fd = -1, .reload_mutex = PTHREAD_MUTEX_INITIALIZER};
     struct ap_err err = {0};
     enum ap_rc rc = apiary_open(&apiary, &err);
     if (rc == AP_OK) {
