@@ -138,6 +138,22 @@ static void add_metadata(struct push_samples *samples, const struct push_family 
     };
 }
 
+static void add_own_metadata(struct batch *batch)
+{
+    *batch_add_metadata(batch) = (struct batch_metadata){
+        .metric = AP_SLICE_LITERAL("push_time_seconds"),
+        .help = AP_SLICE_LITERAL("When the last push to this group was taken, since 1970; 0: never."),
+        .unit = AP_SLICE_LITERAL(""),
+        .type = METADATA_GAUGE,
+    };
+    *batch_add_metadata(batch) = (struct batch_metadata){
+        .metric = AP_SLICE_LITERAL("push_failure_time_seconds"),
+        .help = AP_SLICE_LITERAL("When a push to this group was last refused, since 1970; 0: never."),
+        .unit = AP_SLICE_LITERAL(""),
+        .type = METADATA_GAUGE,
+    };
+}
+
 /* All families at once; those that are not pushed again end. */
 static void end_missing(struct push_ledger *ledger, struct push_samples *samples, struct push_families *before,
                         const struct push_group *group, int64_t ts_ms)
@@ -193,6 +209,7 @@ static enum ap_rc put(struct push_ledger *ledger, struct push_update *update, st
     end_missing(ledger, samples, &before, group, ts_ms);
     push_families_clear(&before);
     add_time_copies(ledger, samples, group, ts_ms, (double)group->pushed_us / 1e6, (double)group->failed_us / 1e6);
+    add_own_metadata(&samples->batch);
     return rc;
 }
 
