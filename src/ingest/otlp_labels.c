@@ -122,7 +122,8 @@ static enum ap_rc set_fixed(struct otlp_labels *labels, struct otlp_fixed *fixed
     while (at > 0 && compare(fixed[at - 1].name, set->name) > 0)
         at--;
     if (at > 0 && ap_slice_equal(fixed[at - 1].name, set->name)) {
-        fixed[at - 1] = *set;
+        fixed[at - 1].label = set->label;
+        fixed[at - 1].is_weak = set->is_weak;
         return AP_OK;
     }
     if (*count == OTLP_FIXED_MAX)

@@ -38,6 +38,7 @@ struct otlp_sink {
     struct otlp_streams *streams;         /* lent; may be NULL */
     bool has_turn;                        /* they are locked */
     int64_t now_ms;
+    bool has_told_target_info; /* in this request */
     uint32_t point_count;
     struct otlp_labels labels;
     /* The resource. */
@@ -76,6 +77,7 @@ struct otlp_sink *otlp_sink_new(const struct otlp_sink_options *options)
     sink->streams = options->streams;
     sink->now_ms = options->now_ms;
     sink->has_turn = false;
+    sink->has_told_target_info = false;
     sink->point_count = 0;
     body->numbers[POINTS].bytes_max = 0;
     if (!body->otlp_cache)
@@ -679,6 +681,12 @@ enum ap_rc otlp_sink_end_resource(struct otlp_sink *sink, struct ap_err *err)
     if (rc != AP_OK || !is_wanted)
         return rc;
     begin_series(sink, labels, labels_hash_of(body->hash_seed, labels), NO_POINT);
+    if (!sink->has_told_target_info && body->batch.metadata_count < METRICS_SERIES_MAX)
+        *batch_add_metadata(&body->batch) = (struct batch_metadata){.metric = ap_slice_cstr("target_info"),
+                                                                    .help = ap_slice_cstr("Target metadata"),
+                                                                    .unit = ap_slice("", 0),
+                                                                    .type = METADATA_GAUGE};
+    sink->has_told_target_info = true;
     int64_t last_ms = ms_of(sink->ts_ns_max), interval_ms = sink->settings->target_info_interval_ms;
     /* One point of another century must not make a series of it. */
     int64_t first_ms = AP_MAX(ms_of(sink->ts_ns_min), last_ms - TARGET_INFO_SAMPLES_MAX * interval_ms);
