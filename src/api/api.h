@@ -19,8 +19,13 @@ struct keyring;
 struct live;
 struct pack;
 struct pool;
+struct probes;
 struct promql_engine;
+struct push;
 struct rule_manager;
+struct scrape_manager;
+struct scraper;
+struct statsd;
 struct tsdb;
 struct wal;
 struct warehouse;
@@ -39,10 +44,16 @@ struct api {
     struct tsdb *tsdb;
     struct promql_engine *engine;
     struct rule_manager *rules;
+    struct scraper *scraper; /* NULL, as the next: nothing is scraped */
+    struct scrape_manager *scrape;
     struct pool *questions; /* to the tsdb, from whoever reads */
     struct pool *chores;    /* its administration, one after the other */
+    struct pool *probing;   /* probes that somebody asks for */
+    struct probes *probes;
     struct keyring *keyring;
     struct ingest *ingest;
+    struct push *push;
+    const struct statsd *statsd; /* NULL: off */
     struct live *live;
     const struct pack *const *packs;
     size_t pack_count;
@@ -56,9 +67,13 @@ struct api {
     struct ap_slice external_labels; /* canonical, or empty; lent */
     uint32_t questions_max;          /* answered at a time (promql.max_concurrency) */
     const char *config_text;         /* the settings in effect, as YAML; lent */
-    size_t remote_read_bytes_max;    /* of one answer of /api/v1/read */
-    bool is_open;                    /* no keys are asked for */
-    size_t listener_count;           /* listeners from this one on are for OpenTelemetry alone; 0: none is */
+    const char *external_url;        /* NULL: none was given; lent */
+    enum ap_rc (*reload)(void *context,
+                         struct ap_err *err); /* reads again what can be; any thread. NULL: nothing can */
+    void *reload_context;
+    size_t remote_read_bytes_max; /* of one answer of /api/v1/read */
+    bool is_open;                 /* no keys are asked for */
+    size_t listener_count;        /* listeners from this one on are for OpenTelemetry alone; 0: none is */
     /* Set once the server listens; atomic. */
     const struct http_server *server;
     /* Any thread, atomic. */

@@ -88,9 +88,70 @@ static const struct figure rules[] = {
                 "When the rule files were read, since 1970."),
 };
 
+static const struct figure targets[] = {
+    FIGURE(scrape_manager_stats, pool_count, "pools", "Jobs of which targets are scraped."),
+    FIGURE(scrape_manager_stats, dropped_count, "targets_dropped", "Targets that relabelling drops."),
+    FIGURE(
+        scrape_manager_stats, target_failures, "targets_refused",
+        "Targets that cannot be asked: without an address, with an interval that is none and the like; see the log."),
+    FIGURE(scrape_manager_stats, discovery_count, "discoveries", "Discoveries at work."),
+    FIGURE(scrape_manager_stats, refreshes, "discovery_refreshes_total", "How often they looked."),
+    FIGURE(scrape_manager_stats, refresh_failures, "discovery_failures_total",
+           "How often they could not; the targets known before stay."),
+    FIGURE(scrape_manager_stats, syncs, "pool_syncs_total", "New lists of a job's targets."),
+    FIGURE(scrape_manager_stats, is_reload_good, "last_reload_successful",
+           "1, or 0 when the configuration could not be read again and the one before stays in force."),
+    TIME_FIGURE(scrape_manager_stats, loaded_ms, "loaded_timestamp_seconds",
+                "When the configuration in force was read, since 1970."),
+};
+
+static const struct figure scrapes[] = {
+    FIGURE(scraper_stats, target_count, "targets", "Targets that are scraped."),
+    FIGURE(scraper_stats, up_count, "targets_up", "Those of them whose last scrape was good."),
+    FIGURE(scraper_stats, scrapes, "scrapes_total", "Scrapes."),
+    FIGURE(scraper_stats, failures, "failures_total", "Those that failed."),
+    FIGURE(scraper_stats, missed, "missed_total", "Scrapes left out: the one before was still under way."),
+    FIGURE(scraper_stats, samples_scraped, "samples_scraped_total", "Samples that targets told."),
+    FIGURE(scraper_stats, samples_refused, "samples_refused_total", "Those that were not kept."),
+    FIGURE(scraper_stats, body_bytes, "body_bytes_total", "What they came in, decompressed."),
+};
+
+static const struct figure push[] = {
+    FIGURE(push_stats, groups, "groups", "Groups of metrics that were pushed and are still there."),
+    FIGURE(push_stats, series, "series", "Series in these groups."),
+    FIGURE(push_stats, bytes, "bytes", "Memory that they take."),
+    FIGURE(push_stats, pushes, "pushes_total", "Pushes that came in."),
+    FIGURE(push_stats, refused, "pushes_refused_total", "Those that were inconsistent or over a limit."),
+    FIGURE(push_stats, deletions, "deletions_total", "Deletions of groups that were asked for, and expirations."),
+    FIGURE(push_stats, expired, "groups_expired_total", "Groups removed because nobody pushed to them (push.expire)."),
+    FIGURE(push_stats, samples_written, "samples_written_total", "Samples of pushed metrics written at intervals."),
+    FIGURE(push_stats, samples_refused, "samples_refused_total", "Those that the store refused."),
+    FIGURE(push_stats, intervals_skipped, "intervals_skipped_total",
+           "Intervals at which the log could not take the samples."),
+};
+
+static const struct figure statsd[] = {
+    FIGURE(statsd_stats, series, "series", "Series that come by StatsD."),
+    FIGURE(statsd_stats, packets, "packets_total", "Packets that came in."),
+    FIGURE(statsd_stats, packets_dropped, "packets_dropped_total",
+           "Packets that the kernel threw away because they were not taken in time."),
+    FIGURE(statsd_stats, lines, "lines_total", "Lines in these packets."),
+    FIGURE(statsd_stats, lines_bad, "lines_refused_total{reason=\"malformed\"}", "Lines that were not taken."),
+    FIGURE(statsd_stats, lines_over, "lines_refused_total{reason=\"series_limit\"}", NULL),
+    FIGURE(statsd_stats, lines_ignored, "lines_refused_total{reason=\"no_metric\"}", NULL),
+    FIGURE(statsd_stats, samples_written, "samples_written_total", "Samples written."),
+    FIGURE(statsd_stats, samples_refused, "samples_refused_total", "Those that the store refused."),
+    FIGURE(statsd_stats, flushes_skipped, "flushes_skipped_total",
+           "Intervals at which the log could not take the samples."),
+};
+
 static const struct table tables[] = {
     [FIGURES_TSDB] = {"tsdb", tsdb, AP_ARRAY_COUNT(tsdb)},
     [FIGURES_RULES] = {"rules", rules, AP_ARRAY_COUNT(rules)},
+    [FIGURES_TARGETS] = {"scrape", targets, AP_ARRAY_COUNT(targets)},
+    [FIGURES_SCRAPES] = {"scrape", scrapes, AP_ARRAY_COUNT(scrapes)},
+    [FIGURES_PUSH] = {"push", push, AP_ARRAY_COUNT(push)},
+    [FIGURES_STATSD] = {"statsd", statsd, AP_ARRAY_COUNT(statsd)},
 };
 
 /* Of a head without samples, as struct tsdb_stats has them. */

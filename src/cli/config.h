@@ -75,6 +75,12 @@ struct config {
         int64_t outage_tolerance; /* 0: alerts begin anew */
     } rules;
     struct {
+        const char *config; /* Prometheus' file; NULL: none was given */
+        bool host;
+        bool self;
+        int64_t interval;
+    } scrape;
+    struct {
         struct yaml_texts listen;
         int translation_strategy; /* enum otlp_strategy */
         struct yaml_texts promote_resource_attributes;
@@ -89,6 +95,14 @@ struct config {
         int64_t delta_stream_idle;
     } otlp;
     struct {
+        const char *modules; /* NULL: the built-in ones */
+    } probes;
+    struct {
+        const char *proc;
+        const char *sys;
+        const char *root;
+    } host;
+    struct {
         int64_t header;
         int64_t body;
         int64_t decompressed_body;
@@ -102,6 +116,18 @@ struct config {
         struct yaml_texts trusted_proxies; /* addresses or networks */
         const char *influx_separator;
     } ingest;
+    struct {
+        int64_t interval;
+        int64_t expire; /* 0: never */
+        int64_t max_groups;
+        int64_t max_size;
+    } push;
+    struct {
+        const char *listen; /* NULL: StatsD is off */
+        int64_t flush_interval;
+        int64_t expire; /* 0: never */
+        int64_t max_series;
+    } statsd;
     struct {
         bool hash_user_ids;
     } privacy;

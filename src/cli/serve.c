@@ -17,6 +17,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "cli/collectors.h"
 #include "cli/commands.h"
 #include "cli/config.h"
 #include "cli/options.h"
@@ -25,6 +26,8 @@
 #include "ingest/geo.h"
 #include "ingest/ingest.h"
 #include "ingest/otlp_sink.h"
+#include "ingest/push.h"
+#include "ingest/statsd.h"
 #include "meta/keyring.h"
 #include "meta/meta.h"
 #include "os/fs.h"
@@ -33,6 +36,8 @@
 #include "promql/engine.h"
 #include "rules/keep.h"
 #include "rules/manager.h"
+#include "scrape/manager.h"
+#include "scrape/scraper.h"
 #include "tsdb/labels.h"
 #include "tsdb/tsdb.h"
 #include "wal/wal.h"
@@ -45,6 +50,8 @@ enum {
     QUESTIONS_WAITING_MAX = 256,
     CHORES_WAITING_MAX = 16,
     RULE_THREADS = 2,
+    PROBES_AT_A_TIME = 16,
+    PROBES_WAITING_MAX = 256,
 };
 
 /* Everything that the running server is made of; each member is owned. */
@@ -58,13 +65,22 @@ struct apiary {
     struct promql_engine *engine;
     struct pool *questions; /* to the tsdb */
     struct pool *chores;    /* its administration */
+    struct pool *probing;   /* probes that somebody asks for */
     struct rules_keep *rules_keep;
     struct rule_manager *rules;
+    struct collectors collectors;
+    char host_name[256];
+    struct scrape_builtin builtins[2];
+    struct scraper *scraper;
+    struct scrape_manager *scrape;
+    pthread_mutex_t reload_mutex;  /* one reload at a time */
     struct ap_buf external_labels; /* canonical, or empty */
     struct warehouse *warehouse;
     struct meta *meta;
     struct keyring *keyring;
     struct geo *geo;
+    struct push *push;
+    struct statsd *statsd; /* NULL: off */
     struct ingest *ingest;
     struct live *live;
     struct pack **packs;
@@ -226,6 +242,74 @@ static enum ap_rc open_rules(struct apiary *apiary, struct ap_err *err)
     return rule_manager_open(&options, &apiary->rules, err);
 }
 
+/* ---- Scraping ---- */
+
+static enum ap_rc open_collectors(struct apiary *apiary, struct ap_err *err)
+{
+    enum ap_rc rc = collectors_open(apiary->config, &apiary->api, &apiary->collectors, err);
+    return rc == AP_OK ? pool_open("probe", PROBES_AT_A_TIME, PROBES_WAITING_MAX, &apiary->probing, err) : rc;
+}
+
+static void scrape_trouble(const struct ap_err *err, void *context)
+{
+    (void)context;
+    static struct ap_log_limit limit = {.interval_ms = LOG_INTERVAL_MS};
+    ap_log_limited(&limit, AP_LOG_WARN, "scrape", "%s", err->text);
+}
+
+static void sync_targets(void *context, const char *pool, const struct scrape_target *const *targets, size_t count)
+{
+    const struct apiary *apiary = context;
+    scraper_sync(apiary->scraper, pool, targets, count);
+}
+
+static void log_ignored(const struct apiary *apiary)
+{
+    AP_AUTO_FREE char *ignored = scrape_manager_ignored(apiary->scrape);
+    if (ignored[0])
+        ap_log(AP_LOG_INFO, "scrape", "not read from %s, since it is not about scraping: %s",
+               apiary->config->scrape.config, ignored);
+}
+
+static enum ap_rc open_scrape(struct apiary *apiary, struct ap_err *err)
+{
+    const struct config *config = apiary->config;
+    size_t builtin_count = 0;
+    if (gethostname(apiary->host_name, sizeof(apiary->host_name) - 1) != 0)
+        strcpy(apiary->host_name, "localhost");
+    if (config->scrape.host && collectors_have(&apiary->collectors, "host"))
+        apiary->builtins[builtin_count++] = (struct scrape_builtin){"node", "host", apiary->host_name};
+    if (config->scrape.self && collectors_have(&apiary->collectors, "self"))
+        apiary->builtins[builtin_count++] = (struct scrape_builtin){"apiary", "self", apiary->host_name};
+    const struct scraper_options scraper_options = {
+        .tsdb = apiary->tsdb,
+        .append = tsdb_append,
+        .clock = &ap_clock_system,
+        .collectors = apiary->collectors.items,
+        .collector_count = apiary->collectors.count,
+        .is_injecting_start_zeros = config->tsdb.created_timestamp_zero_ingestion,
+        .trouble = scrape_trouble,
+        .context = apiary,
+    };
+    const struct scrape_manager_options options = {
+        .path = config->scrape.config,
+        .builtins = apiary->builtins,
+        .builtin_count = builtin_count,
+        .builtin_interval_ms = config->scrape.interval,
+        .collectors = apiary->collectors.items,
+        .collector_count = apiary->collectors.count,
+        .clock = &ap_clock_system,
+        .sync = sync_targets,
+        .sync_context = apiary,
+        .trouble = scrape_trouble,
+        .context = apiary,
+    };
+    enum ap_rc rc = scrape_manager_open(&options, &apiary->scrape, err);
+    if (rc == AP_OK)
+        log_ignored(apiary);
+    return rc == AP_OK ? scraper_open(&scraper_options, &apiary->scraper, err) : rc;
+}
+
 /*
  * The stores open one after the other, and the first could already let go of what the second has yet to read: a cursor
  * of the second's name holds the log until that opens its own (wal_cursor_close()).
@@ -344,6 +428,67 @@ static enum ap_rc open_meta(struct apiary *apiary, struct ap_err *err)
     return rc == AP_OK ? keyring_open(path, &ap_clock_system, &apiary->keyring, err) : rc;
 }
 
+static void push_trouble(const struct ap_err *err, void *context)
+{
+    (void)context;
+    static struct ap_log_limit limit = {.interval_ms = LOG_INTERVAL_MS};
+    ap_log_limited(&limit, AP_LOG_WARN, "push", "%s", err->text);
+}
+
+static enum ap_rc open_push(struct apiary *apiary, struct ap_err *err)
+{
+    const struct config *config = apiary->config;
+    AP_AUTO_FREE char *path = ap_asprintf("%s/meta.sqlite", config->data);
+    const struct push_options options = {
+        .meta_path = path,
+        .tsdb = apiary->tsdb,
+        .append = tsdb_append,
+        .hash_seed = tsdb_hash_seed(apiary->tsdb),
+        .clock = &ap_clock_system,
+        .interval_ms = config->push.interval,
+        .expire_ms = config->push.expire,
+        .groups_max = (size_t)config->push.max_groups,
+        .bytes_max = (size_t)config->push.max_size,
+        .trouble = push_trouble,
+        .context = apiary,
+    };
+    return push_open(&options, &apiary->push, err);
+}
+
+static void statsd_trouble(const struct ap_err *err, void *context)
+{
+    (void)context;
+    static struct ap_log_limit limit = {.interval_ms = LOG_INTERVAL_MS};
+    ap_log_limited(&limit, AP_LOG_WARN, "statsd", "%s", err->text);
+}
+
+static enum ap_rc open_statsd(struct apiary *apiary, struct ap_err *err)
+{
+    const struct config *config = apiary->config;
+    if (!config->statsd.listen)
+        return AP_OK;
+    char address[64];
+    struct statsd_options options = {
+        .address = address,
+        .tsdb = apiary->tsdb,
+        .append = tsdb_append,
+        .hash_seed = tsdb_hash_seed(apiary->tsdb),
+        .clock = &ap_clock_system,
+        .flush_interval_ms = config->statsd.flush_interval,
+        .expire_ms = config->statsd.expire,
+        .series_max = (size_t)config->statsd.max_series,
+        .trouble = statsd_trouble,
+        .context = apiary,
+    };
+    enum ap_rc rc = config_split_address(config->statsd.listen, address, &options.port, err);
+    if (rc == AP_OK)
+        rc = statsd_open(&options, &apiary->statsd, err);
+    if (rc != AP_OK)
+        return ap_err_prefix(err, "statsd");
+    ap_log(AP_LOG_INFO, "statsd", "listening on UDP port %u of %s", statsd_port(apiary->statsd), address);
+    return AP_OK;
+}
+
 /* The file that was named must be there; the one that comes with the program may be missing. */
 static enum ap_rc open_geo(struct apiary *apiary, struct ap_err *err)
 {
@@ -397,6 +542,7 @@ static enum ap_rc open_ingest(struct apiary *apiary, struct ap_err *err)
         .is_injecting_start_zeros = config->tsdb.created_timestamp_zero_ingestion,
         .influx_separator = config->ingest.influx_separator,
         .otlp = &apiary->otlp,
+        .push = apiary->push,
     };
     client_networks_init_loopback(&options.trusted_proxies);
     enum ap_rc rc = AP_OK;
@@ -455,6 +601,8 @@ static void say_otlp(const struct apiary *apiary)
     }
 }
 
+static enum ap_rc reload(void *context, struct ap_err *err);
+
 static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
 {
     const struct config *config = apiary->config;
@@ -471,10 +619,16 @@ static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
         .tsdb = apiary->tsdb,
         .engine = apiary->engine,
         .rules = apiary->rules,
+        .scraper = apiary->scraper,
+        .scrape = apiary->scrape,
         .questions = apiary->questions,
         .chores = apiary->chores,
+        .probing = apiary->probing,
+        .probes = apiary->collectors.probes,
         .keyring = apiary->keyring,
         .ingest = apiary->ingest,
+        .push = apiary->push,
+        .statsd = apiary->statsd,
         .live = apiary->live,
         .packs = (const struct pack *const *)apiary->packs,
         .pack_count = apiary->pack_count,
@@ -488,6 +642,9 @@ static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
         .external_labels = ap_buf_slice(&apiary->external_labels),
         .questions_max = (uint32_t)config->promql.max_concurrency,
         .config_text = apiary->config_text,
+        .external_url = config->external_url,
+        .reload = reload,
+        .reload_context = apiary,
         .remote_read_bytes_max = (size_t)config->tsdb.remote_read_size,
         .listener_count = config->listen.count,
         .is_open = config->open,
@@ -524,7 +681,8 @@ static enum ap_rc apiary_open(struct apiary *apiary, struct ap_err *err)
 {
     apiary->live = live_new(&ap_clock_system);
     static enum ap_rc (*const steps[])(struct apiary *, struct ap_err *) = {
-        open_data, open_wal, hold_log, open_stores, open_rules, open_meta, open_geo, open_ingest,
+        open_data,   open_wal,  hold_log, open_stores, open_collectors, open_rules,
+        open_scrape, open_meta, open_geo, open_push,   open_ingest,
     };
     for (size_t i = 0; i < AP_ARRAY_COUNT(steps); i++) {
         enum ap_rc rc = steps[i](apiary, err);
@@ -535,14 +693,20 @@ static enum ap_rc apiary_open(struct apiary *apiary, struct ap_err *err)
     if (rc == AP_OK)
         rc = tsdb_start(apiary->tsdb, err);
     if (rc == AP_OK)
+        rc = open_statsd(apiary, err);
+    if (rc == AP_OK)
         rc = open_server(apiary, err);
-    return rc == AP_OK ? rule_manager_start(apiary->rules, err) : rc;
+    if (rc == AP_OK)
+        rc = push_start(apiary->push, err);
+    if (rc == AP_OK)
+        rc = rule_manager_start(apiary->rules, err);
+    return rc == AP_OK ? scrape_manager_start(apiary->scrape, err) : rc;
 }
 
 /*
- * New requests get 503, those under way are answered, rules end, the log and then the warehouse take what was accepted.
- * The server goes behind them, because it waits for their answers; the tsdb behind the server, whose loops append to
- * it.
+ * New requests get 503, those under way are answered, scrapes and rules end, the log and then the warehouse take what
+ * was accepted. The server goes behind them, because it waits for their answers; the tsdb behind the server, whose
+ * loops append to it.
  */
 static void apiary_close(struct apiary *apiary)
 {
@@ -551,8 +715,16 @@ static void apiary_close(struct apiary *apiary)
         ingest_drain(apiary->ingest);
     if (apiary->server && !http_server_drain(apiary->server, DRAIN_MS))
         ap_log(AP_LOG_WARN, "serve", "some connections did not end within %d s and were cut", DRAIN_MS / 1000);
+    if (apiary->scrape)
+        scrape_manager_stop(apiary->scrape);
+    if (apiary->scraper)
+        scraper_stop(apiary->scraper);
     if (apiary->rules)
         rule_manager_stop(apiary->rules);
+    if (apiary->push)
+        push_stop(apiary->push);
+    if (apiary->statsd)
+        statsd_stop(apiary->statsd);
     if (apiary->wal)
         wal_stop(apiary->wal);
     rules_keep_free(apiary->rules_keep);
@@ -560,12 +732,20 @@ static void apiary_close(struct apiary *apiary)
         pool_stop(apiary->questions);
     if (apiary->chores)
         pool_stop(apiary->chores);
+    if (apiary->probing)
+        pool_stop(apiary->probing);
     warehouse_close(apiary->warehouse);
     http_server_close(apiary->server);
+    push_close(apiary->push);
+    statsd_close(apiary->statsd);
     rule_manager_close(apiary->rules);
+    scrape_manager_close(apiary->scrape);
+    scraper_close(apiary->scraper);
     ap_buf_clear(&apiary->external_labels);
     pool_close(apiary->questions);
     pool_close(apiary->chores);
+    pool_close(apiary->probing);
+    collectors_close(&apiary->collectors);
     promql_engine_close(apiary->engine);
     tsdb_close(apiary->tsdb);
     wal_close(apiary->wal);
@@ -602,22 +782,70 @@ static void say_ready(const struct apiary *apiary)
            apiary->pack_count, config->open ? ", open: no keys are asked for" : "");
 }
 
-/* What cannot be read leaves what was in effect before as it is. */
-static void reload(struct apiary *apiary)
+static enum ap_rc reload_keys(struct apiary *apiary, struct ap_err *err)
 {
-    struct ap_err err;
-    if (keyring_refresh(apiary->keyring, &err) != AP_OK)
-        ap_log(AP_LOG_ERROR, "serve", "reload of the keys: %s; the ones known before stay", err.text);
-    else
+    enum ap_rc rc = keyring_refresh(apiary->keyring, err);
+    if (rc == AP_OK)
         ap_log(AP_LOG_INFO, "serve", "keys reloaded");
-    if (rule_manager_reload(apiary->rules, &err) != AP_OK) {
-        ap_log(AP_LOG_ERROR, "serve", "reload of the rules: %s; those before stay", err.text);
-        return;
+    else
+        ap_log(AP_LOG_ERROR, "serve", "reload of the keys: %s; the ones known before stay", err->text);
+    return rc;
+}
+
+static enum ap_rc reload_rules(struct apiary *apiary, struct ap_err *err)
+{
+    enum ap_rc rc = rule_manager_reload(apiary->rules, err);
+    if (rc != AP_OK) {
+        ap_log(AP_LOG_ERROR, "serve", "reload of the rules: %s; those before stay", err->text);
+        return rc;
     }
     struct rule_manager_stats stats;
     rule_manager_stats_get(apiary->rules, &stats);
     ap_log(AP_LOG_INFO, "serve", "rules reloaded: %" PRIu64 " in %" PRIu64 " groups", stats.rule_count,
            stats.group_count);
+    return AP_OK;
+}
+
+static enum ap_rc reload_collectors(struct apiary *apiary, struct ap_err *err)
+{
+    enum ap_rc rc = collectors_reload(&apiary->collectors, err);
+    if (rc != AP_OK)
+        ap_log(AP_LOG_ERROR, "serve", "reload of the collectors' files: %s; those before stay", err->text);
+    return rc;
+}
+
+static enum ap_rc reload_scrape(struct apiary *apiary, struct ap_err *err)
+{
+    enum ap_rc rc = scrape_manager_reload(apiary->scrape, err);
+    if (rc != AP_OK) {
+        ap_log(AP_LOG_ERROR, "serve", "reload of what is scraped: %s; what was before stays", err->text);
+        return rc;
+    }
+    struct scrape_manager_stats stats;
+    scrape_manager_stats_get(apiary->scrape, &stats);
+    ap_log(AP_LOG_INFO, "serve", "what is scraped reloaded: %" PRIu64 " jobs", stats.pool_count);
+    log_ignored(apiary);
+    return AP_OK;
+}
+
+/* What cannot be read leaves what was in effect before as it is. All is tried; `err` is of the first that failed. */
+static enum ap_rc reload(void *context, struct ap_err *err)
+{
+    struct apiary *apiary = context;
+    static enum ap_rc (*const steps[])(struct apiary *, struct ap_err *) = {reload_keys, reload_rules,
+                                                                            reload_collectors, reload_scrape};
+    enum ap_rc first_rc = AP_OK;
+    pthread_mutex_lock(&apiary->reload_mutex);
+    for (size_t i = 0; i < AP_ARRAY_COUNT(steps); i++) {
+        struct ap_err reason;
+        enum ap_rc rc = steps[i](apiary, &reason);
+        if (rc == AP_OK || first_rc != AP_OK)
+            continue;
+        first_rc = rc;
+        *err = reason;
+    }
+    pthread_mutex_unlock(&apiary->reload_mutex);
+    return first_rc;
 }
 
 static void wait_for_end(struct apiary *apiary, const sigset_t *signals)
@@ -630,7 +858,8 @@ static void wait_for_end(struct apiary *apiary, const sigset_t *signals)
             ap_log(AP_LOG_INFO, "serve", "shutting down on %s", strsignal(number));
             return;
         }
-        reload(apiary);
+        struct ap_err err; /* it has been told */
+        (void)!reload(apiary, &err);
     }
 }
 
@@ -644,7 +873,8 @@ static int serve(const struct config *config)
     sigaddset(&signals, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
 
-    struct apiary apiary = {.config = config, .data_fd = -1, .lock_fd = -1, .wal_fd = -1};
+    struct apiary apiary = {
+        .config = config, .data_fd = -1, .lock_fd = -1, .wal_fd = -1, .reload_mutex = PTHREAD_MUTEX_INITIALIZER};
     struct ap_err err = {0};
     enum ap_rc rc = apiary_open(&apiary, &err);
     if (rc == AP_OK) {

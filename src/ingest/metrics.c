@@ -26,8 +26,11 @@ enum {
 };
 
 static const struct metrics_protocol *const protocols[] = {
-    &metrics_protocol_remote_write,    &metrics_protocol_import,   &metrics_protocol_otlp,
-    &metrics_protocol_otlp_prometheus, &metrics_protocol_influx_1, &metrics_protocol_influx_2,
+    &metrics_protocol_remote_write, &metrics_protocol_import,
+    &metrics_protocol_otlp,         &metrics_protocol_otlp_prometheus,
+    &metrics_protocol_influx_1,     &metrics_protocol_influx_2,
+    &metrics_protocol_push,         &metrics_protocol_push_base64,
+    &metrics_protocol_push_wipe,
 };
 
 struct metrics {

@@ -77,6 +77,7 @@ extern const struct metrics_protocol metrics_protocol_influx_1;
 extern const struct metrics_protocol metrics_protocol_influx_2;
 extern const struct metrics_protocol metrics_protocol_push;
 extern const struct metrics_protocol metrics_protocol_push_base64;
+extern const struct metrics_protocol metrics_protocol_push_wipe;
 
 /* ---- For a protocol that takes bodies itself; on any thread ---- */
 

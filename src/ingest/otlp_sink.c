@@ -321,12 +321,12 @@ static void make_cumulative(const struct otlp_sink *sink, const struct otlp_poin
                             struct otlp_cumulative *ret_cumulative)
 {
     int64_t ts_ms = ms_of(point->ts_ns), start_ms = ms_of(point->start_ns);
+    bool has_start = point->start_ns > 0 && point->start_ns < point->ts_ns;
     *ret_cumulative = (struct otlp_cumulative){
         .ts_ms = ts_ms,
         .value = value,
-        .has_zero = is_counter && start_ms > 0 && start_ms < ts_ms && ts_ms - start_ms <= sink->settings->window_ms &&
-                    !is_stale(point),
-        .zero_ts_ms = start_ms,
+        .has_zero = is_counter && has_start && ts_ms - start_ms <= sink->settings->window_ms && !is_stale(point),
+        .zero_ts_ms = AP_MIN(start_ms, ts_ms - 1), /* both may lie in one millisecond */
     };
 }
 

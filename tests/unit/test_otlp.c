@@ -187,6 +187,11 @@ static void test_numbers(void **state)
     GIVES(RESOURCE(SHOP, "{\"name\":\"q\",\"sum\":{\"aggregationTemporality\":\"AGGREGATION_TEMPORALITY_CUMULATIVE\","
                          "\"dataPoints\":[{" AT ",\"startTimeUnixNano\":\"1000000000\",\"asInt\":3}]}}"),
           "q{job=\"shop\"} 2000 3\n# q gauge \"\" \n");
+    /* A start within the millisecond of the point; one that is not known, by the protocol's convention. */
+    GIVES(RESOURCE(SHOP, "{\"name\":\"q\",\"sum\":{\"aggregationTemporality\":2,\"isMonotonic\":true,\"dataPoints\":[{"
+                         "\"timeUnixNano\":\"2000000001\",\"startTimeUnixNano\":\"2000000000\",\"asInt\":3},{" AT
+                         ",\"startTimeUnixNano\":\"2000000000\",\"asInt\":4}]}}"),
+          "q_total{job=\"shop\"} from 1999 0 2000 3\nq_total{job=\"shop\"} 2000 4\n# q_total counter \"\" \n");
     /* Longer ago than the store takes. */
     fx.settings.window_ms = 500;
     GIVES(RESOURCE(SHOP,
