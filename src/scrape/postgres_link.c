@@ -23,7 +23,8 @@ enum { COLUMNS_MAX = 64, ANSWER_MARGIN_MS = 100, SETTINGS_BYTES_MAX = 64 << 10 }
 static const char session_sql[] =
     "SELECT pg_catalog.set_config('statement_timeout', $1, false), pg_catalog.set_config('lock_timeout', '1s', false), "
     "pg_catalog.set_config('search_path', 'pg_catalog', false), "
-    "pg_catalog.set_config('default_transaction_read_only', 'on', false)";
+    "pg_catalog.set_config('default_transaction_read_only', 'on', false), "
+    "pg_catalog.set_config('client_encoding', $2, false)";
 
 struct postgres_link {
     PGconn *conn;
@@ -137,9 +138,8 @@ static void name_server(struct postgres_link *link)
 static enum ap_rc start(const char *conninfo, const char *database, struct postgres_link *link, struct ap_err *err)
 {
     /* Of a keyword that is given twice the later counts: the string is behind what it may change. */
-    const char *const keywords[] = {"fallback_application_name", "dbname", "client_encoding",
-                                    database ? "dbname" : NULL, NULL};
-    const char *const values[] = {"apiary", conninfo, "UTF8", database, NULL};
+    const char *const keywords[] = {"fallback_application_name", "dbname", database ? "dbname" : NULL, NULL};
+    const char *const values[] = {"apiary", conninfo, database, NULL};
     link->conn = PQconnectStartParams(keywords, values, 1);
     if (!link->conn)
         return ap_fail(err, AP_E_NOMEM, "no memory for a connection");
@@ -297,10 +297,13 @@ static enum ap_rc tell_timeout(struct postgres_link *link, int64_t deadline_us, 
         return AP_OK;
     char text[24];
     snprintf(text, sizeof(text), "%" PRId64, AP_MIN(ms, INT32_MAX));
-    const char *const params[] = {text};
+    /* A database in SQL_ASCII may hold any bytes, and refuses to say those that are no UTF-8 to whoever wants that. */
+    const char *encoding = PQparameterStatus(link->conn, "server_encoding");
+    bool has_encoding = encoding && strcmp(encoding, "SQL_ASCII") != 0;
+    const char *const params[] = {text, has_encoding ? "UTF8" : "SQL_ASCII"};
     struct postgres_rows rows POSTGRES_AUTO_ROWS;
     postgres_rows_init(&rows, SETTINGS_BYTES_MAX);
-    enum ap_rc rc = ask(link, session_sql, params, 1, deadline_us, &rows, err);
+    enum ap_rc rc = ask(link, session_sql, params, AP_ARRAY_COUNT(params), deadline_us, &rows, err);
     if (rc == AP_OK)
         link->statement_timeout_ms = ms;
     return rc;

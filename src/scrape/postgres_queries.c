@@ -61,8 +61,8 @@
     ") / 1000 AS seconds, "                                                                                            \
     "sum(rows) AS rows, sum(" read_time ") / 1000 AS read_seconds, sum(" write_time ") / 1000 AS write_seconds, "      \
     "sum(shared_blks_hit) AS hit, sum(shared_blks_read) AS read, "                                                     \
-    "sum(" total_time ") / nullif(sum(calls), 0) / 1000 AS mean_time_seconds, min(" min                                \
-    ") / 1000 AS min_time_seconds, "                                                                                   \
+    "CASE WHEN count(*) = 1 THEN max(" mean ") ELSE sum(" total_time                                                   \
+    ") / nullif(sum(calls), 0) END / 1000 AS mean_time_seconds, min(" min ") / 1000 AS min_time_seconds, "             \
     "max(" max ") / 1000 AS max_time_seconds, CASE WHEN count(*) = 1 THEN max(" stddev ") ELSE "                       \
     "sqrt(greatest(sum(calls * (" stddev " ^ 2 + " mean " ^ 2)) / nullif(sum(calls), 0) - "                            \
     "(sum(" total_time ") / nullif(sum(calls), 0)) ^ 2, 0)) END / 1000 AS stddev_time_seconds, "                       \
@@ -99,7 +99,8 @@ const struct postgres_query postgres_queries[] = {
             "ELSE value::float8 * coalesce(substring(unit FROM '^[0-9]+')::float8, 1) * coalesce(times, 1) / "
             "coalesce(part, 1) END AS value "
             "FROM (SELECT name, short_desc, vartype, unit, "
-            "CASE WHEN source = 'session' OR name LIKE 'transaction\\_%' THEN reset_val ELSE setting END AS value "
+            "CASE WHEN name = 'transaction_read_only' AND pg_is_in_recovery() THEN 'on' "
+            "WHEN source = 'session' OR name = 'transaction_read_only' THEN reset_val ELSE setting END AS value "
             "FROM pg_settings WHERE vartype IN ('bool', 'integer', 'real')) s "
             "LEFT JOIN (VALUES ('us', 'seconds', 1::float8, 1000000), ('ms', 'seconds', 1, 1000), "
             "('s', 'seconds', 1, 1), ('min', 'seconds', 60, 1), ('h', 'seconds', 3600, 1), ('d', 'seconds', 86400, 1), "
