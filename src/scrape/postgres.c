@@ -424,6 +424,8 @@ static void ask_database(struct collection *c, const char *database, int64_t dea
 
 static enum ap_rc ask_each_database(struct collection *c, struct ap_err *err)
 {
+    if (c->postgres->tables_max == 0)
+        return AP_OK;
     enum ap_rc rc = ask_databases(c, err);
     int64_t deadline_us = c->deadline_us - OTHERS_MARGIN_MS * AP_US_PER_MS;
     for (size_t i = 0; i < c->databases.row_count && rc == AP_OK; i++) {
