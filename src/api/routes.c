@@ -4,11 +4,13 @@
 #include "api/access.h"
 #include "api/api.h"
 #include "api/cardinality.h"
+#include "api/catalogue.h"
 #include "api/dashboards.h"
 #include "api/exemplars.h"
 #include "api/export.h"
 #include "api/feature_list.h"
 #include "api/federate.h"
+#include "api/influx.h"
 #include "api/live.h"
 #include "api/metadata.h"
 #include "api/pages.h"
@@ -58,6 +60,8 @@ static void handle_session(struct api *api, struct http_request *request, struct
 
 static const struct route routes[] = {
     {"/api/sql", false, METHOD(POST), RIGHT_VIEWER, sql_handle},
+    {"/api/apiary/v1/catalogue", false, READ, RIGHT_VIEWER, catalogue_handle},
+    {"/api/apiary/v1/coverage", false, READ, RIGHT_VIEWER, catalogue_handle_coverage},
     {"/api/apiary/v1/dashboards", true, READ, RIGHT_VIEWER, dashboards_handle},
     {"/api/apiary/v1/live", false, METHOD(GET), RIGHT_VIEWER, handle_live},
     {"/api/apiary/v1/session", false, METHOD(POST) | METHOD(DELETE), RIGHT_NONE, handle_session},
@@ -96,6 +100,9 @@ static const struct route routes[] = {
     {"/api/v1/status/tsdb", false, READ, RIGHT_VIEWER, cardinality_handle},
     {"/api/v1/status/tsdb/blocks", false, READ, RIGHT_VIEWER, cardinality_handle_blocks},
     {"/metrics", false, READ, RIGHT_VIEWER, status_handle_metrics},
+    {"/ping", false, ASK, RIGHT_NONE, influx_handle_ping},
+    {"/health", false, READ, RIGHT_NONE, influx_handle_health},
+    {"/query", false, ASK, RIGHT_NONE, influx_handle_query},
     {"/-/healthy", false, READ, RIGHT_NONE, status_handle_healthy},
     {"/-/ready", false, READ, RIGHT_NONE, status_handle_ready},
 };

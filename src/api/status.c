@@ -222,6 +222,8 @@ static void add_metrics_ingest_metrics(struct ap_buf *out, const struct figures 
         {"metrics_samples_refused_total", ",reason=\"duplicate\"", offsetof(struct metrics_stats, refused_duplicate),
          NULL},
         {"metrics_samples_refused_total", ",reason=\"future\"", offsetof(struct metrics_stats, refused_future), NULL},
+        {"metrics_texts_skipped_total", "", offsetof(struct metrics_stats, texts_skipped),
+         "Values left out because they are no numbers."},
         {"metrics_exemplars_refused_total", "", offsetof(struct metrics_stats, exemplars_refused),
          "Exemplars that were refused."},
     };

@@ -92,6 +92,7 @@ struct config {
     } limits;
     struct {
         struct yaml_texts trusted_proxies; /* addresses or networks */
+        const char *influx_separator;
     } ingest;
     struct {
         bool hash_user_ids;

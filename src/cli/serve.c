@@ -368,6 +368,7 @@ static enum ap_rc open_ingest(struct apiary *apiary, struct ap_err *err)
         .tsdb_append = tsdb_append,
         .tsdb_hash_seed = tsdb_hash_seed(apiary->tsdb),
         .is_injecting_start_zeros = config->tsdb.created_timestamp_zero_ingestion,
+        .influx_separator = config->ingest.influx_separator,
     };
     client_networks_init_loopback(&options.trusted_proxies);
     enum ap_rc rc = AP_OK;

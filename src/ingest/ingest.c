@@ -88,9 +88,12 @@ struct ingest *ingest_new(const struct ingest_options *options)
             .append = options->tsdb_append,
             .hash_seed = options->tsdb_hash_seed,
             .is_injecting_start_zeros = options->is_injecting_start_zeros,
+            .otlp = options->otlp,
             .keyring = options->keyring,
             .clock = options->clock,
             .is_open = options->is_open,
+            .influx_separator = options->influx_separator ? options->influx_separator : "_",
+            .push = options->push,
         });
     return ingest;
 }
@@ -135,7 +138,9 @@ struct ingest_endpoint ingest_endpoint_find(struct ap_slice path)
     for (size_t i = 0; i < AP_ARRAY_COUNT(endpoints); i++)
         if (ap_slice_equal_cstr(path, endpoints[i].path))
             return (struct ingest_endpoint){.rows = &endpoints[i]};
-    return (struct ingest_endpoint){.metrics = metrics_protocol_find(path)};
+    struct ingest_endpoint endpoint = {0};
+    endpoint.metrics = metrics_protocol_find(path, &endpoint.rest);
+    return endpoint;
 }
 
 static void count(uint64_t *counter, uint64_t by)
@@ -221,11 +226,11 @@ static void reply_error(struct ingest_request *request, unsigned status, int64_t
 
 /* ---- Before the body ---- */
 
-static void admit_metrics(struct ingest *ingest, const struct metrics_protocol *protocol, struct http_request *http)
+static void admit_metrics(struct ingest *ingest, struct ingest_endpoint endpoint, struct http_request *http)
 {
     static const char text[] = "{\"error\":\"this server keeps no metrics\"}";
     if (ingest->metrics)
-        metrics_admit(ingest->metrics, protocol, http);
+        metrics_admit(ingest->metrics, endpoint.metrics, endpoint.rest, http);
     else
         http_reply(http, &(struct http_reply){.status = 404,
                                               .content_type = "application/json",
@@ -236,7 +241,7 @@ static void admit_metrics(struct ingest *ingest, const struct metrics_protocol *
 void ingest_admit(struct ingest *ingest, struct ingest_endpoint endpoint, struct http_request *http)
 {
     if (endpoint.metrics) {
-        admit_metrics(ingest, endpoint.metrics, http);
+        admit_metrics(ingest, endpoint, http);
         return;
     }
     if (http_method(http) == HTTP_METHOD_OPTIONS)

@@ -12,6 +12,7 @@
 #include "ingest/admit.h"
 #include "ingest/metrics_body.h"
 #include "ingest/metrics_protocol.h"
+#include "ingest/otlp_sink.h"
 #include "meta/keyring.h"
 #include "net/http_server.h"
 
@@ -23,11 +24,15 @@ enum {
     IDLE_BODIES_MAX = 64, /* each loop needs one at a time */
 };
 
-static const struct metrics_protocol *const protocols[] = {&metrics_protocol_remote_write, &metrics_protocol_import};
+static const struct metrics_protocol *const protocols[] = {
+    &metrics_protocol_remote_write,    &metrics_protocol_import,   &metrics_protocol_otlp,
+    &metrics_protocol_otlp_prometheus, &metrics_protocol_influx_1, &metrics_protocol_influx_2,
+};
 
 struct metrics {
     /* Constant. */
     struct metrics_options options;
+    struct otlp_settings otlp_default; /* of those who give none */
     /* Any thread, atomic. */
     bool is_draining;
     struct metrics_stats stats[METRICS_WAY_COUNT];
@@ -45,6 +50,9 @@ struct metrics *metrics_new(const struct metrics_options *options)
     AP_ASSERT(options->is_open || options->keyring);
     struct metrics *metrics = ap_new0(struct metrics);
     metrics->options = *options;
+    otlp_settings_init(&metrics->otlp_default);
+    if (!options->otlp)
+        metrics->options.otlp = &metrics->otlp_default;
     metrics->log_limit.interval_ms = LOG_INTERVAL_MS;
     pthread_mutex_init(&metrics->idle_mtx, NULL);
     return metrics;
@@ -92,7 +100,15 @@ static void body_give(struct metrics *metrics, struct metrics_body *take_body)
 
 const char *metrics_way_name(enum metrics_way way)
 {
-    static const char *const names[METRICS_WAY_COUNT] = {"remote_write_1", "remote_write_2", "import"};
+    static const char *const names[METRICS_WAY_COUNT] = {
+        [METRICS_WAY_WRITE_1] = "remote_write_1",
+        [METRICS_WAY_WRITE_2] = "remote_write_2",
+        [METRICS_WAY_IMPORT] = "import",
+        [METRICS_WAY_OTLP_PROTOBUF] = "otlp_protobuf",
+        [METRICS_WAY_OTLP_JSON] = "otlp_json",
+        [METRICS_WAY_PUSH] = "push",
+        [METRICS_WAY_INFLUX] = "influx",
+    };
     AP_ASSERT((size_t)way < METRICS_WAY_COUNT);
     return names[way];
 }
@@ -249,21 +265,32 @@ static bool matches(const struct metrics_protocol *protocol, struct ap_slice pat
            (path.bytes == bytes || (protocol->is_prefix && path.data[bytes] == '/'));
 }
 
-const struct metrics_protocol *metrics_protocol_find(struct ap_slice path)
+const struct metrics_protocol *metrics_protocol_find(struct ap_slice path, struct ap_slice *ret_rest)
 {
     for (size_t i = 0; i < AP_ARRAY_COUNT(protocols); i++)
-        if (matches(protocols[i], path))
+        if (matches(protocols[i], path)) {
+            size_t bytes = strlen(protocols[i]->path);
+            *ret_rest = ap_slice(path.data + bytes, path.bytes - bytes);
             return protocols[i];
+        }
     return NULL;
 }
 
-void metrics_admit(struct metrics *metrics, const struct metrics_protocol *protocol, struct http_request *http)
+static struct ap_slice find_token(const struct metrics_protocol *protocol, struct http_request *http)
+{
+    struct ap_slice token = admit_find_token(http);
+    return token.data || !protocol->key_parameter ? token : http_query(http, protocol->key_parameter);
+}
+
+void metrics_admit(struct metrics *metrics, const struct metrics_protocol *protocol, struct ap_slice rest,
+                   struct http_request *http)
 {
     struct metrics_request *request = ap_arena_alloc0(http_arena(http), sizeof(*request));
     request->metrics = metrics;
     request->options = &metrics->options;
     request->protocol = protocol;
     request->http = http;
+    request->rest = rest;
     request->way = protocol->way;
     const char *unsupported = protocol->begin ? protocol->begin(request) : NULL;
     count(&metrics->stats[request->way].requests, 1);
@@ -273,7 +300,7 @@ void metrics_admit(struct metrics *metrics, const struct metrics_protocol *proto
     }
     struct admit_header header = {
         .method = http_method(http),
-        .token = admit_find_token(http),
+        .token = find_token(protocol, http),
         .origin = http_header(http, "Origin"),
     };
     if (!(protocol->methods >> header.method & 1)) {
@@ -303,6 +330,26 @@ static void reply_outcome(struct metrics_request *request)
 {
     count_outcome(request);
     request->protocol->reply_outcome(request);
+}
+
+void metrics_request_finish(struct metrics_request *request)
+{
+    reply_outcome(request);
+}
+
+void metrics_request_fail(struct metrics_request *request, enum ap_rc rc)
+{
+    reply_failed(request, rc);
+}
+
+void metrics_request_refuse(struct metrics_request *request, unsigned status, const char *text)
+{
+    reply_error(request, status, 0, text);
+}
+
+void metrics_request_count_texts_skipped(struct metrics_request *request, uint64_t skipped)
+{
+    count(&request->metrics->stats[request->way].texts_skipped, skipped);
 }
 
 static void append_done(struct tsdb_append *append, enum ap_rc rc)
@@ -368,6 +415,11 @@ void metrics_handle(struct metrics *metrics, struct http_request *http)
 {
     struct metrics_request *request = http_user(http);
     AP_ASSERT(request && request->http == http);
+    if (request->protocol->take) {
+        count(&metrics->stats[request->way].body_bytes, http_body(http).bytes);
+        request->protocol->take(request, http_body(http));
+        return;
+    }
     struct metrics_body *body = body_take(metrics);
     /* From here on the request may be gone; what the batch lends is not read. */
     handle_bytes(request, body, http_body(http));

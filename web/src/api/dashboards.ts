@@ -29,6 +29,7 @@ export interface Panel {
   width: number;
   usesRange: boolean;
   query: string;
+  language: 'sql' | 'promql';
 }
 
 export interface Section {
@@ -56,7 +57,7 @@ const decodeSummary: Decoder<DashboardSummary> = (value, at) => {
   };
 };
 
-const decodeTarget: Decoder<Target> = (value, at) => {
+export const decodeTarget: Decoder<Target> = (value, at) => {
   const o = record(value, at);
   const op = oneOf(['>=', '<=', '>', '<'], '>=')(o['op'], `${at}.op`);
   const bound = number(o['value'], `${at}.value`);
@@ -89,6 +90,7 @@ const decodePanel: Decoder<Panel> = (value, at) => {
     width: Math.min(12, Math.max(1, Math.round(withDefault(number, 12)(o['width'], `${at}.width`)))),
     usesRange: withDefault(flag, true)(o['uses_range'], `${at}.uses_range`),
     query: withDefault(text, '')(o['query'], `${at}.query`),
+    language: oneOf(['sql', 'promql'], 'sql')(o['language'], `${at}.language`),
   };
 };
 

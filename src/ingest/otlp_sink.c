@@ -1,0 +1,534 @@
+#include "ingest/otlp_sink.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/bits.h"
+#include "codec/protobuf.h"
+#include "ingest/otlp_histogram.h"
+#include "ingest/otlp_resource.h"
+#include "tsdb/labels.h"
+
+#define STALE_NAN_BITS UINT64_C(0x7ff0000000000002) /* Prometheus' staleness marker */
+
+enum {
+    NS_PER_MS = 1000 * 1000,
+    METADATA_CACHE_COUNT = 512, /* what a request says of a metric comes with each of its resources; once is enough */
+    OVERRUN_BYTES = 32,         /* readable behind bytes that otlp_labels.c copies */
+    TARGET_INFO_SAMPLES_MAX = 100, /* of one resource in one request: four hours */
+};
+
+/* The series of a metric: its name, and for histograms and summaries with what comes behind it. */
+enum part { PART_PLAIN, PART_SUM, PART_COUNT, PART_BUCKET, PART_OTHER_COUNT };
+
+struct otlp_sink {
+    struct metrics_body *body;            /* lent */
+    const struct otlp_settings *settings; /* lent */
+    struct otlp_labels labels;
+    /* The resource. */
+    struct otlp_resource resource;
+    uint64_t ts_ns_min; /* of its points; UINT64_MAX: none */
+    uint64_t ts_ns_max;
+    /* The metric. */
+    struct otlp_metric metric;
+    struct ap_slice name;                    /* as Prometheus'; in the arena, as what follows */
+    struct ap_slice parts[PART_OTHER_COUNT]; /* labels __name__ */
+    char fault[METRICS_REASON_BYTES];        /* why all its points are refused; empty: they are not */
+    const double *bounds;                    /* of the last histogram, and their labels le, +Inf's behind them */
+    size_t bound_count;
+    struct ap_slice *bound_labels;
+};
+
+void otlp_settings_init(struct otlp_settings *settings)
+{
+    *settings = (struct otlp_settings){
+        .naming = {.strategy = OTLP_UNDERSCORES_WITH_SUFFIXES,
+                   .is_prefixing_underscores = true,
+                   .is_keeping_underscores = true},
+        .target_info_interval_ms = 150 * 1000,
+    };
+}
+
+struct otlp_sink *otlp_sink_new(struct metrics_body *body, const struct otlp_settings *settings, struct ap_slice source)
+{
+    struct otlp_sink *sink = ap_realloc(NULL, sizeof(*sink)); /* large, and most of it is never looked at */
+    sink->body = body;
+    sink->settings = settings;
+    otlp_labels_init(&sink->labels, &settings->naming, &body->arena, source);
+    return sink;
+}
+
+void otlp_sink_free(struct otlp_sink *sink)
+{
+    free(sink);
+}
+
+struct ap_arena *otlp_sink_arena(struct otlp_sink *sink)
+{
+    return &sink->body->arena;
+}
+
+static enum ap_rc fail_full(struct ap_err *err)
+{
+    return ap_fail(err, AP_E_LIMIT, "the request holds too many labels; send it in smaller parts");
+}
+
+/* ---- Resource and scope ---- */
+
+enum ap_rc otlp_sink_begin_resource(struct otlp_sink *sink, const struct otlp_attributes *attributes,
+                                    struct ap_err *err)
+{
+    sink->ts_ns_min = UINT64_MAX;
+    sink->ts_ns_max = 0;
+    return otlp_resource_begin(&sink->resource, attributes, sink->settings, &sink->labels, err);
+}
+
+enum ap_rc otlp_sink_begin_scope(struct otlp_sink *sink, const struct otlp_scope *scope, struct ap_err *err)
+{
+    otlp_labels_begin_scope(&sink->labels);
+    if (!sink->settings->is_promoting_scope || scope->name.bytes == 0)
+        return AP_OK;
+    return otlp_resource_set_scope(scope, &sink->settings->naming, &sink->labels, err);
+}
+
+/* ---- Metrics ---- */
+
+/* A label of the store's bytes, readable a little beyond its end. */
+static enum ap_rc keep_label(struct otlp_sink *sink, const char *name, struct ap_slice value,
+                             struct ap_slice *ret_label, struct ap_err *err)
+{
+    struct ap_buf *scratch = &sink->body->labels;
+    ap_buf_reset(scratch);
+    labels_add(scratch, &(struct label){ap_slice_cstr(name), value});
+    char *kept = ap_arena_try_alloc(&sink->body->arena, scratch->bytes + OVERRUN_BYTES);
+    if (!kept)
+        return fail_full(err);
+    *ret_label = ap_slice(memcpy(kept, scratch->data, scratch->bytes), scratch->bytes);
+    return AP_OK;
+}
+
+static enum otlp_suffix suffix_of(const struct otlp_metric *metric)
+{
+    if (metric->kind == OTLP_SUM && metric->is_monotonic)
+        return OTLP_SUFFIX_TOTAL;
+    return metric->kind == OTLP_GAUGE && ap_slice_equal_cstr(metric->unit, "1") ? OTLP_SUFFIX_RATIO : OTLP_SUFFIX_NONE;
+}
+
+static enum metadata_type type_of(const struct otlp_metric *metric)
+{
+    switch (metric->kind) {
+    case OTLP_GAUGE:
+        return METADATA_GAUGE;
+    case OTLP_SUM:
+        return metric->is_monotonic ? METADATA_COUNTER : METADATA_GAUGE;
+    case OTLP_HISTOGRAM:
+    case OTLP_EXPONENTIAL:
+        return METADATA_HISTOGRAM;
+    case OTLP_SUMMARY:
+        return METADATA_SUMMARY;
+    default:
+        return METADATA_UNKNOWN;
+    }
+}
+
+/* True: this request has said so before. */
+static bool is_told(struct metrics_body *body, const struct batch_metadata *metadata)
+{
+    struct ap_buf *cache = &body->metadata_cache;
+    size_t bytes = METADATA_CACHE_COUNT * sizeof(uint32_t); /* place in the batch, from 1 */
+    if (cache->bytes == 0) {
+        memset(ap_buf_reserve(cache, bytes), 0, bytes);
+        cache->bytes = bytes;
+    }
+    uint64_t hash = labels_hash_of(body->hash_seed, metadata->metric).low;
+    uint32_t *place = (uint32_t *)(void *)cache->data + hash % METADATA_CACHE_COUNT;
+    if (*place) {
+        const struct batch_metadata *told = &body->batch.metadata[*place - 1];
+        if (told->type == metadata->type && ap_slice_equal(told->metric, metadata->metric) &&
+            ap_slice_equal(told->help, metadata->help) && ap_slice_equal(told->unit, metadata->unit))
+            return true;
+    }
+    *place = (uint32_t)body->batch.metadata_count + 1;
+    return false;
+}
+
+static enum ap_rc add_metadata(struct otlp_sink *sink, struct ap_err *err)
+{
+    AP_AUTO_BUF struct ap_buf unit = {0};
+    struct batch_metadata metadata = {
+        .metric = sink->name, .help = sink->metric.description, .type = type_of(&sink->metric)};
+    otlp_unit_name(sink->metric.unit, &unit);
+    metadata.unit = ap_buf_slice(&unit);
+    if (sink->body->batch.metadata_count >= METRICS_SERIES_MAX || is_told(sink->body, &metadata))
+        return AP_OK;
+    enum ap_rc rc = metrics_body_keep(sink->body, metadata.unit, &metadata.unit, err);
+    if (rc == AP_OK)
+        *batch_add_metadata(&sink->body->batch) = metadata;
+    return rc;
+}
+
+static enum ap_rc make_names(struct otlp_sink *sink, struct ap_slice name, struct ap_err *err)
+{
+    static const char *const suffixes[PART_OTHER_COUNT] = {"", "_sum", "_count", "_bucket"};
+    bool has_parts = sink->metric.kind == OTLP_HISTOGRAM || sink->metric.kind == OTLP_SUMMARY;
+    AP_AUTO_BUF struct ap_buf text = {0};
+    enum ap_rc rc = metrics_body_keep(sink->body, name, &sink->name, err);
+    for (size_t i = 0; i < (has_parts ? PART_OTHER_COUNT : 1u) && rc == AP_OK; i++) {
+        ap_buf_reset(&text);
+        ap_buf_add_slice(&text, name);
+        ap_buf_add_cstr(&text, suffixes[i]);
+        rc = keep_label(sink, LABEL_METRIC_NAME, ap_buf_slice(&text), &sink->parts[i], err);
+    }
+    return rc;
+}
+
+static bool has_temporality(const struct otlp_metric *metric)
+{
+    return metric->kind == OTLP_SUM || metric->kind == OTLP_HISTOGRAM || metric->kind == OTLP_EXPONENTIAL;
+}
+
+static void say_fault(struct otlp_sink *sink, const char *reason)
+{
+    struct ap_slice name = sink->metric.name;
+    snprintf(sink->fault, sizeof(sink->fault), "metric \"%.*s\": %s", (int)AP_MIN(name.bytes, (size_t)100),
+             name.data ? name.data : "", reason);
+}
+
+enum ap_rc otlp_sink_begin_metric(struct otlp_sink *sink, const struct otlp_metric *metric, struct ap_err *err)
+{
+    AP_AUTO_BUF struct ap_buf name = {0};
+    sink->metric = *metric;
+    sink->fault[0] = '\0';
+    sink->bounds = NULL;
+    sink->bound_count = 0;
+    sink->bound_labels = NULL;
+    if (metric->kind == OTLP_NO_DATA)
+        return AP_OK;
+    if (otlp_metric_name(&sink->settings->naming, metric->name, metric->unit, suffix_of(metric), &name, err) != AP_OK) {
+        snprintf(sink->fault, sizeof(sink->fault), "%.*s", METRICS_REASON_BYTES - 1, err->text);
+        return AP_OK;
+    }
+    if (has_temporality(metric) && metric->temporality != OTLP_CUMULATIVE) {
+        say_fault(sink, metric->temporality == OTLP_DELTA
+                            ? "delta temporality is not taken"
+                            : "its aggregation temporality is neither delta nor cumulative");
+        return AP_OK;
+    }
+    enum ap_rc rc = make_names(sink, ap_buf_slice(&name), err);
+    return rc == AP_OK ? add_metadata(sink, err) : rc;
+}
+
+/* ---- Points ---- */
+
+static int64_t ms_of(uint64_t ts_ns)
+{
+    return (int64_t)(ts_ns / NS_PER_MS);
+}
+
+static double value_or_stale(const struct otlp_point *point, double value)
+{
+    return point->flags & OTLP_FLAG_NO_RECORDED_VALUE ? ap_double_of_bits(STALE_NAN_BITS) : value;
+}
+
+static void refuse_point(struct otlp_sink *sink, const char *reason)
+{
+    if (!sink->fault[0])
+        say_fault(sink, reason);
+    metrics_body_refuse_sample(sink->body, sink->fault);
+    if (reason != sink->fault)
+        sink->fault[0] = '\0';
+}
+
+/* A point that cannot be kept is no reason to refuse the request; that it is too large is. */
+static enum ap_rc refuse_or_fail(struct otlp_sink *sink, enum ap_rc rc, const struct ap_err *err)
+{
+    if (rc != AP_E_PARSE)
+        return rc;
+    refuse_point(sink, err->text);
+    return AP_OK;
+}
+
+static void begin_series(struct otlp_sink *sink, struct ap_slice labels)
+{
+    (void)batch_add_series(&sink->body->batch, labels, labels_hash_of(sink->body->hash_seed, labels));
+}
+
+static size_t character_count(struct ap_slice text)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < text.bytes; i++)
+        count += ((uint8_t)text.data[i] & 0xc0) != 0x80;
+    return count;
+}
+
+/* To the series added last. The ids go first; attributes come along if all of them fit. */
+static enum ap_rc add_exemplar(struct otlp_sink *sink, const struct otlp_exemplar *exemplar, int64_t point_ts_ms,
+                               struct ap_err *err)
+{
+    const struct label ids[] = {{ap_slice_cstr("trace_id"), exemplar->trace_id},
+                                {ap_slice_cstr("span_id"), exemplar->span_id}};
+    struct label labels[OTLP_ATTRIBUTES_MAX + AP_ARRAY_COUNT(ids)];
+    size_t count = 0, characters = 0;
+    if (!exemplar->has_value) {
+        metrics_body_refuse_exemplar(sink->body, "an exemplar has no value");
+        return AP_OK;
+    }
+    for (size_t i = 0; i < AP_ARRAY_COUNT(ids); i++) {
+        if (ids[i].value.bytes == 0)
+            continue;
+        characters += ids[i].name.bytes + ids[i].value.bytes;
+        labels[count++] = ids[i];
+    }
+    for (size_t i = 0; i < exemplar->attributes.count; i++)
+        characters +=
+            character_count(exemplar->attributes.items[i].key) + character_count(exemplar->attributes.items[i].value);
+    for (size_t i = 0; i < exemplar->attributes.count && characters <= METRICS_EXEMPLAR_CHARACTERS_MAX; i++)
+        labels[count++] = (struct label){exemplar->attributes.items[i].key, exemplar->attributes.items[i].value};
+    return metrics_body_add_exemplar(sink->body, labels, count, exemplar->ts_ns ? ms_of(exemplar->ts_ns) : point_ts_ms,
+                                     exemplar->value, err);
+}
+
+static enum ap_rc add_exemplars(struct otlp_sink *sink, const struct otlp_point *point, struct ap_err *err)
+{
+    enum ap_rc rc = AP_OK;
+    for (size_t i = 0; i < point->exemplar_count && rc == AP_OK; i++)
+        rc = add_exemplar(sink, &point->exemplars[i], ms_of(point->ts_ns), err);
+    return rc;
+}
+
+static enum ap_rc add_number(struct otlp_sink *sink, const struct otlp_point *point, struct ap_err *err)
+{
+    struct ap_slice labels;
+    if (!point->has_value && !(point->flags & OTLP_FLAG_NO_RECORDED_VALUE)) {
+        refuse_point(sink, "a point has no value");
+        return AP_OK;
+    }
+    enum ap_rc rc = otlp_labels_of_series(&sink->labels, &point->attributes, sink->parts[PART_PLAIN], &labels, err);
+    if (rc != AP_OK)
+        return refuse_or_fail(sink, rc, err);
+    begin_series(sink, labels);
+    batch_add_sample(&sink->body->batch, ms_of(point->ts_ns), value_or_stale(point, point->value));
+    if (point->exemplar_count && sink->metric.kind == OTLP_SUM)
+        return add_exemplars(sink, point, err);
+    return AP_OK;
+}
+
+/* ---- Histograms as one series a bucket, and summaries ---- */
+
+static enum ap_rc add_part(struct otlp_sink *sink, const struct otlp_base *base, enum part part, struct ap_slice extra,
+                           const struct otlp_point *point, double value, struct ap_err *err)
+{
+    struct ap_slice labels;
+    enum ap_rc rc = otlp_labels_complete(&sink->labels, base, sink->parts[part], extra, &labels, err);
+    if (rc != AP_OK)
+        return rc;
+    begin_series(sink, labels);
+    batch_add_sample(&sink->body->batch, ms_of(point->ts_ns), value_or_stale(point, value));
+    return AP_OK;
+}
+
+/* As Go's 'f' format: no exponent, as many digits as it takes. */
+static void add_decimal(struct ap_buf *out, double value)
+{
+    if (!isfinite(value)) {
+        ap_buf_add_cstr(out, isnan(value) ? "NaN" : value > 0 ? "+Inf" : "-Inf");
+        return;
+    }
+    if (signbit(value))
+        ap_buf_add_char(out, '-');
+    if (value == 0) {
+        ap_buf_add_char(out, '0');
+        return;
+    }
+    struct ap_shortest shortest;
+    ap_shortest(value, &shortest);
+    ap_buf_add_positional(out, &shortest);
+}
+
+static enum ap_rc number_label(struct otlp_sink *sink, const char *name, double value, struct ap_slice *ret_label,
+                               struct ap_err *err)
+{
+    AP_AUTO_BUF struct ap_buf text = {0};
+    add_decimal(&text, value);
+    return keep_label(sink, name, ap_buf_slice(&text), ret_label, err);
+}
+
+/* The labels le of these bounds; most points of a metric have the same ones. */
+static enum ap_rc make_bound_labels(struct otlp_sink *sink, const double *bounds, size_t count, struct ap_err *err)
+{
+    if (sink->bound_labels && sink->bound_count == count &&
+        (count == 0 || memcmp(sink->bounds, bounds, count * sizeof(*bounds)) == 0))
+        return AP_OK;
+    double *kept = ap_arena_try_alloc(&sink->body->arena, count * sizeof(*bounds));
+    struct ap_slice *labels = ap_arena_try_alloc(&sink->body->arena, (count + 1) * sizeof(*labels));
+    if (!kept || !labels)
+        return fail_full(err);
+    enum ap_rc rc = number_label(sink, "le", INFINITY, &labels[count], err);
+    for (size_t i = 0; i < count && rc == AP_OK; i++)
+        rc = number_label(sink, "le", bounds[i], &labels[i], err);
+    if (count)
+        memcpy(kept, bounds, count * sizeof(*bounds));
+    sink->bounds = kept;
+    sink->bound_count = count;
+    sink->bound_labels = rc == AP_OK ? labels : NULL;
+    return rc;
+}
+
+static int compare_exemplars(const void *a, const void *b)
+{
+    double left = ((const struct otlp_exemplar *)a)->value, right = ((const struct otlp_exemplar *)b)->value;
+    if (isnan(left) || isnan(right))
+        return isnan(left) - isnan(right);
+    return left < right ? -1 : left > right;
+}
+
+/* A copy in order of value, NaN behind all. */
+static enum ap_rc sort_exemplars(struct otlp_sink *sink, const struct otlp_point *point,
+                                 struct otlp_exemplar **ret_exemplars, struct ap_err *err)
+{
+    size_t bytes = point->exemplar_count * sizeof(struct otlp_exemplar);
+    struct otlp_exemplar *exemplars = ap_arena_try_alloc(&sink->body->arena, bytes);
+    if (!exemplars)
+        return fail_full(err);
+    if (bytes) {
+        memcpy(exemplars, point->exemplars, bytes);
+        qsort(exemplars, point->exemplar_count, sizeof(*exemplars), compare_exemplars);
+    }
+    *ret_exemplars = exemplars;
+    return AP_OK;
+}
+
+static enum ap_rc add_buckets(struct otlp_sink *sink, const struct otlp_point *point, const struct otlp_base *base,
+                              struct ap_err *err)
+{
+    size_t count = AP_MIN(point->bound_count, point->bucket_count), exemplar = 0;
+    struct otlp_exemplar *exemplars = NULL;
+    enum ap_rc rc = make_bound_labels(sink, point->bounds, count, err);
+    if (rc == AP_OK)
+        rc = sort_exemplars(sink, point, &exemplars, err);
+    uint64_t cumulative = 0;
+    for (size_t i = 0; i <= count && rc == AP_OK; i++) {
+        bool is_last = i == count;
+        cumulative = is_last ? point->count : cumulative + point->bucket_counts[i];
+        rc = add_part(sink, base, PART_BUCKET, sink->bound_labels[i], point, (double)cumulative, err);
+        for (; rc == AP_OK && exemplar < point->exemplar_count &&
+               (is_last || exemplars[exemplar].value <= point->bounds[i]);
+             exemplar++)
+            rc = add_exemplar(sink, &exemplars[exemplar], ms_of(point->ts_ns), err);
+    }
+    return rc;
+}
+
+static enum ap_rc add_classic(struct otlp_sink *sink, const struct otlp_point *point, struct ap_err *err)
+{
+    struct otlp_base base;
+    struct ap_slice none = ap_slice("", 0);
+    enum ap_rc rc = otlp_labels_of_point(&sink->labels, &point->attributes, OTLP_EXTRA_LE, &base, err);
+    if (rc != AP_OK)
+        return refuse_or_fail(sink, rc, err);
+    if (point->has_sum)
+        rc = add_part(sink, &base, PART_SUM, none, point, point->sum, err);
+    if (rc == AP_OK)
+        rc = add_part(sink, &base, PART_COUNT, none, point, (double)point->count, err);
+    return rc == AP_OK ? add_buckets(sink, point, &base, err) : rc;
+}
+
+static enum ap_rc add_summary(struct otlp_sink *sink, const struct otlp_point *point, struct ap_err *err)
+{
+    struct otlp_base base;
+    struct ap_slice none = ap_slice("", 0);
+    enum ap_rc rc = otlp_labels_of_point(&sink->labels, &point->attributes, OTLP_EXTRA_QUANTILE, &base, err);
+    if (rc != AP_OK)
+        return refuse_or_fail(sink, rc, err);
+    rc = add_part(sink, &base, PART_SUM, none, point, point->sum, err);
+    if (rc == AP_OK)
+        rc = add_part(sink, &base, PART_COUNT, none, point, (double)point->count, err);
+    for (size_t i = 0; i < point->quantile_count && rc == AP_OK; i++) {
+        struct ap_slice label;
+        rc = number_label(sink, "quantile", point->quantiles[i].quantile, &label, err);
+        if (rc == AP_OK)
+            rc = add_part(sink, &base, PART_PLAIN, label, point, point->quantiles[i].value, err);
+    }
+    return rc;
+}
+
+/* ---- Native histograms ---- */
+
+static enum ap_rc add_native(struct otlp_sink *sink, const struct otlp_point *point, struct ap_err *err)
+{
+    struct metrics_body *body = sink->body;
+    struct histogram histogram;
+    struct ap_slice labels, blob;
+    enum ap_rc rc = otlp_histogram_make(sink->metric.kind, point, &body->arena, &histogram, err);
+    if (rc == AP_OK)
+        rc = otlp_labels_of_series(&sink->labels, &point->attributes, sink->parts[PART_PLAIN], &labels, err);
+    if (rc != AP_OK)
+        return refuse_or_fail(sink, rc, err);
+    ap_buf_reset(&body->blob);
+    histogram_encode(&histogram, &body->blob);
+    rc = metrics_body_keep(body, ap_buf_slice(&body->blob), &blob, err);
+    if (rc != AP_OK)
+        return rc;
+    begin_series(sink, labels);
+    batch_add_histogram(&body->batch, ms_of(point->ts_ns), blob);
+    return add_exemplars(sink, point, err);
+}
+
+static enum ap_rc add_any(struct otlp_sink *sink, const struct otlp_point *point, struct ap_err *err)
+{
+    switch (sink->metric.kind) {
+    case OTLP_GAUGE:
+    case OTLP_SUM:
+        return add_number(sink, point, err);
+    case OTLP_HISTOGRAM:
+        return sink->settings->is_making_custom_buckets ? add_native(sink, point, err) : add_classic(sink, point, err);
+    case OTLP_EXPONENTIAL:
+        return add_native(sink, point, err);
+    case OTLP_SUMMARY:
+        return add_summary(sink, point, err);
+    default:
+        return AP_OK;
+    }
+}
+
+enum ap_rc otlp_sink_add_point(struct otlp_sink *sink, const struct otlp_point *point, struct ap_err *err)
+{
+    if (sink->fault[0] || point->fault) {
+        refuse_point(sink, sink->fault[0] ? sink->fault : point->fault);
+        return AP_OK;
+    }
+    if (point->ts_ns == 0) {
+        refuse_point(sink, "a point has no time");
+        return AP_OK;
+    }
+    sink->ts_ns_min = AP_MIN(sink->ts_ns_min, point->ts_ns);
+    sink->ts_ns_max = AP_MAX(sink->ts_ns_max, point->ts_ns);
+    enum ap_rc rc = add_any(sink, point, err);
+    return rc == AP_OK ? metrics_body_check_size(sink->body, err) : rc;
+}
+
+/* ---- target_info ---- */
+
+enum ap_rc otlp_sink_end_resource(struct otlp_sink *sink, struct ap_err *err)
+{
+    struct metrics_body *body = sink->body;
+    struct ap_slice labels;
+    bool is_wanted;
+    if (sink->ts_ns_min == UINT64_MAX)
+        return AP_OK;
+    enum ap_rc rc = otlp_resource_target_info(&sink->resource, sink->settings, body, &is_wanted, &labels, err);
+    if (rc != AP_OK || !is_wanted)
+        return rc;
+    begin_series(sink, labels);
+    int64_t last_ms = ms_of(sink->ts_ns_max), interval_ms = sink->settings->target_info_interval_ms;
+    /* One point of another century must not make a series of it. */
+    int64_t first_ms = AP_MAX(ms_of(sink->ts_ns_min), last_ms - TARGET_INFO_SAMPLES_MAX * interval_ms);
+    for (int64_t ts_ms = first_ms; ts_ms < last_ms; ts_ms += interval_ms)
+        batch_add_sample(&body->batch, ts_ms, 1);
+    batch_add_sample(&body->batch, last_ms, 1);
+    return metrics_body_check_size(body, err);
+}
