@@ -62,6 +62,7 @@ struct collection {
     struct postgres *postgres;
     struct target *target;
     int64_t deadline_us;
+    int server_version;
     struct outcome *outcomes; /* owned; a query each */
     struct extension extensions[EXTENSIONS_MAX];
     size_t extension_count;
@@ -333,37 +334,40 @@ static enum ap_rc begin(struct collection *c, struct ap_err *err)
         if (rc == AP_OK)
             rc = ask_extensions(c, &is_monitor, err);
     }
-    if (rc == AP_OK)
-        tell_role(c, is_monitor);
-    return rc;
+    if (rc != AP_OK)
+        return rc;
+    c->server_version = postgres_link_version(c->target->link);
+    tell_role(c, is_monitor);
+    return AP_OK;
 }
 
 /* ---- All queries ---- */
 
-/* Whether the entry is for this server; if only the extension is missing, that is its failure. */
-static bool is_wanted(struct collection *c, size_t index)
+static bool is_wanted(const struct collection *c, const struct postgres_query *query)
+{
+    const struct extension *extension = find_extension(c, query->extension);
+    return limit_of(c->postgres, query->limit) > 0 && (extension || !query->extension) &&
+           postgres_query_is_for(query, c->server_version, extension ? extension->version : 0);
+}
+
+/* What needs an extension that is not there has failed; of several entries for one, the oldest stands for all. */
+static void fail_missing(struct collection *c, size_t index)
 {
     const struct postgres_query *query = &postgres_queries[index];
-    const struct extension *extension = find_extension(c, query->extension);
-    int server_version = postgres_link_version(c->target->link);
-    if (limit_of(c->postgres, query->limit) == 0)
-        return false;
-    if (!query->extension || extension)
-        return postgres_query_is_for(query, server_version, extension ? extension->version : 0);
-    /* Of several entries for one extension the oldest stands for all of them. */
-    if (query->is_optional || query->extension_min)
-        return false;
+    if (!query->extension || query->is_optional || query->extension_min || find_extension(c, query->extension) ||
+        limit_of(c->postgres, query->limit) == 0)
+        return;
     c->outcomes[index].is_asked = true;
     (void)ap_fail(&c->outcomes[index].err, AP_E_NOT_FOUND, "extension %s is not in database %s: CREATE EXTENSION %s",
                   query->extension, postgres_link_database(c->target->link), query->extension);
-    return false;
 }
 
 /* A failure that ends the collection is returned; others are the query's. */
 static enum ap_rc ask_server(struct collection *c, struct ap_err *err)
 {
     for (size_t i = 0; i < postgres_query_count; i++) {
-        if (postgres_queries[i].is_of_each_database || !is_wanted(c, i))
+        fail_missing(c, i);
+        if (postgres_queries[i].is_of_each_database || !is_wanted(c, &postgres_queries[i]))
             continue;
         struct outcome *outcome = &c->outcomes[i];
         enum ap_rc rc = ask(c, i, c->target->link, c->deadline_us, &outcome->err);
@@ -413,7 +417,7 @@ static void ask_database(struct collection *c, const char *database, int64_t dea
         is_own ? AP_OK : postgres_link_open(c->target->conninfo, database, half_way(deadline_us), &other, &err);
     struct postgres_link *link = is_own ? c->target->link : other;
     for (size_t i = 0; i < postgres_query_count; i++) {
-        if (!postgres_queries[i].is_of_each_database || !is_wanted(c, i))
+        if (!postgres_queries[i].is_of_each_database || !is_wanted(c, &postgres_queries[i]))
             continue;
         if (link && !postgres_link_is_broken(link))
             rc = ask(c, i, link, deadline_us, &err);
