@@ -302,23 +302,28 @@ static void add_store_metrics(struct ap_buf *out, const struct figures *figures)
         add_metric(out, metrics[i].name, metrics[i].type, metrics[i].help, metrics[i].value);
 }
 
+void status_add_metrics(const struct api *api, struct ap_buf *out)
+{
+    struct figures figures;
+    take_figures(api, &figures);
+    add_head(out, "build_info", METRIC_GAUGE, "The program, as labels.");
+    ap_buf_add_cstr(out, "apiary_build_info{version=\"" APIARY_VERSION "\"} 1\n");
+    add_metric(out, "start_time_seconds", METRIC_GAUGE, "When the process started, since 1970.",
+               (double)api->started_ms / 1e3);
+    add_ingest_metrics(out, &figures);
+    add_metrics_ingest_metrics(out, &figures);
+    add_http_metrics(out, &figures.http);
+    add_store_metrics(out, &figures);
+    figures_add_metrics(out, FIGURES_TSDB, &figures.tsdb);
+    figures_add_metrics(out, FIGURES_RULES, &figures.rules);
+    query_figures_add_metrics(out, api->engine);
+}
+
 void status_handle_metrics(struct api *api, struct http_request *request, struct ap_slice rest)
 {
     (void)rest;
-    struct figures figures;
-    take_figures(api, &figures);
     struct ap_buf out = {0};
-    add_head(&out, "build_info", METRIC_GAUGE, "The program, as labels.");
-    ap_buf_add_cstr(&out, "apiary_build_info{version=\"" APIARY_VERSION "\"} 1\n");
-    add_metric(&out, "start_time_seconds", METRIC_GAUGE, "When the process started, since 1970.",
-               (double)api->started_ms / 1e3);
-    add_ingest_metrics(&out, &figures);
-    add_metrics_ingest_metrics(&out, &figures);
-    add_http_metrics(&out, &figures.http);
-    add_store_metrics(&out, &figures);
-    figures_add_metrics(&out, FIGURES_TSDB, &figures.tsdb);
-    figures_add_metrics(&out, FIGURES_RULES, &figures.rules);
-    query_figures_add_metrics(&out, api->engine);
+    status_add_metrics(api, &out);
     http_reply(request, &(struct http_reply){
                             .status = 200,
                             .content_type = "text/plain; version=0.0.4; charset=utf-8",

@@ -107,6 +107,7 @@ static const struct {
     {"coverage", cli_check_coverage},
     {"routes", cli_check_routes},
     {"rules", cli_check_rules},
+    {"scrape", cli_check_scrape},
     {"test", cli_check_test},
 };
 
@@ -130,9 +131,10 @@ int cli_check(int argc, char **argv)
                    "  apiary check coverage  which metrics of the packs a running server has seen\n"
                    "  apiary check routes    Alertmanager's configuration file\n"
                    "  apiary check rules     rule files\n"
+                   "  apiary check scrape    what is scraped: Prometheus' configuration file\n"
                    "  apiary check test      unit tests of rules\n\n"
                    "Examples:\n  apiary check --config apiary.yaml\n  apiary check --pack packs/hive --json\n"
-                   "  apiary check rules alerts.yml\n",
+                   "  apiary check rules alerts.yml\n  apiary check scrape prometheus.yml\n",
         .options = options,
         .option_count = AP_ARRAY_COUNT(options),
     };

@@ -1,9 +1,9 @@
 /* apiary collect postgres: what a PostgreSQL server says at this moment, as a scrape of it would see it. */
 #include <stdio.h>
 
-#include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "cli/collect.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "scrape/postgres.h"
@@ -17,30 +17,25 @@ static void print_notice(const struct ap_err *err, void *context)
     fprintf(stderr, "apiary collect postgres: %s\n", err->text);
 }
 
-static int collect(const struct postgres_options *options, uint64_t timeout_s)
+static int collect(const struct postgres_options *options, uint64_t timeout_s, bool is_json)
 {
     AP_AUTO(postgres) struct postgres *postgres = NULL;
-    AP_AUTO_BUF struct ap_buf text = {0};
     struct ap_err err;
-    enum ap_rc rc = postgres_open(options, &postgres, &err);
-    if (rc == AP_OK) {
-        struct collector collector = postgres_collector(postgres);
-        const struct collector_request request = {
-            .target = ap_slice_cstr(options->connections[0].name),
-            .deadline_monotonic_us = ap_clock_monotonic_us(&ap_clock_system) + (int64_t)timeout_s * AP_US_PER_S,
-        };
-        rc = collector.collect(collector.context, &request, &text, &err);
-    }
-    if (rc != AP_OK) {
+    if (postgres_open(options, &postgres, &err) != AP_OK) {
         fprintf(stderr, "apiary collect postgres: %s\n", err.text);
         return CLI_FAILED;
     }
-    fwrite(text.data, 1, text.bytes, stdout);
-    return CLI_DONE;
+    const struct collector collector = postgres_collector(postgres);
+    const struct collector_request request = {
+        .target = ap_slice_cstr(options->connections[0].name),
+        .deadline_monotonic_us = ap_clock_monotonic_us(&ap_clock_system) + (int64_t)timeout_s * AP_US_PER_S,
+    };
+    return collect_run(&collector, &request, is_json);
 }
 
 int cli_collect_postgres(int argc, char **argv)
 {
+    bool is_json = false;
     const char *conninfo = "";
     uint64_t timeout_s = DEADLINE_S, statements = POSTGRES_STATEMENTS_DEFAULT, databases = POSTGRES_DATABASES_DEFAULT,
              tables = POSTGRES_TABLES_DEFAULT;
@@ -52,6 +47,7 @@ int cli_collect_postgres(int argc, char **argv)
         {"statements", 0, CLI_OPTION_NUMBER, "N", &statements, "at most so many; 100 unless given"},
         {"databases", 0, CLI_OPTION_NUMBER, "N", &databases, "at most so many; 50 unless given"},
         {"tables", 0, CLI_OPTION_NUMBER, "N", &tables, "at most so many of a database; 500 unless given"},
+        {"json", 0, CLI_OPTION_FLAG, NULL, &is_json, "for programs"},
     };
     const struct cli_command command = {
         .name = "collect postgres",
@@ -76,5 +72,5 @@ int cli_collect_postgres(int argc, char **argv)
         .tables_max = (uint32_t)AP_MIN(tables, INT32_MAX),
         .notice = print_notice,
     };
-    return collect(&postgres_options, AP_MAX(timeout_s, 1));
+    return collect(&postgres_options, AP_MAX(timeout_s, 1), is_json);
 }

@@ -133,14 +133,16 @@ static const char *parse_exponent(const char *at, const char *end, int *exponent
     return at;
 }
 
-/* Decimal numbers as Go's ParseFloat reads them, which is the format's definition. Ends at a space or the line's end.
+/*
+ * Decimal numbers as Go's ParseFloat reads them, which is the format's definition. Ends at a space, a line feed or the
+ * end, *ret_end. Returns NULL, or why it is none; then *ret_end is where it is bad.
  */
-static const char *parse_number(struct exposition *parser, const char *begin, double *ret_value)
+static const char *read_number(const char *begin, const char *end, double *ret_value, const char **ret_end)
 {
     enum { EXPONENT_CAP = 100000 };
-    const char *end = parser->line_end;
     const char *at = begin;
     bool is_negative = false;
+    *ret_end = begin;
     if (at < end && (*at == '-' || *at == '+'))
         is_negative = *at++ == '-';
     const char *digits_begin = at;
@@ -166,25 +168,39 @@ static const char *parse_number(struct exposition *parser, const char *begin, do
     if (at - digits_begin == (point != NULL)) {
         size_t bytes = point ? 0 : word_number(at, end, &value);
         if (bytes == 0)
-            return bad(parser, begin, "expected a number");
+            return "expected a number";
         at += bytes;
     } else {
         if (at < end && (*at == 'e' || *at == 'E')) {
             at = parse_exponent(at + 1, end, &exponent);
             if (!at)
-                return bad(parser, begin, "expected a number");
+                return "expected a number";
         }
         if (at - begin > EXPOSITION_NUMBER_BYTES_MAX)
-            return bad(parser, begin, "a number has too many digits");
+            return "a number has too many digits";
         if (is_cut || !fast_number(digits, exponent, &value))
             value = slow_number(ap_slice(digits_begin, (size_t)(at - digits_begin)));
         if (isinf(value))
-            return bad(parser, begin, "the number is larger than a double can be");
+            return "the number is larger than a double can be";
     }
-    if (at < end && !is_class(*at, CLASS_SPACE))
-        return bad(parser, at, "expected a space behind the number");
+    *ret_end = at;
+    if (at < end && !is_class(*at, CLASS_SPACE) && *at != '\n')
+        return "expected a space behind the number";
     *ret_value = is_negative && !isnan(value) ? -value : value;
-    return at;
+    return NULL;
+}
+
+static const char *parse_number(struct exposition *parser, const char *begin, double *ret_value)
+{
+    const char *end;
+    const char *reason = read_number(begin, parser->line_end, ret_value, &end);
+    return reason ? bad(parser, end, reason) : end;
+}
+
+const char *exposition_number(const char *at, const char *end, double *ret_value)
+{
+    const char *number_end;
+    return read_number(at, end, ret_value, &number_end) ? NULL : number_end;
 }
 
 /* ---- Times ---- */
@@ -408,11 +424,14 @@ static enum exposition_kind parse_sample(struct exposition *parser, const char *
             return EXPOSITION_BAD;
         at = skip_spaces(at, end);
     }
+    const char *series_end = begin + entry->name.bytes;
     if (at < end && *at == '{') {
         at = parse_labels(parser, at + 1, parser->labels, &entry->label_count, &entry->name);
         if (!at)
             return EXPOSITION_BAD;
+        series_end = at;
     }
+    entry->series = ap_slice(begin, (size_t)(series_end - begin));
     if (entry->name.bytes == 0) {
         (void)bad(parser, begin, "the metric has no name");
         return EXPOSITION_BAD;
@@ -549,6 +568,17 @@ bool exposition_has_eof(const struct exposition *parser)
     return parser->has_eof;
 }
 
+const char *exposition_place(const struct exposition *parser)
+{
+    return parser->next < parser->end ? parser->next : NULL;
+}
+
+void exposition_go_on(struct exposition *parser, const char *place, size_t line_count)
+{
+    parser->next = place;
+    parser->line += line_count;
+}
+
 enum exposition_kind exposition_next(struct exposition *parser, struct exposition_entry *ret_entry)
 {
     while (parser->next < parser->end) {
@@ -563,6 +593,7 @@ enum exposition_kind exposition_next(struct exposition *parser, struct expositio
         parser->line_end = end;
         ap_buf_reset(&parser->unescaped);
         ret_entry->line = parser->line;
+        ret_entry->series = ap_slice(begin, (size_t)(end - begin));
         const char *at = skip_spaces(begin, end);
         if (at == end)
             continue;

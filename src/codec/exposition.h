@@ -68,6 +68,7 @@ struct exposition_entry {
     size_t column;
     const char *reason;
     struct ap_slice name;      /* of the metric; of the family in HELP, TYPE and UNIT */
+    struct ap_slice series;    /* of a sample: name and labels as they are written; else the whole line. The input's */
     struct ap_slice text;      /* of HELP, unescaped, and UNIT */
     enum exposition_type type; /* of TYPE */
     /* Of a sample: */
@@ -91,3 +92,17 @@ void exposition_begin(struct exposition *parser, enum exposition_format format, 
 enum exposition_kind exposition_next(struct exposition *parser, struct exposition_entry *ret_entry);
 /* `# EOF` was there. */
 bool exposition_has_eof(const struct exposition *parser);
+
+/*
+ * For whoever reads some lines by itself, since it has seen them before: where the next line begins (NULL: the end),
+ * and on from there behind `line_count` lines. The parser goes on as if it had read them; a `# EOF` among them it has
+ * to see.
+ */
+const char *exposition_place(const struct exposition *parser);
+void exposition_go_on(struct exposition *parser, const char *place, size_t line_count);
+
+/*
+ * The number at `at`, as samples have it; returns where it ends: at a space, a line feed or `end`. NULL: it is none, or
+ * something else is behind it.
+ */
+const char *exposition_number(const char *at, const char *end, double *ret_value);

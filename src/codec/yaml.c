@@ -16,8 +16,17 @@
 
 enum { ARENA_BYTES_MAX = 64 << 20 };
 
+/* What `&name` stands before. */
+struct anchor {
+    struct ap_slice name;
+    struct yaml_node *node;
+    struct anchor *next; /* the one before it */
+};
+
 struct builder {
     struct yaml_document *document;
+    bool is_sharing;        /* aliases are allowed */
+    struct anchor *anchors; /* newest first */
     struct fy_parser *parser;
     struct fy_diag *diag;
     struct yaml_node *open[YAML_DEPTH_MAX]; /* maps and lists that have not ended */
@@ -75,6 +84,40 @@ static enum ap_rc fail_node(const struct yaml_node *node, enum ap_rc rc, struct 
     return rc;
 }
 
+static enum ap_rc count_node(const struct yaml_node *node, struct yaml_document *document, struct ap_err *err)
+{
+    if (++document->node_count > YAML_NODES_MAX)
+        return fail_node(node, AP_E_LIMIT, err, "more than %d values in a file", YAML_NODES_MAX);
+    return AP_OK;
+}
+
+static enum ap_rc copy_text(struct yaml_node *node, struct ap_slice text, struct yaml_document *document,
+                            struct ap_err *err)
+{
+    char *copy = ap_arena_try_strndup(&document->arena, text);
+    if (!copy)
+        return fail_node(node, AP_E_LIMIT, err, "more than %d MiB of values in a file", ARENA_BYTES_MAX >> 20);
+    node->text = ap_slice(copy, text.bytes);
+    return AP_OK;
+}
+
+/* What may stand before a value and is no part of it. */
+static enum ap_rc take_marks(struct builder *builder, struct yaml_node *node, struct fy_token *anchor,
+                             struct fy_token *tag, struct ap_err *err)
+{
+    if (!builder->is_sharing && (anchor || tag))
+        return fail_node(node, AP_E_PARSE, err, "anchors (&name) and tags (!name) are not used in these files");
+    if (tag)
+        return fail_node(node, AP_E_PARSE, err, "tags (!name) are not used in these files");
+    if (!anchor)
+        return AP_OK;
+    struct anchor *known = yaml_alloc(builder->document, sizeof(*known));
+    struct ap_slice name = token_text(anchor);
+    *known = (struct anchor){ap_slice(yaml_copy(builder->document, name), name.bytes), node, builder->anchors};
+    builder->anchors = known;
+    return AP_OK;
+}
+
 static enum ap_rc node_new(struct builder *builder, struct fy_event *event, struct yaml_node **ret_node,
                            struct ap_err *err)
 {
@@ -83,38 +126,37 @@ static enum ap_rc node_new(struct builder *builder, struct fy_event *event, stru
     node->document = document;
     node->line = node->column = 1;
 
-    struct fy_token *token = NULL;
-    struct fy_token *forbidden = NULL;
+    struct fy_token *token, *anchor, *tag;
     if (event->type == FYET_SCALAR) {
         node->kind = YAML_KIND_SCALAR;
         node->text = ap_slice("", 0);
         token = event->scalar.value;
-        forbidden = event->scalar.anchor ? event->scalar.anchor : event->scalar.tag;
+        anchor = event->scalar.anchor;
+        tag = event->scalar.tag;
     } else if (event->type == FYET_SEQUENCE_START) {
         node->kind = YAML_KIND_LIST;
         token = event->sequence_start.sequence_start;
-        forbidden = event->sequence_start.anchor ? event->sequence_start.anchor : event->sequence_start.tag;
+        anchor = event->sequence_start.anchor;
+        tag = event->sequence_start.tag;
     } else {
         node->kind = YAML_KIND_MAP;
         token = event->mapping_start.mapping_start;
-        forbidden = event->mapping_start.anchor ? event->mapping_start.anchor : event->mapping_start.tag;
+        anchor = event->mapping_start.anchor;
+        tag = event->mapping_start.tag;
     }
     const struct fy_mark *mark = token ? fy_token_start_mark(token) : NULL;
     if (mark) {
         node->line = mark->line + 1;
         node->column = mark->column + 1;
     }
-    if (forbidden)
-        return fail_node(node, AP_E_PARSE, err, "anchors (&name) and tags (!name) are not used in these files");
-    if (++document->node_count > YAML_NODES_MAX)
-        return fail_node(node, AP_E_LIMIT, err, "more than %d values in a file", YAML_NODES_MAX);
-
+    enum ap_rc rc = take_marks(builder, node, anchor, tag, err);
+    if (rc == AP_OK)
+        rc = count_node(node, document, err);
+    if (rc == AP_OK && node->kind == YAML_KIND_SCALAR && token)
+        rc = copy_text(node, token_text(token), document, err);
+    if (rc != AP_OK)
+        return rc;
     if (node->kind == YAML_KIND_SCALAR && token) {
-        struct ap_slice text = token_text(token);
-        char *copy = ap_arena_try_strndup(&document->arena, text);
-        if (!copy)
-            return fail_node(node, AP_E_LIMIT, err, "more than %d MiB of values in a file", ARENA_BYTES_MAX >> 20);
-        node->text = ap_slice(copy, text.bytes);
         enum fy_scalar_style style = fy_token_scalar_style(token);
         node->is_quoted = style != FYSS_PLAIN && style != FYSS_ANY;
         /* The mark is behind the quote; people look for the quote. */
@@ -159,16 +201,132 @@ static enum ap_rc add_node(struct builder *builder, struct yaml_node *node, stru
     return AP_OK;
 }
 
+/* ---- Aliases and merge keys ---- */
+
+static struct yaml_node *find_anchor(const struct builder *builder, struct ap_slice name)
+{
+    for (const struct anchor *anchor = builder->anchors; anchor; anchor = anchor->next)
+        if (ap_slice_equal(anchor->name, name))
+            return anchor->node;
+    return NULL;
+}
+
+static enum ap_rc copy_one(struct builder *builder, const struct yaml_node *original, struct yaml_node **ret_copy,
+                           struct ap_err *err)
+{
+    struct yaml_node *copy = yaml_alloc(builder->document, sizeof(*copy));
+    *copy = *original; /* the text too: nodes do not change theirs */
+    copy->key = copy->first = copy->next = NULL;
+    *ret_copy = copy;
+    return count_node(copy, builder->document, err);
+}
+
+/* All of it, which counts as if it was written out: that bounds what a few aliases of aliases can become. */
+static enum ap_rc copy_tree(struct builder *builder, const struct yaml_node *original, struct yaml_node **ret_copy,
+                            struct ap_err *err)
+{
+    struct {
+        const struct yaml_node *child; /* the next one to copy */
+        struct yaml_node *parent, **end;
+    } levels[YAML_DEPTH_MAX];
+    size_t depth = 0, depth_max = YAML_DEPTH_MAX - builder->depth;
+    enum ap_rc rc = copy_one(builder, original, ret_copy, err);
+    struct yaml_node *copy = *ret_copy;
+    const struct yaml_node *source = original;
+    while (rc == AP_OK) {
+        if (source->kind != YAML_KIND_SCALAR) {
+            if (depth == depth_max)
+                return fail_node(source, AP_E_LIMIT, err, "nested deeper than %d", YAML_DEPTH_MAX);
+            levels[depth].child = source->first;
+            levels[depth].parent = copy;
+            levels[depth++].end = &copy->first;
+        }
+        while (depth > 0 && !levels[depth - 1].child)
+            depth--;
+        if (depth == 0)
+            return AP_OK;
+        source = levels[depth - 1].child;
+        levels[depth - 1].child = source->next;
+        rc = copy_one(builder, source, &copy, err);
+        if (rc == AP_OK && source->key)
+            rc = copy_one(builder, source->key, &copy->key, err);
+        *levels[depth - 1].end = copy;
+        levels[depth - 1].end = &copy->next;
+    }
+    return rc;
+}
+
+static enum ap_rc add_alias(struct builder *builder, struct fy_token *token, struct ap_err *err)
+{
+    const struct fy_mark *mark = fy_token_start_mark(token);
+    const struct yaml_node here = {
+        .document = builder->document,
+        .line = mark ? mark->line + 1 : 1,
+        .column = mark ? AP_MAX(mark->column, 1) : 1, /* the mark is behind the star */
+    };
+    if (!builder->is_sharing)
+        return fail_node(&here, AP_E_PARSE, err, "aliases (*name) are not used in these files");
+    struct ap_slice name = token_text(token);
+    const struct yaml_node *original = find_anchor(builder, name);
+    if (!original)
+        return fail_node(&here, AP_E_PARSE, err, "there is no &%.*s before this", AP_SLICE_ARG(name));
+    for (size_t i = 0; i < builder->depth; i++)
+        if (builder->open[i] == original)
+            return fail_node(&here, AP_E_PARSE, err, "*%.*s is inside of itself", AP_SLICE_ARG(name));
+    struct yaml_node *copy;
+    enum ap_rc rc = copy_tree(builder, original, &copy, err);
+    return rc == AP_OK ? add_node(builder, copy, err) : rc;
+}
+
+static enum ap_rc merge_map(struct yaml_node *map, const struct yaml_node *source, struct ap_err *err)
+{
+    struct yaml_node **end = &map->first;
+    while (*end)
+        end = &(*end)->next;
+    if (source->kind != YAML_KIND_MAP)
+        return fail_node(source, AP_E_PARSE, err, "<<: expected a map or a list of maps, found a %s",
+                         yaml_kind_name(source->kind));
+    for (struct yaml_node *member = source->first, *next; member; member = next) {
+        next = member->next;
+        if (yaml_get(map, member->key->text.data))
+            continue; /* its own, or one of a map before */
+        if (++map->child_count > YAML_KEYS_MAX)
+            return fail_node(source, AP_E_LIMIT, err, "more than %d keys in a map", YAML_KEYS_MAX);
+        member->next = NULL;
+        *end = member;
+        end = &member->next;
+    }
+    return AP_OK;
+}
+
+/* Of a map that has ended: the members of what `<<` names become its own. */
+static enum ap_rc merge(struct yaml_node *map, struct ap_err *err)
+{
+    struct yaml_node **at = &map->first;
+    while (*at && ((*at)->key->is_quoted || !ap_slice_equal_cstr((*at)->key->text, "<<")))
+        at = &(*at)->next;
+    struct yaml_node *merged = *at;
+    if (!merged)
+        return AP_OK;
+    *at = merged->next;
+    map->child_count--;
+    if (merged->kind != YAML_KIND_LIST)
+        return merge_map(map, merged, err);
+    enum ap_rc rc = AP_OK;
+    for (const struct yaml_node *source = merged->first; source && rc == AP_OK; source = source->next)
+        rc = merge_map(map, source, err);
+    return rc;
+}
+
+/* ---- Events ---- */
+
 static enum ap_rc handle_event(struct builder *builder, struct fy_event *event, struct ap_err *err)
 {
     struct yaml_node *node;
     enum ap_rc rc;
     switch (event->type) {
-    case FYET_ALIAS: {
-        const struct fy_mark *mark = fy_token_start_mark(event->alias.anchor);
-        return ap_fail(err, AP_E_PARSE, "%s:%d:%d: aliases (*name) are not used in these files",
-                       builder->document->file, mark ? mark->line + 1 : 1, mark ? mark->column + 1 : 1);
-    }
+    case FYET_ALIAS:
+        return add_alias(builder, event->alias.anchor, err);
     case FYET_SCALAR:
         rc = node_new(builder, event, &node, err);
         return rc == AP_OK ? add_node(builder, node, err) : rc;
@@ -189,7 +347,8 @@ static enum ap_rc handle_event(struct builder *builder, struct fy_event *event, 
     case FYET_MAPPING_END:
     case FYET_SEQUENCE_END:
         builder->depth--;
-        return AP_OK;
+        return builder->is_sharing && event->type == FYET_MAPPING_END ? merge(builder->open[builder->depth], err)
+                                                                      : AP_OK;
     case FYET_STREAM_END:
         builder->has_ended = true;
         return AP_OK;
@@ -251,7 +410,8 @@ static enum ap_rc check_bytes(struct ap_slice text, const char *file, struct ap_
     return AP_OK;
 }
 
-enum ap_rc yaml_parse(struct ap_slice text, const char *file, struct yaml_document **ret_document, struct ap_err *err)
+static enum ap_rc parse(struct ap_slice text, const char *file, bool is_sharing, struct yaml_document **ret_document,
+                        struct ap_err *err)
 {
     if (text.bytes > YAML_BYTES_MAX)
         return ap_fail(err, AP_E_LIMIT, "%s: larger than %d MiB", file, YAML_BYTES_MAX >> 20);
@@ -263,7 +423,7 @@ enum ap_rc yaml_parse(struct ap_slice text, const char *file, struct yaml_docume
     document->file = ap_strdup(file);
     ap_arena_init(&document->arena, ARENA_BYTES_MAX);
 
-    struct builder builder = {.document = document};
+    struct builder builder = {.document = document, .is_sharing = is_sharing};
     struct fy_diag_cfg diag_cfg;
     fy_diag_cfg_default(&diag_cfg);
     diag_cfg.fp = NULL;
@@ -291,6 +451,17 @@ enum ap_rc yaml_parse(struct ap_slice text, const char *file, struct yaml_docume
     }
     *ret_document = AP_MOVE(document);
     return AP_OK;
+}
+
+enum ap_rc yaml_parse(struct ap_slice text, const char *file, struct yaml_document **ret_document, struct ap_err *err)
+{
+    return parse(text, file, false, ret_document, err);
+}
+
+enum ap_rc yaml_parse_sharing(struct ap_slice text, const char *file, struct yaml_document **ret_document,
+                              struct ap_err *err)
+{
+    return parse(text, file, true, ret_document, err);
 }
 
 static enum ap_rc read_file(const char *path, struct ap_buf *out, struct ap_err *err)
@@ -322,6 +493,13 @@ enum ap_rc yaml_load(const char *path, struct yaml_document **ret_document, stru
     AP_AUTO_BUF struct ap_buf text = {0};
     enum ap_rc rc = read_file(path, &text, err);
     return rc == AP_OK ? yaml_parse(ap_buf_slice(&text), path, ret_document, err) : rc;
+}
+
+enum ap_rc yaml_load_sharing(const char *path, struct yaml_document **ret_document, struct ap_err *err)
+{
+    AP_AUTO_BUF struct ap_buf text = {0};
+    enum ap_rc rc = read_file(path, &text, err);
+    return rc == AP_OK ? yaml_parse_sharing(ap_buf_slice(&text), path, ret_document, err) : rc;
 }
 
 void yaml_free(struct yaml_document *document)

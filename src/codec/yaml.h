@@ -5,7 +5,8 @@
  * the SQL inside of a value, is told as "file:line:column: what was expected".
  *
  * Only the plain part of YAML is taken: maps, lists and scalars. Anchors, aliases, tags, merge keys and several
- * documents in a file are refused, and a key that occurs twice is an error. An empty file is an empty map.
+ * documents in a file are refused, and a key that occurs twice is an error. An empty file is an empty map. Files that
+ * were written for another program may use anchors, aliases and merge keys: the functions that end in _sharing.
  *
  * Structs are filled from maps by a table of fields (yaml_read_struct). Such a table names each key once, with its
  * type, default and one line of documentation; reading, errors, defaults and the reference pages all come from it.
@@ -51,6 +52,15 @@ ap_nodiscard enum ap_rc yaml_parse(struct ap_slice text, const char *file, struc
 
 /* The same from a file. AP_E_NOT_FOUND when there is none. */
 ap_nodiscard enum ap_rc yaml_load(const char *path, struct yaml_document **ret_document, struct ap_err *err);
+
+/*
+ * The same, with `*name` for what `&name` stands before, and `<<` for the members of other maps, where the map has none
+ * of that name itself. What they stand for counts as if it was written out, and errors in it have the place where it
+ * was written.
+ */
+ap_nodiscard enum ap_rc yaml_parse_sharing(struct ap_slice text, const char *file, struct yaml_document **ret_document,
+                                           struct ap_err *err);
+ap_nodiscard enum ap_rc yaml_load_sharing(const char *path, struct yaml_document **ret_document, struct ap_err *err);
 
 void yaml_free(struct yaml_document *document); /* NULL is allowed */
 AP_DEFINE_AUTO(yaml, struct yaml_document, yaml_free)

@@ -18,8 +18,8 @@
 #include "tsdb/labels.h"
 
 struct collector_request {
-    struct ap_slice target;        /* the address, `__address__`; may be empty */
-    const struct label *params;    /* `__param_NAME` labels and the job's `params:`, as NAME; lent */
+    struct ap_slice target;     /* the address, `__address__`; may be empty */
+    const struct label *params; /* `__param_NAME` labels and the job's `params:`, as NAME; lent */
     size_t param_count;
     int64_t deadline_monotonic_us; /* by ap_clock_monotonic_us(); an answer after it is not used */
 };

@@ -1,8 +1,8 @@
 /*
  * scrape/scraper.h - asks targets for their samples, each at its time, and keeps what they say
  *
- *     targets (manager.h) ──scraper_sync()──► loop thread: due? ──HTTP or collector──► text ──► samples ──► tsdb_append()
- *                                                                                        └── `up`, `scrape_*`, staleness
+ *     targets (manager.h) ──scraper_sync()──► loop thread: due? ──HTTP or collector──► text ──► samples ──►
+ * tsdb_append() └── `up`, `scrape_*`, staleness
  *
  * Which targets there are is decided elsewhere (manager.h); this file's are only asked. A target that is told again
  * with the same labels and job keeps its place in the interval, its series and its figures; one that is gone ends its
@@ -68,8 +68,8 @@ struct scraper_target_view {
     const struct scrape_target *target;
     const char *pool;
     enum scrape_health health;
-    const char *last_error;   /* "" when there is none */
-    int64_t last_scrape_ms;   /* 0: never */
+    const char *last_error; /* "" when there is none */
+    int64_t last_scrape_ms; /* 0: never */
     int64_t last_duration_us;
     uint64_t last_samples;
 };

@@ -16,7 +16,7 @@
 #include "tsdb/labels.h"
 
 struct batch_series {
-    struct ap_slice labels;  /* lent; as labels.h says, or as near to it as the sender came: is_canonical tells */
+    struct ap_slice labels;  /* lent; as labels.h says, or as near to it as the sender came. Data NULL: find_labels() */
     struct labels_hash hash; /* of exactly these bytes, with tsdb_hash_seed() */
     uint32_t sample_first;   /* in batch.ts_ms and batch.values */
     uint32_t sample_count;
@@ -30,6 +30,11 @@ struct batch_series {
      * neither as written nor as refused.
      */
     bool has_start_zero;
+    /*
+     * Staleness markers of a sender that is no longer asked: the store drops them silently unless they are newer than
+     * all that the series has, and makes no series for them.
+     */
+    bool is_only_if_newest;
     /*
      * The bytes are one run of wire-format labels. Whether they are sorted and sound is looked at only when the hash is
      * unknown (a known hash means: these very bytes were checked before).
@@ -68,6 +73,12 @@ struct batch_metadata {
 };
 
 struct batch {
+    /*
+     * Appends the canonical, checked labels of a series that came without any. Asked during tsdb_append() and only for
+     * series that are not known by their hash: who keeps hashes need not keep labels.
+     */
+    void (*find_labels)(void *context, size_t series_index, struct ap_buf *out);
+    void *find_labels_context;   /* lent; both survive batch_reset() */
     struct batch_series *series; /* owned, as the other arrays */
     size_t series_count;
     size_t series_capacity;

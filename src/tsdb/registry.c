@@ -125,6 +125,11 @@ bool registry_has(const struct registry *registry, uint32_t ref)
     return entry && entry->pairs && ((uintptr_t)entry->pairs & 1) == 0;
 }
 
+bool registry_is(const struct registry *registry, uint32_t ref, struct labels_hash hash)
+{
+    return registry_has(registry, ref) && labels_hash_equal(registry_entry(registry, ref)->hash, hash);
+}
+
 struct labels_hash registry_hash(const struct registry *registry, uint32_t ref)
 {
     return registry_entry(registry, ref)->hash;

@@ -44,6 +44,8 @@ uint32_t registry_ref_end(const struct registry *registry); /* all refs are belo
 /* The series with this hash, or REGISTRY_NONE. registry_prefetch() some look-ups ahead hides the memory's latency. */
 uint32_t registry_find(const struct registry *registry, struct labels_hash hash);
 void registry_prefetch(const struct registry *registry, struct labels_hash hash);
+/* Whether this is the live series with this hash; any number may be asked. Series that came together lie together. */
+bool registry_is(const struct registry *registry, uint32_t ref, struct labels_hash hash);
 
 /*
  * Adds a series that registry_find() does not know; `labels` is canonical and was checked. The ref is the caller's

@@ -40,6 +40,7 @@ enum {
     TSDB_RECORD_DELETION = 3,
     TSDB_REASON_BYTES = 256,
 };
+#define TSDB_REF_NONE UINT32_MAX
 
 struct tsdb_options {
     const char *dir; /* made if missing */
@@ -96,6 +97,13 @@ struct tsdb_outcome {
 /* One batch on its way into the log; in the caller's memory until done(). */
 struct tsdb_append {
     const struct batch *batch; /* lent during tsdb_append() only */
+    /*
+     * May be NULL. The caller's, for each series of the batch: going in, the number that the same labels had last time
+     * or TSDB_REF_NONE; coming out, the number that they have, TSDB_REF_NONE where the series was refused. Saves
+     * looking the hash up. A number is compared with the hash before it is believed, so one that has become another's
+     * does no harm.
+     */
+    uint32_t *refs;
     /*
      * Called once, on the log's commit thread or within tsdb_append(). AP_OK: all that outcome counts as written is
      * durable. AP_E_FULL, AP_E_IO: it may or may not be after a crash; the client shall repeat the request.

@@ -31,7 +31,8 @@ struct appending {
     struct tsdb_append *append;
     const struct batch *batch;
     struct head_limits limits;
-    uint32_t *refs;          /* owned; by series; REGISTRY_NONE: refused, or not found yet */
+    uint32_t *refs;          /* by series; REGISTRY_NONE: refused, or not found yet. The caller's, or own_refs */
+    uint32_t *own_refs;      /* owned; NULL: the caller lent some */
     uint8_t *verdicts;       /* owned; by sample, then by histogram */
     struct ap_buf canonical; /* labels of unknown series that had to be put in order */
     struct unknown {
@@ -54,9 +55,16 @@ static void refuse(struct appending *appending, const struct batch_series *serie
     if (outcome->reason[0])
         return;
     AP_AUTO_BUF struct ap_buf text = {0};
+    AP_AUTO_BUF struct ap_buf found = {0};
+    struct ap_slice labels = series->labels;
+    if (!labels.data) {
+        const struct batch *batch = appending->batch;
+        batch->find_labels(batch->find_labels_context, (size_t)(series - batch->series), &found);
+        labels = ap_buf_slice(&found);
+    }
     struct ap_err ignored;
-    if (labels_check(series->labels, &ignored) == AP_OK)
-        labels_format(series->labels, &text);
+    if (labels_check(labels, &ignored) == AP_OK)
+        labels_format(labels, &text);
     snprintf(outcome->reason, sizeof(outcome->reason), "%s%s%.*s", reason, text.bytes ? ": " : "",
              (int)AP_MIN(text.bytes, (size_t)REASON_LABELS_BYTES_MAX), text.data ? text.data : "");
     /* Cutting may have split a character. */
@@ -70,10 +78,12 @@ static void find_known(struct appending *appending)
     const struct batch *batch = appending->batch;
     const struct registry *registry = appending->tsdb->registry;
     for (size_t i = 0; i < batch->series_count; i++) {
-        if (i + FIND_AHEAD < batch->series_count)
+        /* Where the caller's numbers hold, they follow each other in memory, and nothing is to be fetched ahead. */
+        if (i + FIND_AHEAD < batch->series_count && appending->refs[i + FIND_AHEAD] == REGISTRY_NONE)
             registry_prefetch(registry, batch->series[i + FIND_AHEAD].hash);
-        appending->refs[i] = registry_find(registry, batch->series[i].hash);
-        appending->unknown_count += appending->refs[i] == REGISTRY_NONE;
+        if (!registry_is(registry, appending->refs[i], batch->series[i].hash))
+            appending->refs[i] = registry_find(registry, batch->series[i].hash);
+        appending->unknown_count += appending->refs[i] == REGISTRY_NONE && !batch->series[i].is_only_if_newest;
     }
 }
 
@@ -99,12 +109,19 @@ static void check_unknown(struct appending *appending)
     appending->unknown = ap_new0_array(struct unknown, appending->unknown_count);
     size_t count = 0;
     for (size_t i = 0; i < batch->series_count; i++) {
-        if (appending->refs[i] != REGISTRY_NONE)
-            continue;
         const struct batch_series *series = &batch->series[i];
+        if (appending->refs[i] != REGISTRY_NONE || series->is_only_if_newest)
+            continue;
         struct unknown *unknown = &appending->unknown[count];
         *unknown = (struct unknown){(uint32_t)i, series->hash, SIZE_MAX, series->labels.bytes};
         struct ap_err err;
+        if (!series->labels.data) {
+            unknown->labels_offset = appending->canonical.bytes;
+            batch->find_labels(batch->find_labels_context, i, &appending->canonical);
+            unknown->labels_bytes = appending->canonical.bytes - unknown->labels_offset;
+            count++;
+            continue;
+        }
         if (labels_check(series->labels, &err) != AP_OK) {
             unknown->labels_offset = appending->canonical.bytes;
             if (put_in_order(series->labels, &appending->canonical, &err) != AP_OK) {
@@ -212,6 +229,19 @@ static size_t count_kept(const uint8_t *verdicts, size_t count)
     return kept;
 }
 
+/* Whether staleness markers of one that is no longer asked are to be left out (batch.h). */
+static bool is_late_marker(const struct appending *appending, const struct batch_series *from,
+                           const struct head_series *series)
+{
+    const struct batch *batch = appending->batch;
+    int64_t newest = series->last_ts_ms;
+    if (series->extra)
+        newest = AP_MAX(newest, series->extra->histogram_last_ts_ms);
+    return from->is_only_if_newest &&
+           ((from->sample_count && batch->ts_ms[from->sample_first] <= newest) ||
+            (from->histogram_count && batch->histograms[from->histogram_first].ts_ms <= newest));
+}
+
 /* The 0 that begins a series, if there is one: left out silently unless it is news (batch.h). Returns how many it is.
  */
 static uint32_t append_start_zero_locked(struct appending *appending, struct head_shard *shard, uint32_t ref,
@@ -238,6 +268,12 @@ static void append_series_locked(struct appending *appending, struct head_shard 
     const struct batch_series *from = &batch->series[index];
     struct tsdb_outcome *outcome = &appending->append->outcome;
     uint8_t *verdicts = appending->verdicts + from->sample_first;
+    if (is_late_marker(appending, from, series)) {
+        memset(verdicts, HEAD_REFUSED_OLD, from->sample_count);
+        memset(appending->verdicts + batch->sample_count + from->histogram_first, HEAD_REFUSED_OLD,
+               from->histogram_count);
+        return;
+    }
     if (from->sample_count) {
         uint32_t first = append_start_zero_locked(appending, shard, ref, series, from, seq);
         size_t count = from->sample_count - first;
@@ -458,7 +494,12 @@ enum ap_rc tsdb_append(struct tsdb *tsdb, struct tsdb_append *append, struct ap_
     const struct batch *batch = append->batch;
     struct appending appending = {.tsdb = tsdb, .append = append, .batch = batch};
     appending.limits = head_limits_of(tsdb->head, ap_clock_wall_us(tsdb->options.clock) / AP_US_PER_MS);
-    appending.refs = ap_realloc(NULL, (batch->series_count + 1) * sizeof(*appending.refs));
+    appending.refs = append->refs;
+    if (!append->refs) {
+        appending.own_refs = ap_realloc(NULL, (batch->series_count + 1) * sizeof(*appending.refs));
+        memset(appending.own_refs, 0xff, batch->series_count * sizeof(*appending.refs));
+        appending.refs = appending.own_refs;
+    }
     appending.verdicts = ap_realloc(NULL, batch->sample_count + batch->histogram_count + 1);
     append->outcome = (struct tsdb_outcome){0};
     append->records = ap_new0_array(struct tsdb_append_record, tsdb->head->options.shard_count);
@@ -477,7 +518,7 @@ enum ap_rc tsdb_append(struct tsdb *tsdb, struct tsdb_append *append, struct ap_
     keep_exemplars(&appending);
     registry_unlock(tsdb->registry);
 
-    free(appending.refs);
+    free(appending.own_refs);
     free(appending.verdicts);
     free(appending.unknown);
     ap_buf_clear(&appending.canonical);

@@ -42,18 +42,31 @@ static void walk(const struct yaml_node *node, size_t depth)
     AP_ASSERT(count == node->child_count);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+typedef enum ap_rc (*parse_fn)(struct ap_slice text, const char *file, struct yaml_document **ret_document,
+                               struct ap_err *err);
+
+static bool read_by(parse_fn parse, struct ap_slice text, struct ap_err *err)
 {
     struct yaml_document *document;
-    struct ap_err err;
-    if (yaml_parse(ap_slice(data, size), "fuzz.yaml", &document, &err) != AP_OK) {
-        AP_ASSERT(err.text[0] != '\0');
-        return 0;
+    enum ap_rc rc = parse(text, "fuzz.yaml", &document, err);
+    if (rc != AP_OK) {
+        AP_ASSERT(err->text[0] != '\0');
+        return false;
     }
     walk(yaml_root(document), 1);
     struct sample sample = {0};
-    enum ap_rc rc = yaml_read_struct(yaml_root(document), fields, AP_ARRAY_COUNT(fields), &sample, &err);
-    AP_ASSERT(rc == AP_OK || err.text[0] != '\0');
+    struct ap_err reason = {0};
+    rc = yaml_read_struct(yaml_root(document), fields, AP_ARRAY_COUNT(fields), &sample, &reason);
+    AP_ASSERT(rc == AP_OK || reason.text[0] != '\0');
     yaml_free(document);
+    return true;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct ap_err err = {0};
+    bool is_plain = read_by(yaml_parse, ap_slice(data, size), &err);
+    bool is_read = read_by(yaml_parse_sharing, ap_slice(data, size), &err);
+    AP_ASSERT(is_read || !is_plain || strstr(err.text, "<<: expected a map"));
     return 0;
 }

@@ -330,16 +330,94 @@ static void test_describe(void **state)
                               "| `integer` | a whole number | `5` | d |\n");
 }
 
+/* ---- Files that share ---- */
+
+static void print_node(const struct yaml_node *node, struct ap_buf *out)
+{
+    if (node->key)
+        ap_buf_printf(out, "%.*s=", AP_SLICE_ARG(node->key->text));
+    if (node->kind == YAML_KIND_SCALAR) {
+        ap_buf_add_slice(out, node->text);
+        return;
+    }
+    ap_buf_add_char(out, node->kind == YAML_KIND_MAP ? '{' : '[');
+    for (const struct yaml_node *child = node->first; child; child = child->next) {
+        print_node(child, out);
+        ap_buf_add_cstr(out, child->next ? "," : "");
+    }
+    ap_buf_add_char(out, node->kind == YAML_KIND_MAP ? '}' : ']');
+}
+
+static void check_shared(const char *text, const char *want, int line)
+{
+    AP_AUTO(yaml) struct yaml_document *document = NULL;
+    AP_AUTO_BUF struct ap_buf out = {0};
+    struct ap_err err = {0};
+    if (yaml_parse_sharing(ap_slice_cstr(text), "t.yaml", &document, &err) == AP_OK)
+        print_node(yaml_root(document), &out);
+    else
+        ap_buf_add_cstr(&out, err.text);
+    ap_buf_add_char(&out, '\0');
+    if (strncmp(out.data, want, strlen(want)) != 0)
+        fail_msg("line %d: %s", line, out.data);
+}
+#define SHARED(text, want) check_shared(text, want, __LINE__)
+
+static void test_sharing(void **state)
+{
+    (void)state;
+    SHARED("a: &x [1, {k: v}]\nb: *x\n", "{a=[1,{k=v}],b=[1,{k=v}]}");
+    SHARED("a: &x 1\nb: &x 2\nc: *x\n", "{a=1,b=2,c=2}");
+    SHARED("a: &x {}\nb: *x\nc: &y []\nd: [*x, *y]\n", "{a={},b={},c=[],d=[{},[]]}");
+    SHARED("a: &k key\n*k : v\n", "{a=key,key=v}");
+    /* Merge keys: the map's own members stay, of several maps the first has its say. */
+    SHARED("a: &x {p: 1, q: 2}\nb: {<<: *x, q: 3}\nc: {q: 3, <<: *x}\n", "{a={p=1,q=2},b={q=3,p=1},c={q=3,p=1}}");
+    SHARED("a: &x {p: 1}\nb: &y {p: 2, q: 2}\nc: {<<: [*x, *y]}\n", "{a={p=1},b={p=2,q=2},c={p=1,q=2}}");
+    SHARED("a: &x {p: 1}\nb: &y {<<: *x, q: 2}\nc: {<<: *y}\n", "{a={p=1},b={q=2,p=1},c={q=2,p=1}}");
+    SHARED("a: {'<<': 1}\n", "{a={<<=1}}");
+    SHARED("a: {<<: 1}\n", "t.yaml:1:9: <<: expected a map or a list of maps, found a text");
+    SHARED("a: *x\n", "t.yaml:1:4: there is no &x before this");
+    SHARED("a: &x [*x]\n", "t.yaml:1:8: *x is inside of itself");
+    SHARED("a: !t 1\n", "t.yaml:1:7: tags (!name) are not used in these files");
+    SHARED("a: &x 1\nb: {x: 1, x: *x}\n", "t.yaml:2:11: \"x\" is here a second time");
+}
+
+/* A few lines that would be billions of values. */
+static void test_sharing_is_bounded(void **state)
+{
+    (void)state;
+    AP_AUTO_BUF struct ap_buf wide = {0}, deep = {0};
+    ap_buf_add_cstr(&wide, "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    ap_buf_add_cstr(&deep, "a0: &a0 [x]\n");
+    for (int i = 1; i < 40; i++) {
+        ap_buf_printf(&wide, "a%d: &a%d [*a%d, *a%d, *a%d, *a%d, *a%d, *a%d, *a%d, *a%d]\n", i, i, i - 1, i - 1, i - 1,
+                      i - 1, i - 1, i - 1, i - 1, i - 1);
+        ap_buf_printf(&deep, "a%d: &a%d [*a%d]\n", i, i, i - 1);
+    }
+    ap_buf_add_char(&wide, '\0');
+    ap_buf_add_char(&deep, '\0');
+    SHARED(wide.data, "t.yaml:1:22: more than 100000 values in a file");
+    SHARED(deep.data, "t.yaml:1:9: nested deeper than 32");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_places),        cmocka_unit_test(test_empty_file_is_empty_map),
-        cmocka_unit_test(test_refused),       cmocka_unit_test(test_load),
-        cmocka_unit_test(test_durations),     cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_numbers),       cmocka_unit_test(test_struct_defaults),
-        cmocka_unit_test(test_struct_values), cmocka_unit_test(test_struct_errors),
-        cmocka_unit_test(test_read_text),     cmocka_unit_test(test_nearest),
+        cmocka_unit_test(test_places),
+        cmocka_unit_test(test_empty_file_is_empty_map),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_load),
+        cmocka_unit_test(test_durations),
+        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_struct_defaults),
+        cmocka_unit_test(test_struct_values),
+        cmocka_unit_test(test_struct_errors),
+        cmocka_unit_test(test_read_text),
+        cmocka_unit_test(test_nearest),
         cmocka_unit_test(test_describe),
+        cmocka_unit_test(test_sharing),
+        cmocka_unit_test(test_sharing_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

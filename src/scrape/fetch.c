@@ -1,0 +1,585 @@
+#include "scrape/fetch.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/slice.h"
+
+enum {
+    EVENTS_MAX = 64,
+    IDLE_HANDLES_MAX = 64,
+    CONNECTIONS_MAX = 20000, /* kept open between requests */
+    SECRET_BYTES_MAX = 1 << 16,
+    REASON_BYTES = 64,
+};
+
+/* One request under way. */
+struct fetch {
+    struct fetcher *fetcher;
+    CURL *curl;                /* owned */
+    struct curl_slist *fields; /* owned */
+    struct curl_slist *connect_to;
+    struct fetch_request request;
+    void (*answered)(void *context, struct fetch_answer *answer);
+    void *context;
+    struct fetch_answer answer;
+    int64_t began_us;
+    size_t body_bytes_max;
+    bool is_in_body;           /* the last header has come */
+    char reason[REASON_BYTES]; /* "Not Found" */
+    char curl_error[CURL_ERROR_SIZE];
+    struct fetch *next; /* of all, or of the idle ones */
+    struct fetch **previous;
+};
+
+struct fetcher {
+    CURLM *multi;
+    int epoll_fd;
+    int wake_fd;
+    int64_t timer_us; /* monotonic: when curl wants to be called; INT64_MAX: not */
+    struct fetch *first;
+    struct fetch *idle;
+    size_t idle_count;
+    _Atomic size_t held_bytes; /* of bodies */
+};
+
+/* ---- curl and epoll ---- */
+
+static int on_socket(CURL *curl, curl_socket_t fd, int what, void *context, void *known)
+{
+    (void)curl;
+    struct fetcher *fetcher = context;
+    struct epoll_event event = {.data.fd = fd};
+    if (what == CURL_POLL_REMOVE) {
+        (void)epoll_ctl(fetcher->epoll_fd, EPOLL_CTL_DEL, fd, NULL); /* it may be closed already */
+        return 0;
+    }
+    event.events = (what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
+    if (epoll_ctl(fetcher->epoll_fd, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event) < 0 && errno == EEXIST)
+        (void)epoll_ctl(fetcher->epoll_fd, EPOLL_CTL_MOD, fd, &event);
+    curl_multi_assign(fetcher->multi, fd, fetcher); /* so that `known` is set the next time */
+    return 0;
+}
+
+static int on_timer(CURLM *multi, long timeout_ms, void *context)
+{
+    (void)multi;
+    struct fetcher *fetcher = context;
+    fetcher->timer_us =
+        timeout_ms < 0 ? INT64_MAX : ap_clock_monotonic_us(&ap_clock_system) + timeout_ms * AP_US_PER_MS;
+    return 0;
+}
+
+enum ap_rc fetcher_open(struct fetcher **ret_fetcher, struct ap_err *err)
+{
+    AP_AUTO(fetcher) struct fetcher *fetcher = ap_new0(struct fetcher);
+    fetcher->timer_us = INT64_MAX;
+    fetcher->wake_fd = -1;
+    fetcher->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (fetcher->epoll_fd < 0)
+        return ap_fail_errno(err, errno, "make an epoll");
+    fetcher->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (fetcher->wake_fd < 0)
+        return ap_fail_errno(err, errno, "make an eventfd");
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = fetcher->wake_fd};
+    if (epoll_ctl(fetcher->epoll_fd, EPOLL_CTL_ADD, fetcher->wake_fd, &event) < 0)
+        return ap_fail_errno(err, errno, "add to an epoll");
+    fetcher->multi = curl_multi_init();
+    AP_ASSERT(fetcher->multi != NULL);
+    curl_multi_setopt(fetcher->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    curl_multi_setopt(fetcher->multi, CURLMOPT_SOCKETDATA, fetcher);
+    curl_multi_setopt(fetcher->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+    curl_multi_setopt(fetcher->multi, CURLMOPT_TIMERDATA, fetcher);
+    curl_multi_setopt(fetcher->multi, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS_MAX);
+    *ret_fetcher = AP_MOVE(fetcher);
+    return AP_OK;
+}
+
+static void fetch_free(struct fetch *fetch)
+{
+    curl_slist_free_all(fetch->fields);
+    curl_slist_free_all(fetch->connect_to);
+    ap_buf_clear(&fetch->answer.body);
+    if (fetch->curl)
+        curl_easy_cleanup(fetch->curl);
+    free(fetch);
+}
+
+void fetcher_close(struct fetcher *fetcher)
+{
+    if (!fetcher)
+        return;
+    while (fetcher->first) {
+        struct fetch *fetch = fetcher->first;
+        fetcher->first = fetch->next;
+        curl_multi_remove_handle(fetcher->multi, fetch->curl);
+        struct fetch_answer answer = {.is_gzip = false};
+        (void)ap_fail(&answer.err, AP_E_BUSY, "the server is stopping");
+        fetch->answered(fetch->context, &answer);
+        fetch_free(fetch);
+    }
+    while (fetcher->idle) {
+        struct fetch *fetch = fetcher->idle;
+        fetcher->idle = fetch->next;
+        fetch_free(fetch);
+    }
+    if (fetcher->multi)
+        curl_multi_cleanup(fetcher->multi);
+    if (fetcher->epoll_fd >= 0)
+        close(fetcher->epoll_fd);
+    if (fetcher->wake_fd >= 0)
+        close(fetcher->wake_fd);
+    free(fetcher);
+}
+
+void fetcher_wake(struct fetcher *fetcher)
+{
+    (void)eventfd_write(fetcher->wake_fd, 1);
+}
+
+void fetcher_release(struct fetcher *fetcher, size_t bytes)
+{
+    atomic_fetch_sub_explicit(&fetcher->held_bytes, bytes, memory_order_relaxed);
+}
+
+/* ---- The answer ---- */
+
+static size_t on_body(char *data, size_t one, size_t bytes, void *context)
+{
+    (void)one;
+    struct fetch *fetch = context;
+    struct ap_buf *body = &fetch->answer.body;
+    fetch->is_in_body = true;
+    long status = 0;
+    curl_easy_getinfo(fetch->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (status != 200)
+        return bytes; /* read away, so that the connection can be used again */
+    size_t held = atomic_fetch_add_explicit(&fetch->fetcher->held_bytes, bytes, memory_order_relaxed) + bytes;
+    if (body->bytes + bytes > fetch->body_bytes_max || held > FETCH_ALL_BYTES_MAX) {
+        fetcher_release(fetch->fetcher, bytes);
+        fetch->answer.is_over_limit = true;
+        return 0; /* curl gives up */
+    }
+    ap_buf_add(body, data, bytes);
+    return bytes;
+}
+
+/* "HTTP/1.1 404 Not Found": curl tells the number only. */
+static size_t on_header(char *data, size_t one, size_t bytes, void *context)
+{
+    (void)one;
+    struct fetch *fetch = context;
+    struct ap_slice line = ap_slice_trim(ap_slice(data, bytes));
+    if (!ap_slice_starts_with(line, "HTTP/"))
+        return bytes;
+    (void)ap_slice_split(&line, ' ');
+    (void)ap_slice_split(&line, ' ');
+    snprintf(fetch->reason, sizeof(fetch->reason), "%.*s", AP_SLICE_ARG(line));
+    return bytes;
+}
+
+static const char *header_of(struct fetch *fetch, const char *name)
+{
+    struct curl_header *header;
+    return curl_easy_header(fetch->curl, name, 0, CURLH_HEADER, -1, &header) == CURLHE_OK ? header->value : "";
+}
+
+/* Without what a URL may hold of secrets: `http://user:xxxxx@host/`. */
+static void add_url(struct ap_buf *out, const char *url)
+{
+    const char *host = strstr(url, "://");
+    host = host ? host + 3 : url;
+    const char *host_end = host + strcspn(host, "/?#");
+    const char *at = memrchr(host, '@', (size_t)(host_end - host));
+    const char *colon = at ? memchr(host, ':', (size_t)(at - host)) : NULL;
+    if (colon)
+        ap_buf_printf(out, "%.*s:xxxxx%s", (int)(colon - url), url, at);
+    else
+        ap_buf_add_cstr(out, url);
+}
+
+static enum ap_rc fail_get(struct fetch *fetch, enum ap_rc rc, const char *why)
+{
+    AP_AUTO_BUF struct ap_buf url = {0};
+    add_url(&url, fetch->request.url);
+    return ap_fail(&fetch->answer.err, rc, "Get \"%.*s\": %s", (int)AP_MIN(url.bytes, (size_t)256), url.data, why);
+}
+
+static void fail_connect(struct fetch *fetch)
+{
+    long errno_value = 0;
+    curl_easy_getinfo(fetch->curl, CURLINFO_OS_ERRNO, &errno_value);
+    AP_AUTO_FREE char *why = errno_value ? ap_asprintf("dial tcp: connect: %s", strerror((int)errno_value))
+                                         : ap_asprintf("dial tcp: %s", fetch->curl_error);
+    for (char *c = why + strlen("dial tcp: connect: "); errno_value && *c; c++)
+        *c = (char)(*c >= 'A' && *c <= 'Z' ? *c + 'a' - 'A' : *c);
+    (void)fail_get(fetch, AP_E_IO, why);
+}
+
+static void fail_of_curl(struct fetch *fetch, CURLcode code)
+{
+    const char *said = fetch->curl_error[0] ? fetch->curl_error : curl_easy_strerror(code);
+    if (fetch->answer.is_over_limit) {
+        (void)ap_fail(&fetch->answer.err, AP_E_LIMIT, "body size limit exceeded");
+        return;
+    }
+    switch (code) {
+    case CURLE_OPERATION_TIMEDOUT:
+        if (fetch->is_in_body)
+            (void)ap_fail(&fetch->answer.err, AP_E_TIMEOUT, "context deadline exceeded");
+        else
+            (void)fail_get(fetch, AP_E_TIMEOUT, "context deadline exceeded");
+        break;
+    case CURLE_TOO_MANY_REDIRECTS:
+        (void)fail_get(fetch, AP_E_IO, "stopped after 10 redirects");
+        break;
+    case CURLE_COULDNT_CONNECT:
+        fail_connect(fetch);
+        break;
+    case CURLE_GOT_NOTHING:
+        (void)fail_get(fetch, AP_E_IO, "EOF");
+        break;
+    case CURLE_PARTIAL_FILE:
+        (void)ap_fail(&fetch->answer.err, AP_E_IO, "unexpected EOF");
+        break;
+    default:
+        (void)fail_get(fetch, AP_E_IO, said);
+        break;
+    }
+}
+
+static void read_answer(struct fetch *fetch, CURLcode code)
+{
+    struct fetch_answer *answer = &fetch->answer;
+    long status = 0;
+    curl_easy_getinfo(fetch->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (code != CURLE_OK) {
+        fail_of_curl(fetch, code);
+        return;
+    }
+    if (status != 200) {
+        (void)ap_fail(&answer->err, AP_E_IO, "server returned HTTP status %ld%s%s", status, fetch->reason[0] ? " " : "",
+                      fetch->reason);
+        return;
+    }
+    snprintf(answer->content_type, sizeof(answer->content_type), "%s", header_of(fetch, "Content-Type"));
+    answer->is_gzip = strcasecmp(header_of(fetch, "Content-Encoding"), "gzip") == 0;
+}
+
+/* ---- The request ---- */
+
+static void add_field(struct fetch *fetch, const char *line)
+{
+    struct curl_slist *longer = curl_slist_append(fetch->fields, line);
+    AP_ASSERT(longer != NULL);
+    fetch->fields = longer;
+}
+
+void fetch_accept(const struct scrape_job *job, struct ap_buf *out)
+{
+    static const char *const types[SCRAPE_PROTOCOL_COUNT] = {
+        [SCRAPE_PROTOCOL_PROTOBUF] =
+            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
+        [SCRAPE_PROTOCOL_TEXT_0_0_4] = "text/plain;version=0.0.4",
+        [SCRAPE_PROTOCOL_TEXT_1_0_0] = "text/plain;version=1.0.0",
+        [SCRAPE_PROTOCOL_OPENMETRICS_0_0_1] = "application/openmetrics-text;version=0.0.1",
+        [SCRAPE_PROTOCOL_OPENMETRICS_1_0_0] = "application/openmetrics-text;version=1.0.0",
+    };
+    int weight = SCRAPE_PROTOCOL_COUNT + 1;
+    for (size_t i = 0; i < job->protocol_count; i++) {
+        enum scrape_protocol protocol = job->protocols[i];
+        ap_buf_add_cstr(out, types[protocol]);
+        if (protocol == SCRAPE_PROTOCOL_TEXT_1_0_0 || protocol == SCRAPE_PROTOCOL_OPENMETRICS_1_0_0)
+            ap_buf_add_cstr(out, job->is_utf8_names ? ";escaping=allow-utf-8" : ";escaping=underscores");
+        ap_buf_printf(out, ";q=0.%d,", weight--);
+    }
+    ap_buf_printf(out, "*/*;q=0.%d", weight);
+}
+
+/* A secret, out of a file that is read anew each time; spaces around it are not part of it. */
+static enum ap_rc read_secret(struct fetch *fetch, const char *what, const char *path, struct ap_buf *out)
+{
+    AP_AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+    char *room = ap_buf_reserve(out, SECRET_BYTES_MAX);
+    ssize_t got = fd < 0 ? -1 : read(fd, room, SECRET_BYTES_MAX);
+    if (got < 0) {
+        AP_AUTO_FREE char *why = ap_asprintf("unable to read %s: open %s: %s", what, path, strerror(errno));
+        return fail_get(fetch, AP_E_IO, why);
+    }
+    struct ap_slice text = ap_slice_trim(ap_slice(room, (size_t)got));
+    memmove(room, text.data, text.bytes);
+    out->bytes += text.bytes;
+    return AP_OK;
+}
+
+static enum ap_rc set_credentials(struct fetch *fetch)
+{
+    const struct scrape_http *http = &fetch->request.job->http;
+    AP_AUTO_BUF struct ap_buf text = {0};
+    if (http->basic_user || http->basic_password || http->basic_password_file) {
+        if (http->basic_password_file &&
+            read_secret(fetch, "basic auth password", http->basic_password_file, &text) != AP_OK)
+            return fetch->answer.err.rc;
+        ap_buf_add_char(&text, '\0');
+        curl_easy_setopt(fetch->curl, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
+        curl_easy_setopt(fetch->curl, CURLOPT_USERNAME, http->basic_user ? http->basic_user : "");
+        curl_easy_setopt(fetch->curl, CURLOPT_PASSWORD,
+                         http->basic_password_file ? text.data
+                         : http->basic_password    ? http->basic_password
+                                                   : "");
+        return AP_OK;
+    }
+    if (!http->credentials && !http->credentials_file)
+        return AP_OK;
+    ap_buf_printf(&text, "Authorization: %s ", http->authorization_type ? http->authorization_type : "Bearer");
+    if (!http->credentials_file)
+        ap_buf_add_cstr(&text, http->credentials);
+    else if (read_secret(fetch, "authorization credentials file", http->credentials_file, &text) != AP_OK)
+        return fetch->answer.err.rc;
+    ap_buf_add_char(&text, '\0');
+    add_field(fetch, text.data);
+    return AP_OK;
+}
+
+/* The certificate is for another name than the URL's: ask for that name, and connect to where the URL says. */
+static void set_server_name(struct fetch *fetch)
+{
+    const char *name = fetch->request.job->http.server_name;
+    CURLU *url = curl_url();
+    char *host = NULL;
+    char *port = NULL;
+    char *changed = NULL;
+    if (url && curl_url_set(url, CURLUPART_URL, fetch->request.url, 0) == CURLUE_OK &&
+        curl_url_get(url, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
+        curl_url_get(url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK &&
+        curl_url_set(url, CURLUPART_HOST, name, 0) == CURLUE_OK &&
+        curl_url_get(url, CURLUPART_URL, &changed, 0) == CURLUE_OK) {
+        AP_AUTO_FREE char *to = ap_asprintf("%s:%s:%s:%s", name, port, host, port);
+        AP_AUTO_FREE char *field = ap_asprintf("Host: %s:%s", host, port);
+        fetch->connect_to = curl_slist_append(NULL, to);
+        add_field(fetch, field);
+        curl_easy_setopt(fetch->curl, CURLOPT_CONNECT_TO, fetch->connect_to);
+        curl_easy_setopt(fetch->curl, CURLOPT_URL, changed);
+    }
+    curl_free(host);
+    curl_free(port);
+    curl_free(changed);
+    curl_url_cleanup(url);
+}
+
+static void set_tls(struct fetch *fetch)
+{
+    const struct scrape_http *http = &fetch->request.job->http;
+    CURL *curl = fetch->curl;
+    if (http->ca_file)
+        curl_easy_setopt(curl, CURLOPT_CAINFO, http->ca_file);
+    if (http->cert_file)
+        curl_easy_setopt(curl, CURLOPT_SSLCERT, http->cert_file);
+    if (http->key_file)
+        curl_easy_setopt(curl, CURLOPT_SSLKEY, http->key_file);
+    curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, http->is_insecure ? 0L : 1L);
+    curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, http->is_insecure ? 0L : 2L);
+    if (http->server_name && strncasecmp(fetch->request.url, "https://", 8) == 0)
+        set_server_name(fetch);
+}
+
+static void set_proxy(struct fetch *fetch)
+{
+    const struct scrape_http *http = &fetch->request.job->http;
+    if (http->proxy_url)
+        curl_easy_setopt(fetch->curl, CURLOPT_PROXY, http->proxy_url);
+    else if (!http->is_proxy_from_environment)
+        curl_easy_setopt(fetch->curl, CURLOPT_PROXY, "");
+    if (http->no_proxy)
+        curl_easy_setopt(fetch->curl, CURLOPT_NOPROXY, http->no_proxy);
+    else if (!http->is_proxy_from_environment)
+        curl_easy_setopt(fetch->curl, CURLOPT_NOPROXY, "");
+}
+
+static void set_fields(struct fetch *fetch)
+{
+    const struct scrape_job *job = fetch->request.job;
+    AP_AUTO_BUF struct ap_buf line = {0};
+    ap_buf_add_cstr(&line, "Accept: ");
+    fetch_accept(job, &line);
+    ap_buf_add_char(&line, '\0');
+    add_field(fetch, line.data);
+    /* Not curl's to undo: that would be the loop's thread. */
+    add_field(fetch, job->is_compression_allowed ? "Accept-Encoding: gzip" : "Accept-Encoding: identity");
+    ap_buf_reset(&line);
+    ap_buf_add_cstr(&line, "X-Prometheus-Scrape-Timeout-Seconds: ");
+    ap_buf_add_json_double(&line, (double)fetch->request.timeout_ms / 1e3);
+    ap_buf_add_char(&line, '\0');
+    add_field(fetch, line.data);
+    for (size_t i = 0; i < job->http.header_count; i++) {
+        const struct label *header = &job->http.headers[i];
+        ap_buf_reset(&line);
+        ap_buf_printf(&line, "%.*s: %.*s", AP_SLICE_ARG(header->name), AP_SLICE_ARG(header->value));
+        ap_buf_add_char(&line, '\0');
+        add_field(fetch, line.data);
+    }
+}
+
+static void set_options(struct fetch *fetch)
+{
+    CURL *curl = fetch->curl;
+    const struct scrape_job *job = fetch->request.job;
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, fetch->curl_error);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_HTTP_VERSION,
+                     (long)(job->http.is_http2_allowed ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
+    curl_easy_setopt(curl, CURLOPT_TCP_NODELAY, 1L);
+    curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 64L << 10);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, fetch);
+    curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(curl, CURLOPT_HEADERDATA, fetch);
+    curl_easy_setopt(curl, CURLOPT_PRIVATE, fetch);
+    curl_easy_setopt(curl, CURLOPT_USERAGENT, "Apiary/" APIARY_VERSION);
+    curl_easy_setopt(curl, CURLOPT_URL, fetch->request.url);
+    curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, job->http.is_following_redirects ? 1L : 0L);
+    curl_easy_setopt(curl, CURLOPT_MAXREDIRS, (long)FETCH_REDIRECTS_MAX);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)fetch->request.timeout_ms);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)fetch->request.timeout_ms);
+}
+
+/* ---- Beginning and end ---- */
+
+static struct fetch *take_idle(struct fetcher *fetcher)
+{
+    struct fetch *fetch = fetcher->idle;
+    if (fetch) {
+        fetcher->idle = fetch->next;
+        fetcher->idle_count--;
+        curl_easy_reset(fetch->curl);
+        return fetch;
+    }
+    fetch = ap_new0(struct fetch);
+    fetch->fetcher = fetcher;
+    fetch->curl = curl_easy_init();
+    AP_ASSERT(fetch->curl != NULL);
+    return fetch;
+}
+
+static void link_first(struct fetcher *fetcher, struct fetch *fetch)
+{
+    fetch->next = fetcher->first;
+    fetch->previous = &fetcher->first;
+    if (fetch->next)
+        fetch->next->previous = &fetch->next;
+    fetcher->first = fetch;
+}
+
+void fetcher_start(struct fetcher *fetcher, const struct fetch_request *request,
+                   void (*answered)(void *context, struct fetch_answer *answer), void *context)
+{
+    struct fetch *fetch = take_idle(fetcher);
+    fetch->request = *request;
+    fetch->answered = answered;
+    fetch->context = context;
+    fetch->answer = (struct fetch_answer){.is_gzip = false};
+    fetch->began_us = ap_clock_monotonic_us(&ap_clock_system);
+    uint64_t max = request->job->limits.body_bytes_max;
+    fetch->body_bytes_max = max && max < FETCH_BODY_BYTES_MAX ? (size_t)max : (size_t)FETCH_BODY_BYTES_MAX;
+    fetch->is_in_body = false;
+    fetch->reason[0] = fetch->curl_error[0] = '\0';
+    set_options(fetch);
+    set_fields(fetch);
+    set_tls(fetch);
+    set_proxy(fetch);
+    link_first(fetcher, fetch);
+    if (set_credentials(fetch) != AP_OK)
+        /* It will not even be sent, and is answered as the others are: from fetcher_wait(). */
+        curl_easy_setopt(fetch->curl, CURLOPT_URL, "");
+    curl_easy_setopt(fetch->curl, CURLOPT_HTTPHEADER, fetch->fields);
+    curl_multi_add_handle(fetcher->multi, fetch->curl);
+}
+
+static void finish(struct fetcher *fetcher, CURL *curl, CURLcode code)
+{
+    struct fetch *fetch = NULL;
+    curl_easy_getinfo(curl, CURLINFO_PRIVATE, (char **)&fetch);
+    if (fetch->answer.err.rc == AP_OK)
+        read_answer(fetch, code);
+    if (fetch->answer.err.rc != AP_OK) {
+        fetcher_release(fetcher, fetch->answer.body.bytes);
+        ap_buf_clear(&fetch->answer.body);
+    }
+    fetch->answer.duration_us = ap_clock_monotonic_us(&ap_clock_system) - fetch->began_us;
+    curl_multi_remove_handle(fetcher->multi, curl);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, NULL);
+    curl_slist_free_all(fetch->fields);
+    curl_slist_free_all(fetch->connect_to);
+    fetch->fields = fetch->connect_to = NULL;
+    *fetch->previous = fetch->next;
+    if (fetch->next)
+        fetch->next->previous = fetch->previous;
+    struct fetch_answer answer = fetch->answer;
+    fetch->answer = (struct fetch_answer){.is_gzip = false};
+    void (*answered)(void *context, struct fetch_answer *answer) = fetch->answered;
+    void *context = fetch->context;
+    if (fetcher->idle_count < IDLE_HANDLES_MAX) {
+        fetch->next = fetcher->idle;
+        fetcher->idle = fetch;
+        fetcher->idle_count++;
+    } else {
+        fetch_free(fetch);
+    }
+    answered(context, &answer);
+}
+
+static void finish_all(struct fetcher *fetcher)
+{
+    int left;
+    const CURLMsg *message;
+    while ((message = curl_multi_info_read(fetcher->multi, &left)) != NULL)
+        if (message->msg == CURLMSG_DONE)
+            finish(fetcher, message->easy_handle, message->data.result);
+}
+
+static int wait_ms(const struct fetcher *fetcher, int timeout_ms)
+{
+    if (fetcher->timer_us == INT64_MAX)
+        return timeout_ms;
+    int64_t left_us = fetcher->timer_us - ap_clock_monotonic_us(&ap_clock_system);
+    int64_t left_ms = left_us <= 0 ? 0 : (left_us + AP_US_PER_MS - 1) / AP_US_PER_MS;
+    return timeout_ms < 0 || left_ms < timeout_ms ? (int)AP_MIN(left_ms, (int64_t)1000000) : timeout_ms;
+}
+
+void fetcher_wait(struct fetcher *fetcher, int timeout_ms)
+{
+    struct epoll_event events[EVENTS_MAX];
+    int running;
+    int count = epoll_wait(fetcher->epoll_fd, events, EVENTS_MAX, wait_ms(fetcher, timeout_ms));
+    for (int i = 0; i < count; i++) {
+        if (events[i].data.fd == fetcher->wake_fd) {
+            eventfd_t ignored;
+            (void)eventfd_read(fetcher->wake_fd, &ignored);
+            continue;
+        }
+        int what = (events[i].events & EPOLLIN ? CURL_CSELECT_IN : 0) |
+                   (events[i].events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
+                   (events[i].events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0);
+        curl_multi_socket_action(fetcher->multi, events[i].data.fd, what, &running);
+    }
+    if (fetcher->timer_us <= ap_clock_monotonic_us(&ap_clock_system)) {
+        fetcher->timer_us = INT64_MAX;
+        curl_multi_socket_action(fetcher->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    }
+    finish_all(fetcher);
+}
