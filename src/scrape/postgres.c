@@ -594,5 +594,6 @@ void postgres_close(struct postgres *postgres)
 
 struct collector postgres_collector(struct postgres *postgres)
 {
-    return (struct collector){.name = "postgres", .collect = collect, .context = postgres};
+    return (struct collector){
+        .name = "postgres", .collect = collect, .context = postgres, .is_telling_of_failure = true};
 }

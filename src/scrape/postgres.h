@@ -7,7 +7,8 @@
  * A target is the name of a connection, so that no address and no password is in a scrape configuration or a label. Its
  * connection stays open between collections and is made again when it broke; for the tables of other databases one more
  * is open at a time. A query that fails costs its own figures: pg_scrape_collector_success{collector="…"} is 0, and
- * `notice` hears it once, and once more when it works again. When there is no connection at all the collection fails.
+ * `notice` hears it once, and once more when it works again. When there is no connection at all the collection fails,
+ * with pg_up 0 in what it says.
  *
  * A single query may take half of the time that is left, so that a slow one leaves time for the others.
  */

@@ -299,7 +299,9 @@ static void tell_refusals(struct finishing *finishing, const struct keep_outcome
 void target_finish(struct target *target, struct target_desk *desk, struct target_result *ret_result)
 {
     struct finishing finishing = {.target = target, .desk = desk, .shown = &target->asked->shown};
-    finishing.err = target->answer.err;
+    struct ap_err failure = target->answer.err; /* of a collector whose page is kept */
+    if (!target->answer.is_kept)
+        finishing.err = failure;
     finishing.is_over_limit = target->answer.is_over_limit;
     pthread_mutex_lock(&target->cache_mutex);
     check_rules(target);
@@ -307,18 +309,20 @@ void target_finish(struct target *target, struct target_desk *desk, struct targe
     if (finishing.err.rc == AP_OK)
         finishing.err.rc = read_page(&finishing);
     keep_begin(desk->keeping, target->ts_ms);
-    bool is_up = finishing.err.rc == AP_OK;
-    if (is_up)
+    bool is_page_good = finishing.err.rc == AP_OK;
+    if (is_page_good)
         keep_good(&finishing);
     else
         keep_bad(&finishing);
+    if (target->answer.is_kept)
+        finishing.err = failure;
     if (target->old_cache)
         keep_markers_of_all(desk->keeping, target->old_cache);
     int64_t duration_us = ap_clock_monotonic_us(&ap_clock_system) - target->began_us;
     keep_figures(&finishing, duration_us);
     struct keep_outcome outcome;
     keep_end(desk->keeping, &outcome);
-    if (is_up)
+    if (is_page_good)
         line_cache_keep(&target->cache);
     drop_old_cache(target);
     pthread_mutex_unlock(&target->cache_mutex);
