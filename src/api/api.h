@@ -21,6 +21,8 @@ struct pack;
 struct pool;
 struct promql_engine;
 struct rule_manager;
+struct scrape_manager;
+struct scraper;
 struct tsdb;
 struct wal;
 struct warehouse;
@@ -39,6 +41,8 @@ struct api {
     struct tsdb *tsdb;
     struct promql_engine *engine;
     struct rule_manager *rules;
+    struct scraper *scraper; /* NULL, as the next: nothing is scraped */
+    struct scrape_manager *scrape;
     struct pool *questions; /* to the tsdb, from whoever reads */
     struct pool *chores;    /* its administration, one after the other */
     struct keyring *keyring;
@@ -56,8 +60,12 @@ struct api {
     struct ap_slice external_labels; /* canonical, or empty; lent */
     uint32_t questions_max;          /* answered at a time (promql.max_concurrency) */
     const char *config_text;         /* the settings in effect, as YAML; lent */
-    size_t remote_read_bytes_max;    /* of one answer of /api/v1/read */
-    bool is_open;                    /* no keys are asked for */
+    const char *external_url;        /* NULL: none was given; lent */
+    enum ap_rc (*reload)(void *context,
+                         struct ap_err *err); /* reads again what can be; any thread. NULL: nothing can */
+    void *reload_context;
+    size_t remote_read_bytes_max; /* of one answer of /api/v1/read */
+    bool is_open;                 /* no keys are asked for */
     /* Set once the server listens; atomic. */
     const struct http_server *server;
     /* Any thread, atomic. */

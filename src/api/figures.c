@@ -88,9 +88,39 @@ static const struct figure rules[] = {
                 "When the rule files were read, since 1970."),
 };
 
+static const struct figure targets[] = {
+    FIGURE(scrape_manager_stats, pool_count, "pools", "Jobs of which targets are scraped."),
+    FIGURE(scrape_manager_stats, dropped_count, "targets_dropped", "Targets that relabelling drops."),
+    FIGURE(
+        scrape_manager_stats, target_failures, "targets_refused",
+        "Targets that cannot be asked: without an address, with an interval that is none and the like; see the log."),
+    FIGURE(scrape_manager_stats, discovery_count, "discoveries", "Discoveries at work."),
+    FIGURE(scrape_manager_stats, refreshes, "discovery_refreshes_total", "How often they looked."),
+    FIGURE(scrape_manager_stats, refresh_failures, "discovery_failures_total",
+           "How often they could not; the targets known before stay."),
+    FIGURE(scrape_manager_stats, syncs, "pool_syncs_total", "New lists of a job's targets."),
+    FIGURE(scrape_manager_stats, is_reload_good, "last_reload_successful",
+           "1, or 0 when the configuration could not be read again and the one before stays in force."),
+    TIME_FIGURE(scrape_manager_stats, loaded_ms, "loaded_timestamp_seconds",
+                "When the configuration in force was read, since 1970."),
+};
+
+static const struct figure scrapes[] = {
+    FIGURE(scraper_stats, target_count, "targets", "Targets that are scraped."),
+    FIGURE(scraper_stats, up_count, "targets_up", "Those of them whose last scrape was good."),
+    FIGURE(scraper_stats, scrapes, "scrapes_total", "Scrapes."),
+    FIGURE(scraper_stats, failures, "failures_total", "Those that failed."),
+    FIGURE(scraper_stats, missed, "missed_total", "Scrapes left out: the one before was still under way."),
+    FIGURE(scraper_stats, samples_scraped, "samples_scraped_total", "Samples that targets told."),
+    FIGURE(scraper_stats, samples_refused, "samples_refused_total", "Those that were not kept."),
+    FIGURE(scraper_stats, body_bytes, "body_bytes_total", "What they came in, decompressed."),
+};
+
 static const struct table tables[] = {
     [FIGURES_TSDB] = {"tsdb", tsdb, AP_ARRAY_COUNT(tsdb)},
     [FIGURES_RULES] = {"rules", rules, AP_ARRAY_COUNT(rules)},
+    [FIGURES_TARGETS] = {"scrape", targets, AP_ARRAY_COUNT(targets)},
+    [FIGURES_SCRAPES] = {"scrape", scrapes, AP_ARRAY_COUNT(scrapes)},
 };
 
 /* Of a head without samples, as struct tsdb_stats has them. */

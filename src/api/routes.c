@@ -23,6 +23,7 @@
 #include "api/server_status.h"
 #include "api/sql.h"
 #include "api/status.h"
+#include "api/targets.h"
 #include "api/tsdb_admin.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -84,10 +85,10 @@ static const struct route routes[] = {
     {"/api/v1/alerts", false, READ, RIGHT_VIEWER, rules_handle_alerts},
     {"/api/v1/features", false, READ, RIGHT_VIEWER, feature_list_handle},
     {"/api/v1/rules", false, READ, RIGHT_VIEWER, rules_handle},
-    {"/api/v1/scrape_pools", false, READ, RIGHT_VIEWER, server_status_handle_scrape_pools},
-    {"/api/v1/targets", false, READ, RIGHT_VIEWER, server_status_handle_targets},
-    {"/api/v1/targets/metadata", false, READ, RIGHT_VIEWER, server_status_handle_target_metadata},
-    {"/api/v1/targets/relabel_steps", false, READ, RIGHT_VIEWER, server_status_handle_relabel_steps},
+    {"/api/v1/scrape_pools", false, READ, RIGHT_VIEWER, targets_handle_pools},
+    {"/api/v1/targets", false, READ, RIGHT_VIEWER, targets_handle},
+    {"/api/v1/targets/metadata", false, READ, RIGHT_VIEWER, targets_handle_metadata},
+    {"/api/v1/targets/relabel_steps", false, READ, RIGHT_VIEWER, targets_handle_relabel_steps},
     {"/api/v1/notifications", false, READ, RIGHT_VIEWER, server_status_handle_list},
     {"/api/v1/notifications/live", false, READ, RIGHT_VIEWER, server_status_handle_nothing},
     {"/api/v1/status/buildinfo", false, READ, RIGHT_VIEWER, server_status_handle_buildinfo},
@@ -103,6 +104,7 @@ static const struct route routes[] = {
     {"/ping", false, ASK, RIGHT_NONE, influx_handle_ping},
     {"/health", false, READ, RIGHT_NONE, influx_handle_health},
     {"/query", false, ASK, RIGHT_NONE, influx_handle_query},
+    {"/-/reload", false, CHANGE, RIGHT_SECRET, targets_handle_reload},
     {"/-/healthy", false, READ, RIGHT_NONE, status_handle_healthy},
     {"/-/ready", false, READ, RIGHT_NONE, status_handle_ready},
 };

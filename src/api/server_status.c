@@ -8,7 +8,6 @@
 #include "promql/engine.h"
 #include "promql/parser.h"
 #include "rules/manager.h"
-#include "tsdb/matcher.h"
 
 /* Clients choose by it what they may ask for: the version whose interface this is. */
 #define PROMETHEUS_VERSION "3.5.0"
@@ -103,34 +102,6 @@ static enum ap_rc answer_walreplay(struct question *question, struct ap_buf *out
     return AP_OK;
 }
 
-/* There are no pools: the parameters are asked for, and then none is found. */
-static enum ap_rc answer_relabel_steps(struct question *question, struct ap_buf *out, struct ap_err *err)
-{
-    static const char *const needed[] = {"scrapePool", "labels"};
-    (void)out;
-    for (size_t i = 0; i < AP_ARRAY_COUNT(needed); i++)
-        if (params_get(&question->params, needed[i]).bytes == 0)
-            return ap_fail(err, AP_E_PARSE, "no %s parameter provided", needed[i]);
-    return ap_fail(err, AP_E_PARSE, "error retrieving scrape config: scrape pool \"%.*s\" not found",
-                   PARAMS_TEXT(params_get(&question->params, needed[0])));
-}
-
-/* Of no targets, so that all there is to say is what is wrong with the question. */
-static enum ap_rc answer_target_metadata(struct question *question, struct ap_buf *out, struct ap_err *err)
-{
-    struct matchers matchers = {0};
-    struct ap_slice match = params_get(&question->params, "match_target");
-    uint64_t limit;
-    enum ap_rc rc = params_any_limit(&question->params, "limit", &limit, err);
-    if (rc == AP_OK && match.bytes && matchers_parse(match, &matchers, err) != AP_OK) {
-        err->rc = AP_E_PARSE;
-        rc = ap_err_prefix(err, "invalid parameter \"match_target\"");
-    }
-    matchers_clear(&matchers);
-    ap_buf_add_cstr(out, "[]");
-    return rc;
-}
-
 /* A stream in which nothing would ever come; it is what Prometheus says to one listener too many. */
 static enum ap_rc answer_nothing(struct question *question, struct ap_buf *out, struct ap_err *err)
 {
@@ -148,8 +119,6 @@ static enum ap_rc answer_nothing(struct question *question, struct ap_buf *out, 
         ap_buf_add_cstr(out, text);                                                                                    \
         return AP_OK;                                                                                                  \
     }
-DEFINE_CONSTANT_ANSWER(answer_targets, "{\"activeTargets\":[],\"droppedTargets\":[],\"droppedTargetCounts\":{}}")
-DEFINE_CONSTANT_ANSWER(answer_scrape_pools, "{\"scrapePools\":[]}")
 DEFINE_CONSTANT_ANSWER(answer_list, "[]")
 DEFINE_CONSTANT_ANSWER(answer_alertmanagers, "{\"activeAlertmanagers\":[],\"droppedAlertmanagers\":[]}")
 
@@ -163,10 +132,6 @@ DEFINE_HANDLER(runtimeinfo)
 DEFINE_HANDLER(config)
 DEFINE_HANDLER(flags)
 DEFINE_HANDLER(walreplay)
-DEFINE_HANDLER(target_metadata)
-DEFINE_HANDLER(relabel_steps)
 DEFINE_HANDLER(nothing)
-DEFINE_HANDLER(targets)
-DEFINE_HANDLER(scrape_pools)
 DEFINE_HANDLER(list)
 DEFINE_HANDLER(alertmanagers)

@@ -1,9 +1,8 @@
 /*
  * api/server_status.h - what clients of Prometheus ask about the server itself, in its form
  *
- * GET /api/v1/status/buildinfo, runtimeinfo, config, flags, walreplay; and what there is none of, because
- * nothing is scraped and alerts are sent nowhere: targets, scrape_pools, targets/metadata, targets/relabel_steps,
- * alertmanagers, notifications.
+ * GET /api/v1/status/buildinfo, runtimeinfo, config, flags, walreplay; and what there is none of, because alerts are
+ * sent nowhere: alertmanagers, notifications.
  */
 #pragma once
 
@@ -14,10 +13,6 @@ void server_status_handle_runtimeinfo(struct api *api, struct http_request *requ
 void server_status_handle_config(struct api *api, struct http_request *request, struct ap_slice rest);
 void server_status_handle_flags(struct api *api, struct http_request *request, struct ap_slice rest);
 void server_status_handle_walreplay(struct api *api, struct http_request *request, struct ap_slice rest);
-void server_status_handle_targets(struct api *api, struct http_request *request, struct ap_slice rest);
-void server_status_handle_scrape_pools(struct api *api, struct http_request *request, struct ap_slice rest);
-void server_status_handle_target_metadata(struct api *api, struct http_request *request, struct ap_slice rest);
-void server_status_handle_relabel_steps(struct api *api, struct http_request *request, struct ap_slice rest);
 void server_status_handle_nothing(struct api *api, struct http_request *request, struct ap_slice rest); /* 204 */
 void server_status_handle_list(struct api *api, struct http_request *request, struct ap_slice rest);    /* [] */
 void server_status_handle_alertmanagers(struct api *api, struct http_request *request, struct ap_slice rest);

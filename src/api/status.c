@@ -22,6 +22,8 @@ struct figures {
     struct warehouse_stats warehouse;
     struct tsdb_stats tsdb;
     struct rule_manager_stats rules;
+    struct scrape_manager_stats targets;
+    struct scraper_stats scrapes;
     struct promql_cache_stats promql_cache;
     struct ingest_table_stats ingest[INGEST_ENDPOINT_COUNT];
     struct metrics_stats metrics[METRICS_WAY_COUNT];
@@ -53,6 +55,10 @@ static void take_figures(const struct api *api, struct figures *figures)
     warehouse_stats_get(api->warehouse, &figures->warehouse);
     tsdb_stats_get(api->tsdb, &figures->tsdb);
     rule_manager_stats_get(api->rules, &figures->rules);
+    if (api->scrape)
+        scrape_manager_stats_get(api->scrape, &figures->targets);
+    if (api->scraper)
+        scraper_stats_get(api->scraper, &figures->scrapes);
     promql_engine_cache_stats(api->engine, &figures->promql_cache);
     ingest_stats_get(api->ingest, figures->ingest);
     ingest_metrics_stats_get(api->ingest, figures->metrics);
@@ -119,6 +125,10 @@ void status_handle(struct api *api, struct http_request *request, struct ap_slic
     figures_add_json(&out, FIGURES_TSDB, &figures.tsdb);
     ap_buf_add_cstr(&out, ",\"rules\":");
     figures_add_json(&out, FIGURES_RULES, &figures.rules);
+    ap_buf_add_cstr(&out, ",\"targets\":");
+    figures_add_json(&out, FIGURES_TARGETS, &figures.targets);
+    ap_buf_add_cstr(&out, ",\"scrapes\":");
+    figures_add_json(&out, FIGURES_SCRAPES, &figures.scrapes);
     ap_buf_add_cstr(&out, ",\"ingest\":{");
     for (size_t i = 0; i < INGEST_ENDPOINT_COUNT; i++) {
         const struct ingest_stats *stats = &figures.ingest[i].stats;
@@ -316,6 +326,8 @@ void status_add_metrics(const struct api *api, struct ap_buf *out)
     add_store_metrics(out, &figures);
     figures_add_metrics(out, FIGURES_TSDB, &figures.tsdb);
     figures_add_metrics(out, FIGURES_RULES, &figures.rules);
+    figures_add_metrics(out, FIGURES_TARGETS, &figures.targets);
+    figures_add_metrics(out, FIGURES_SCRAPES, &figures.scrapes);
     query_figures_add_metrics(out, api->engine);
 }
 

@@ -75,6 +75,12 @@ struct config {
         int64_t outage_tolerance; /* 0: alerts begin anew */
     } rules;
     struct {
+        const char *config; /* Prometheus' file; NULL: none was given */
+        bool host;
+        bool self;
+        int64_t interval;
+    } scrape;
+    struct {
         struct yaml_texts connections; /* keys: names, items: what libpq takes; may hold passwords, shown nowhere */
         int64_t max_statements;
         int64_t max_databases;

@@ -17,6 +17,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "cli/collectors.h"
 #include "cli/commands.h"
 #include "cli/config.h"
 #include "cli/options.h"
@@ -32,6 +33,8 @@
 #include "promql/engine.h"
 #include "rules/keep.h"
 #include "rules/manager.h"
+#include "scrape/manager.h"
+#include "scrape/scraper.h"
 #include "tsdb/labels.h"
 #include "tsdb/tsdb.h"
 #include "wal/wal.h"
@@ -59,6 +62,12 @@ struct apiary {
     struct pool *chores;    /* its administration */
     struct rules_keep *rules_keep;
     struct rule_manager *rules;
+    struct collectors collectors;
+    char host_name[256];
+    struct scrape_builtin builtins[2];
+    struct scraper *scraper;
+    struct scrape_manager *scrape;
+    pthread_mutex_t reload_mutex;  /* one reload at a time */
     struct ap_buf external_labels; /* canonical, or empty */
     struct warehouse *warehouse;
     struct meta *meta;
@@ -222,6 +231,77 @@ static enum ap_rc open_rules(struct apiary *apiary, struct ap_err *err)
         .thread_count = RULE_THREADS,
     };
     return rule_manager_open(&options, &apiary->rules, err);
+}
+
+/* ---- Scraping ---- */
+
+static void scrape_trouble(const struct ap_err *err, void *context)
+{
+    (void)context;
+    static struct ap_log_limit limit = {.interval_ms = LOG_INTERVAL_MS};
+    ap_log_limited(&limit, AP_LOG_WARN, "scrape", "%s", err->text);
+}
+
+static void sync_targets(void *context, const char *pool, const struct scrape_target *const *targets, size_t count)
+{
+    const struct apiary *apiary = context;
+    scraper_sync(apiary->scraper, pool, targets, count);
+}
+
+static bool has_collector(const struct apiary *apiary, const char *name)
+{
+    for (size_t i = 0; i < apiary->collectors.count; i++)
+        if (strcmp(apiary->collectors.items[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static void log_ignored(const struct apiary *apiary)
+{
+    AP_AUTO_FREE char *ignored = scrape_manager_ignored(apiary->scrape);
+    if (ignored[0])
+        ap_log(AP_LOG_INFO, "scrape", "not read from %s, since it is not about scraping: %s",
+               apiary->config->scrape.config, ignored);
+}
+
+static enum ap_rc open_scrape(struct apiary *apiary, struct ap_err *err)
+{
+    const struct config *config = apiary->config;
+    size_t builtin_count = 0;
+    if (gethostname(apiary->host_name, sizeof(apiary->host_name) - 1) != 0)
+        strcpy(apiary->host_name, "localhost");
+    collectors_init(&apiary->collectors, &apiary->api);
+    if (config->scrape.host && has_collector(apiary, "host"))
+        apiary->builtins[builtin_count++] = (struct scrape_builtin){"node", "host", apiary->host_name};
+    if (config->scrape.self && has_collector(apiary, "self"))
+        apiary->builtins[builtin_count++] = (struct scrape_builtin){"apiary", "self", apiary->host_name};
+    const struct scraper_options scraper_options = {
+        .tsdb = apiary->tsdb,
+        .append = tsdb_append,
+        .clock = &ap_clock_system,
+        .collectors = apiary->collectors.items,
+        .collector_count = apiary->collectors.count,
+        .is_injecting_start_zeros = config->tsdb.created_timestamp_zero_ingestion,
+        .trouble = scrape_trouble,
+        .context = apiary,
+    };
+    const struct scrape_manager_options options = {
+        .path = config->scrape.config,
+        .builtins = apiary->builtins,
+        .builtin_count = builtin_count,
+        .builtin_interval_ms = config->scrape.interval,
+        .collectors = apiary->collectors.items,
+        .collector_count = apiary->collectors.count,
+        .clock = &ap_clock_system,
+        .sync = sync_targets,
+        .sync_context = apiary,
+        .trouble = scrape_trouble,
+        .context = apiary,
+    };
+    enum ap_rc rc = scrape_manager_open(&options, &apiary->scrape, err);
+    if (rc == AP_OK)
+        log_ignored(apiary);
+    return rc == AP_OK ? scraper_open(&scraper_options, &apiary->scraper, err) : rc;
 }
 
 /*
@@ -391,6 +471,8 @@ static void set_hosts(struct apiary *apiary)
         apiary->hosts[i] = (struct api_host){hosts->keys[i], strcmp(hosts->items[i], "/") == 0 ? "" : hosts->items[i]};
 }
 
+static enum ap_rc reload(void *context, struct ap_err *err);
+
 static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
 {
     const struct config *config = apiary->config;
@@ -415,6 +497,8 @@ static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
         .tsdb = apiary->tsdb,
         .engine = apiary->engine,
         .rules = apiary->rules,
+        .scraper = apiary->scraper,
+        .scrape = apiary->scrape,
         .questions = apiary->questions,
         .chores = apiary->chores,
         .keyring = apiary->keyring,
@@ -432,6 +516,9 @@ static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
         .external_labels = ap_buf_slice(&apiary->external_labels),
         .questions_max = (uint32_t)config->promql.max_concurrency,
         .config_text = apiary->config_text,
+        .external_url = config->external_url,
+        .reload = reload,
+        .reload_context = apiary,
         .remote_read_bytes_max = (size_t)config->tsdb.remote_read_size,
         .is_open = config->open,
     };
@@ -467,7 +554,7 @@ static enum ap_rc apiary_open(struct apiary *apiary, struct ap_err *err)
 {
     apiary->live = live_new(&ap_clock_system);
     static enum ap_rc (*const steps[])(struct apiary *, struct ap_err *) = {
-        open_data, open_wal, hold_log, open_stores, open_rules, open_meta, open_geo, open_ingest,
+        open_data, open_wal, hold_log, open_stores, open_rules, open_scrape, open_meta, open_geo, open_ingest,
     };
     for (size_t i = 0; i < AP_ARRAY_COUNT(steps); i++) {
         enum ap_rc rc = steps[i](apiary, err);
@@ -479,13 +566,15 @@ static enum ap_rc apiary_open(struct apiary *apiary, struct ap_err *err)
         rc = tsdb_start(apiary->tsdb, err);
     if (rc == AP_OK)
         rc = open_server(apiary, err);
-    return rc == AP_OK ? rule_manager_start(apiary->rules, err) : rc;
+    if (rc == AP_OK)
+        rc = rule_manager_start(apiary->rules, err);
+    return rc == AP_OK ? scrape_manager_start(apiary->scrape, err) : rc;
 }
 
 /*
- * New requests get 503, those under way are answered, rules end, the log and then the warehouse take what was accepted.
- * The server goes behind them, because it waits for their answers; the tsdb behind the server, whose loops append to
- * it.
+ * New requests get 503, those under way are answered, scrapes and rules end, the log and then the warehouse take what
+ * was accepted. The server goes behind them, because it waits for their answers; the tsdb behind the server, whose
+ * loops append to it.
  */
 static void apiary_close(struct apiary *apiary)
 {
@@ -494,6 +583,10 @@ static void apiary_close(struct apiary *apiary)
         ingest_drain(apiary->ingest);
     if (apiary->server && !http_server_drain(apiary->server, DRAIN_MS))
         ap_log(AP_LOG_WARN, "serve", "some connections did not end within %d s and were cut", DRAIN_MS / 1000);
+    if (apiary->scrape)
+        scrape_manager_stop(apiary->scrape);
+    if (apiary->scraper)
+        scraper_stop(apiary->scraper);
     if (apiary->rules)
         rule_manager_stop(apiary->rules);
     if (apiary->wal)
@@ -506,6 +599,8 @@ static void apiary_close(struct apiary *apiary)
     warehouse_close(apiary->warehouse);
     http_server_close(apiary->server);
     rule_manager_close(apiary->rules);
+    scrape_manager_close(apiary->scrape);
+    scraper_close(apiary->scraper);
     ap_buf_clear(&apiary->external_labels);
     pool_close(apiary->questions);
     pool_close(apiary->chores);
@@ -544,22 +639,61 @@ static void say_ready(const struct apiary *apiary)
            apiary->pack_count, config->open ? ", open: no keys are asked for" : "");
 }
 
-/* What cannot be read leaves what was in effect before as it is. */
-static void reload(struct apiary *apiary)
+static enum ap_rc reload_keys(struct apiary *apiary, struct ap_err *err)
 {
-    struct ap_err err;
-    if (keyring_refresh(apiary->keyring, &err) != AP_OK)
-        ap_log(AP_LOG_ERROR, "serve", "reload of the keys: %s; the ones known before stay", err.text);
-    else
+    enum ap_rc rc = keyring_refresh(apiary->keyring, err);
+    if (rc == AP_OK)
         ap_log(AP_LOG_INFO, "serve", "keys reloaded");
-    if (rule_manager_reload(apiary->rules, &err) != AP_OK) {
-        ap_log(AP_LOG_ERROR, "serve", "reload of the rules: %s; those before stay", err.text);
-        return;
+    else
+        ap_log(AP_LOG_ERROR, "serve", "reload of the keys: %s; the ones known before stay", err->text);
+    return rc;
+}
+
+static enum ap_rc reload_rules(struct apiary *apiary, struct ap_err *err)
+{
+    enum ap_rc rc = rule_manager_reload(apiary->rules, err);
+    if (rc != AP_OK) {
+        ap_log(AP_LOG_ERROR, "serve", "reload of the rules: %s; those before stay", err->text);
+        return rc;
     }
     struct rule_manager_stats stats;
     rule_manager_stats_get(apiary->rules, &stats);
     ap_log(AP_LOG_INFO, "serve", "rules reloaded: %" PRIu64 " in %" PRIu64 " groups", stats.rule_count,
            stats.group_count);
+    return AP_OK;
+}
+
+static enum ap_rc reload_scrape(struct apiary *apiary, struct ap_err *err)
+{
+    enum ap_rc rc = scrape_manager_reload(apiary->scrape, err);
+    if (rc != AP_OK) {
+        ap_log(AP_LOG_ERROR, "serve", "reload of what is scraped: %s; what was before stays", err->text);
+        return rc;
+    }
+    struct scrape_manager_stats stats;
+    scrape_manager_stats_get(apiary->scrape, &stats);
+    ap_log(AP_LOG_INFO, "serve", "what is scraped reloaded: %" PRIu64 " jobs", stats.pool_count);
+    log_ignored(apiary);
+    return AP_OK;
+}
+
+/* What cannot be read leaves what was in effect before as it is. All is tried; `err` is of the first that failed. */
+static enum ap_rc reload(void *context, struct ap_err *err)
+{
+    struct apiary *apiary = context;
+    static enum ap_rc (*const steps[])(struct apiary *, struct ap_err *) = {reload_keys, reload_rules, reload_scrape};
+    enum ap_rc first_rc = AP_OK;
+    pthread_mutex_lock(&apiary->reload_mutex);
+    for (size_t i = 0; i < AP_ARRAY_COUNT(steps); i++) {
+        struct ap_err reason;
+        enum ap_rc rc = steps[i](apiary, &reason);
+        if (rc == AP_OK || first_rc != AP_OK)
+            continue;
+        first_rc = rc;
+        *err = reason;
+    }
+    pthread_mutex_unlock(&apiary->reload_mutex);
+    return first_rc;
 }
 
 static void wait_for_end(struct apiary *apiary, const sigset_t *signals)
@@ -572,7 +706,8 @@ static void wait_for_end(struct apiary *apiary, const sigset_t *signals)
             ap_log(AP_LOG_INFO, "serve", "shutting down on %s", strsignal(number));
             return;
         }
-        reload(apiary);
+        struct ap_err err; /* it has been told */
+        (void)!reload(apiary, &err);
     }
 }
 
@@ -586,7 +721,8 @@ static int serve(const struct config *config)
     sigaddset(&signals, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
 
-    struct apiary apiary = {.config = config, .data_fd = -1, .lock_fd = -1, .wal_fd = -1};
+    struct apiary apiary = {
+        .config = config, .data_fd = -1, .lock_fd = -1, .wal_fd = -1, .reload_mutex = PTHREAD_MUTEX_INITIALIZER};
     struct ap_err err = {0};
     enum ap_rc rc = apiary_open(&apiary, &err);
     if (rc == AP_OK) {

@@ -12,10 +12,12 @@ static const char serve_details[] =
     "by\n"
     "--set, on the command line, which goes first. docs/configuration.md has them all.\n"
     "\n"
-    "Signals: SIGHUP reads keys and rule files again, SIGTERM and SIGINT answer what is under way and end.\n"
+    "Signals: SIGHUP reads keys, rule files and scrape.config again, SIGTERM and SIGINT answer what is under way\n"
+    "and end.\n"
     "\n"
     "Examples:\n"
     "  apiary serve --open --pack packs/hive\n"
+    "  apiary serve --open --scrape prometheus.yml\n"
     "  apiary serve --config apiary.yaml --listen 0.0.0.0:8484 --set wal.max_size=8GiB\n";
 
 enum { FLAGS_MAX = CLI_LIST_MAX + 8 };
@@ -51,7 +53,7 @@ static void print_config(const struct config *config)
 
 bool serve_arguments_read(int argc, char **argv, struct config **ret_config, int *ret_exit_code)
 {
-    const char *file = NULL, *data = NULL;
+    const char *file = NULL, *data = NULL, *scrape = NULL;
     struct cli_list listen = {0}, packs = {0}, rules = {0}, settings = {0};
     bool is_open = false, is_print = false;
     const struct cli_option options[] = {
@@ -61,6 +63,7 @@ bool serve_arguments_read(int argc, char **argv, struct config **ret_config, int
          "address and port, may be repeated\n(default: 127.0.0.1:8484)"},
         {"pack", 0, CLI_OPTION_LIST, "DIR", &packs, "pack to load, may be repeated"},
         {"rules", 0, CLI_OPTION_LIST, "FILE", &rules, "rule file or pattern ('rules/*.yml'), may be repeated"},
+        {"scrape", 0, CLI_OPTION_TEXT, "FILE", &scrape, "Prometheus' configuration: its scrape_configs are scraped"},
         {"open", 0, CLI_OPTION_FLAG, NULL, &is_open, "ask for no keys; only on loopback addresses"},
         {"set", 0, CLI_OPTION_LIST, "KEY=VALUE", &settings, "any setting, may be repeated"},
         {"print-config", 0, CLI_OPTION_FLAG, NULL, &is_print, "show the settings in effect, and where each came from"},
@@ -84,6 +87,7 @@ bool serve_arguments_read(int argc, char **argv, struct config **ret_config, int
     add_flag(&flags, "listen", listen_text);
     add_flag(&flags, "pack", packs_text);
     add_flag(&flags, "rules.files", rules_text);
+    add_flag(&flags, "scrape.config", scrape);
     add_flag(&flags, "open", is_open ? "true" : NULL);
     char *keys[CLI_LIST_MAX] = {0};
     bool is_fine = true;

@@ -2,6 +2,9 @@
 
 static const struct discovery_kind *const kinds[] = {
     &discovery_static,
+    &discovery_file,
+    &discovery_http,
+    &discovery_dns,
 };
 
 const struct discovery_kind *discovery_kind_of(struct ap_slice key)

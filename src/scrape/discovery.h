@@ -45,6 +45,9 @@ const struct discovery_kind *discovery_kind_of(struct ap_slice key);
 const char *discovery_kinds_text(void);
 
 extern const struct discovery_kind discovery_static;
+extern const struct discovery_kind discovery_file;
+extern const struct discovery_kind discovery_http;
+extern const struct discovery_kind discovery_dns;
 
 /* One entry of a list of a job. */
 struct discovery_config {

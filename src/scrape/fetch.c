@@ -2,7 +2,6 @@
 
 #include <curl/curl.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdatomic.h>
@@ -17,21 +16,20 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/slice.h"
+#include "scrape/http_setup.h"
 
 enum {
     EVENTS_MAX = 64,
     IDLE_HANDLES_MAX = 64,
     CONNECTIONS_MAX = 20000, /* kept open between requests */
-    SECRET_BYTES_MAX = 1 << 16,
     REASON_BYTES = 64,
 };
 
 /* One request under way. */
 struct fetch {
     struct fetcher *fetcher;
-    CURL *curl;                /* owned */
-    struct curl_slist *fields; /* owned */
-    struct curl_slist *connect_to;
+    CURL *curl;              /* owned */
+    struct http_setup setup; /* owned */
     struct fetch_request request;
     void (*answered)(void *context, struct fetch_answer *answer);
     void *context;
@@ -110,8 +108,7 @@ enum ap_rc fetcher_open(struct fetcher **ret_fetcher, struct ap_err *err)
 
 static void fetch_free(struct fetch *fetch)
 {
-    curl_slist_free_all(fetch->fields);
-    curl_slist_free_all(fetch->connect_to);
+    http_setup_clear(&fetch->setup, fetch->curl);
     ap_buf_clear(&fetch->answer.body);
     if (fetch->curl)
         curl_easy_cleanup(fetch->curl);
@@ -281,13 +278,6 @@ static void read_answer(struct fetch *fetch, CURLcode code)
 
 /* ---- The request ---- */
 
-static void add_field(struct fetch *fetch, const char *line)
-{
-    struct curl_slist *longer = curl_slist_append(fetch->fields, line);
-    AP_ASSERT(longer != NULL);
-    fetch->fields = longer;
-}
-
 void fetch_accept(const struct scrape_job *job, struct ap_buf *out)
 {
     static const char *const types[SCRAPE_PROTOCOL_COUNT] = {
@@ -298,115 +288,21 @@ void fetch_accept(const struct scrape_job *job, struct ap_buf *out)
         [SCRAPE_PROTOCOL_OPENMETRICS_0_0_1] = "application/openmetrics-text;version=0.0.1",
         [SCRAPE_PROTOCOL_OPENMETRICS_1_0_0] = "application/openmetrics-text;version=1.0.0",
     };
+    static const char *const schemes[] = {
+        [SCRAPE_ESCAPING_NONE] = "allow-utf-8",
+        [SCRAPE_ESCAPING_UNDERSCORES] = "underscores",
+        [SCRAPE_ESCAPING_DOTS] = "dots",
+        [SCRAPE_ESCAPING_VALUES] = "values",
+    };
     int weight = SCRAPE_PROTOCOL_COUNT + 1;
     for (size_t i = 0; i < job->protocol_count; i++) {
         enum scrape_protocol protocol = job->protocols[i];
         ap_buf_add_cstr(out, types[protocol]);
         if (protocol == SCRAPE_PROTOCOL_TEXT_1_0_0 || protocol == SCRAPE_PROTOCOL_OPENMETRICS_1_0_0)
-            ap_buf_add_cstr(out, job->is_utf8_names ? ";escaping=allow-utf-8" : ";escaping=underscores");
+            ap_buf_printf(out, ";escaping=%s", schemes[job->escaping]);
         ap_buf_printf(out, ";q=0.%d,", weight--);
     }
     ap_buf_printf(out, "*/*;q=0.%d", weight);
-}
-
-/* A secret, out of a file that is read anew each time; spaces around it are not part of it. */
-static enum ap_rc read_secret(struct fetch *fetch, const char *what, const char *path, struct ap_buf *out)
-{
-    AP_AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
-    char *room = ap_buf_reserve(out, SECRET_BYTES_MAX);
-    ssize_t got = fd < 0 ? -1 : read(fd, room, SECRET_BYTES_MAX);
-    if (got < 0) {
-        AP_AUTO_FREE char *why = ap_asprintf("unable to read %s: open %s: %s", what, path, strerror(errno));
-        return fail_get(fetch, AP_E_IO, why);
-    }
-    struct ap_slice text = ap_slice_trim(ap_slice(room, (size_t)got));
-    memmove(room, text.data, text.bytes);
-    out->bytes += text.bytes;
-    return AP_OK;
-}
-
-static enum ap_rc set_credentials(struct fetch *fetch)
-{
-    const struct scrape_http *http = &fetch->request.job->http;
-    AP_AUTO_BUF struct ap_buf text = {0};
-    if (http->basic_user || http->basic_password || http->basic_password_file) {
-        if (http->basic_password_file &&
-            read_secret(fetch, "basic auth password", http->basic_password_file, &text) != AP_OK)
-            return fetch->answer.err.rc;
-        ap_buf_add_char(&text, '\0');
-        curl_easy_setopt(fetch->curl, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
-        curl_easy_setopt(fetch->curl, CURLOPT_USERNAME, http->basic_user ? http->basic_user : "");
-        curl_easy_setopt(fetch->curl, CURLOPT_PASSWORD,
-                         http->basic_password_file ? text.data
-                         : http->basic_password    ? http->basic_password
-                                                   : "");
-        return AP_OK;
-    }
-    if (!http->credentials && !http->credentials_file)
-        return AP_OK;
-    ap_buf_printf(&text, "Authorization: %s ", http->authorization_type ? http->authorization_type : "Bearer");
-    if (!http->credentials_file)
-        ap_buf_add_cstr(&text, http->credentials);
-    else if (read_secret(fetch, "authorization credentials file", http->credentials_file, &text) != AP_OK)
-        return fetch->answer.err.rc;
-    ap_buf_add_char(&text, '\0');
-    add_field(fetch, text.data);
-    return AP_OK;
-}
-
-/* The certificate is for another name than the URL's: ask for that name, and connect to where the URL says. */
-static void set_server_name(struct fetch *fetch)
-{
-    const char *name = fetch->request.job->http.server_name;
-    CURLU *url = curl_url();
-    char *host = NULL;
-    char *port = NULL;
-    char *changed = NULL;
-    if (url && curl_url_set(url, CURLUPART_URL, fetch->request.url, 0) == CURLUE_OK &&
-        curl_url_get(url, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
-        curl_url_get(url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK &&
-        curl_url_set(url, CURLUPART_HOST, name, 0) == CURLUE_OK &&
-        curl_url_get(url, CURLUPART_URL, &changed, 0) == CURLUE_OK) {
-        AP_AUTO_FREE char *to = ap_asprintf("%s:%s:%s:%s", name, port, host, port);
-        AP_AUTO_FREE char *field = ap_asprintf("Host: %s:%s", host, port);
-        fetch->connect_to = curl_slist_append(NULL, to);
-        add_field(fetch, field);
-        curl_easy_setopt(fetch->curl, CURLOPT_CONNECT_TO, fetch->connect_to);
-        curl_easy_setopt(fetch->curl, CURLOPT_URL, changed);
-    }
-    curl_free(host);
-    curl_free(port);
-    curl_free(changed);
-    curl_url_cleanup(url);
-}
-
-static void set_tls(struct fetch *fetch)
-{
-    const struct scrape_http *http = &fetch->request.job->http;
-    CURL *curl = fetch->curl;
-    if (http->ca_file)
-        curl_easy_setopt(curl, CURLOPT_CAINFO, http->ca_file);
-    if (http->cert_file)
-        curl_easy_setopt(curl, CURLOPT_SSLCERT, http->cert_file);
-    if (http->key_file)
-        curl_easy_setopt(curl, CURLOPT_SSLKEY, http->key_file);
-    curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, http->is_insecure ? 0L : 1L);
-    curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, http->is_insecure ? 0L : 2L);
-    if (http->server_name && strncasecmp(fetch->request.url, "https://", 8) == 0)
-        set_server_name(fetch);
-}
-
-static void set_proxy(struct fetch *fetch)
-{
-    const struct scrape_http *http = &fetch->request.job->http;
-    if (http->proxy_url)
-        curl_easy_setopt(fetch->curl, CURLOPT_PROXY, http->proxy_url);
-    else if (!http->is_proxy_from_environment)
-        curl_easy_setopt(fetch->curl, CURLOPT_PROXY, "");
-    if (http->no_proxy)
-        curl_easy_setopt(fetch->curl, CURLOPT_NOPROXY, http->no_proxy);
-    else if (!http->is_proxy_from_environment)
-        curl_easy_setopt(fetch->curl, CURLOPT_NOPROXY, "");
 }
 
 static void set_fields(struct fetch *fetch)
@@ -416,44 +312,26 @@ static void set_fields(struct fetch *fetch)
     ap_buf_add_cstr(&line, "Accept: ");
     fetch_accept(job, &line);
     ap_buf_add_char(&line, '\0');
-    add_field(fetch, line.data);
+    http_setup_add(&fetch->setup, line.data);
     /* Not curl's to undo: that would be the loop's thread. */
-    add_field(fetch, job->is_compression_allowed ? "Accept-Encoding: gzip" : "Accept-Encoding: identity");
+    http_setup_add(&fetch->setup, job->is_compression_allowed ? "Accept-Encoding: gzip" : "Accept-Encoding: identity");
     ap_buf_reset(&line);
     ap_buf_add_cstr(&line, "X-Prometheus-Scrape-Timeout-Seconds: ");
     ap_buf_add_json_double(&line, (double)fetch->request.timeout_ms / 1e3);
     ap_buf_add_char(&line, '\0');
-    add_field(fetch, line.data);
-    for (size_t i = 0; i < job->http.header_count; i++) {
-        const struct label *header = &job->http.headers[i];
-        ap_buf_reset(&line);
-        ap_buf_printf(&line, "%.*s: %.*s", AP_SLICE_ARG(header->name), AP_SLICE_ARG(header->value));
-        ap_buf_add_char(&line, '\0');
-        add_field(fetch, line.data);
-    }
+    http_setup_add(&fetch->setup, line.data);
 }
 
 static void set_options(struct fetch *fetch)
 {
     CURL *curl = fetch->curl;
-    const struct scrape_job *job = fetch->request.job;
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, fetch->curl_error);
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(curl, CURLOPT_HTTP_VERSION,
-                     (long)(job->http.is_http2_allowed ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
-    curl_easy_setopt(curl, CURLOPT_TCP_NODELAY, 1L);
     curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 64L << 10);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, fetch);
     curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(curl, CURLOPT_HEADERDATA, fetch);
     curl_easy_setopt(curl, CURLOPT_PRIVATE, fetch);
-    curl_easy_setopt(curl, CURLOPT_USERAGENT, "Apiary/" APIARY_VERSION);
-    curl_easy_setopt(curl, CURLOPT_URL, fetch->request.url);
-    curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, job->http.is_following_redirects ? 1L : 0L);
-    curl_easy_setopt(curl, CURLOPT_MAXREDIRS, (long)FETCH_REDIRECTS_MAX);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)fetch->request.timeout_ms);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)fetch->request.timeout_ms);
 }
@@ -500,13 +378,14 @@ void fetcher_start(struct fetcher *fetcher, const struct fetch_request *request,
     fetch->reason[0] = fetch->curl_error[0] = '\0';
     set_options(fetch);
     set_fields(fetch);
-    set_tls(fetch);
-    set_proxy(fetch);
     link_first(fetcher, fetch);
-    if (set_credentials(fetch) != AP_OK)
+    struct ap_err err;
+    if (http_setup_apply(&fetch->setup, fetch->curl, &request->job->http, request->url, &err) != AP_OK) {
+        (void)fail_get(fetch, err.rc, err.text);
         /* It will not even be sent, and is answered as the others are: from fetcher_wait(). */
         curl_easy_setopt(fetch->curl, CURLOPT_URL, "");
-    curl_easy_setopt(fetch->curl, CURLOPT_HTTPHEADER, fetch->fields);
+    }
+    http_setup_finish(&fetch->setup, fetch->curl);
     curl_multi_add_handle(fetcher->multi, fetch->curl);
 }
 
@@ -522,10 +401,7 @@ static void finish(struct fetcher *fetcher, CURL *curl, CURLcode code)
     }
     fetch->answer.duration_us = ap_clock_monotonic_us(&ap_clock_system) - fetch->began_us;
     curl_multi_remove_handle(fetcher->multi, curl);
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, NULL);
-    curl_slist_free_all(fetch->fields);
-    curl_slist_free_all(fetch->connect_to);
-    fetch->fields = fetch->connect_to = NULL;
+    http_setup_clear(&fetch->setup, curl);
     *fetch->previous = fetch->next;
     if (fetch->next)
         fetch->next->previous = fetch->previous;

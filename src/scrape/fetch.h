@@ -23,7 +23,6 @@ struct fetcher; /* private to fetch.c */
 enum {
     FETCH_BODY_BYTES_MAX = 256 << 20, /* of one, whatever the job allows */
     FETCH_ALL_BYTES_MAX = 1024 << 20, /* of all that are under way or not yet read */
-    FETCH_REDIRECTS_MAX = 10,
     FETCH_TYPE_BYTES = 256,
 };
 

@@ -540,10 +540,10 @@ static void free_targets(struct scraper *scraper)
     free(scraper->pools);
 }
 
-void scraper_close(struct scraper *scraper)
+void scraper_stop(struct scraper *scraper)
 {
-    if (!scraper)
-        return;
+    if (!scraper->keeper)
+        return; /* it has been stopped, or was never opened */
     pthread_mutex_lock(&scraper->mutex);
     scraper->is_ending = true;
     pthread_cond_broadcast(&scraper->queue_changed);
@@ -562,6 +562,14 @@ void scraper_close(struct scraper *scraper)
         target_unref(target);
     }
     keeper_free(scraper->keeper);
+    scraper->keeper = NULL;
+}
+
+void scraper_close(struct scraper *scraper)
+{
+    if (!scraper)
+        return;
+    scraper_stop(scraper);
     free_targets(scraper);
     pthread_cond_destroy(&scraper->queue_changed);
     pthread_mutex_destroy(&scraper->mutex);

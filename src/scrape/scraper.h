@@ -1,14 +1,14 @@
 /*
  * scrape/scraper.h - asks targets for their samples, each at its time, and keeps what they say
  *
- *     targets (manager.h) ──scraper_sync()──► loop thread: due? ──HTTP or collector──► text ──► samples ──►
- * tsdb_append() └── `up`, `scrape_*`, staleness
+ *     targets (manager.h) ──scraper_sync()──► loop: due? ──HTTP or collector──► text ──► samples ──► tsdb_append()
+ *                                                                             └── `up`, `scrape_*`, staleness
  *
  * Which targets there are is decided elsewhere (manager.h); this file's are only asked. A target that is told again
  * with the same labels and job keeps its place in the interval, its series and its figures; one that is gone ends its
  * series with staleness markers.
  *
- * Threads: _open(), _close() from one; all others from any.
+ * Threads: _open(), _stop(), _close() from one; all others from any.
  */
 #pragma once
 
@@ -53,7 +53,9 @@ struct scraper_options {
 };
 ap_nodiscard enum ap_rc scraper_open(const struct scraper_options *options, struct scraper **ret_scraper,
                                      struct ap_err *err);
-/* Waits for what is being kept. The series stay as they are: who starts again goes on with them. */
+/* Asks nobody any more, and waits for what is being kept. What is known of targets can still be read. */
+void scraper_stop(struct scraper *scraper);
+/* Stops too. The series stay as they are: who starts again goes on with them. */
 void scraper_close(struct scraper *scraper); /* NULL is allowed */
 AP_DEFINE_AUTO(scraper, struct scraper, scraper_close)
 

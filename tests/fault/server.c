@@ -116,10 +116,15 @@ void server_start(struct server *server)
     assert_int_equal(server->pid, 0);
     int out[2];
     assert_int_equal(pipe2(out, O_CLOEXEC), 0);
-    const char *arguments[SERVER_ARGUMENTS_MAX + 8] = {binary(),    "serve",    "--data",
-                                                       server->dir, "--listen", "127.0.0.1:0"};
+    enum { OWN_COUNT = 10 };
+    /* Nothing of its own in the store: tests count what they have sent. */
+    const char *arguments[OWN_COUNT + SERVER_ARGUMENTS_MAX + 1] = {binary(),   "serve",
+                                                                   "--data",   server->dir,
+                                                                   "--listen", "127.0.0.1:0",
+                                                                   "--set",    "scrape.self=false",
+                                                                   "--set",    "scrape.host=false"};
     for (size_t i = 0; server->arguments[i]; i++)
-        arguments[6 + i] = server->arguments[i];
+        arguments[OWN_COUNT + i] = server->arguments[i];
     server->pid = fork();
     assert_true(server->pid >= 0);
     if (server->pid == 0) {

@@ -240,6 +240,85 @@ static void test_wrong_reload(void **state)
     assert_int_equal(stats.target_count, 1);
 }
 
+/* ---- Discoveries ---- */
+
+/* Until the last that was said is this; what was said before it does not count. */
+static void wait_until_said(struct fixture *fx, const char *want)
+{
+    size_t bytes = strlen(want);
+    pthread_mutex_lock(&fx->mutex);
+    for (;;) {
+        size_t said = strlen(fx->said);
+        if (said >= bytes && strcmp(fx->said + said - bytes, want) == 0)
+            break;
+        pthread_cond_wait(&fx->changed, &fx->mutex);
+    }
+    fx->said[0] = '\0';
+    pthread_mutex_unlock(&fx->mutex);
+}
+
+static void wait_for_trouble(struct fixture *fx, const char *want)
+{
+    pthread_mutex_lock(&fx->mutex);
+    while (!strstr(fx->trouble, want))
+        pthread_cond_wait(&fx->changed, &fx->mutex);
+    pthread_mutex_unlock(&fx->mutex);
+}
+
+static void test_discovery(void **state)
+{
+    struct fixture *fx = *state;
+    write_config(fx, "scrape_configs: [{job_name: a, static_configs: [{targets: ['s:1']}], file_sd_configs: [{files: "
+                     "['[ab].json']}]}]\n");
+    write_named(fx, "a.json", "[{\"targets\":[\"a:1\"]}]");
+    start(fx);
+    wait_until_said(fx, "a: http://a:1/metrics http://s:1/metrics");
+    write_named(fx, "b.json",
+                "[{\"targets\":[\"b:1\", \"a:1\"]}]"); /* seen at once, though the interval is five minutes */
+    wait_until_said(fx, "a: http://a:1/metrics http://b:1/metrics http://s:1/metrics");
+    write_named(fx, "a.json", "[");
+    wait_for_trouble(fx, "a.json: line 1, column 2: ");
+
+    /* A job that is another by now keeps what is found in the same way: nothing is gone in between. */
+    write_config(fx, "scrape_configs: [{job_name: a, metrics_path: /m, static_configs: [{targets: ['s:1']}], "
+                     "file_sd_configs: [{files: ['[ab].json']}]}]\n");
+    SAID(fx, "");
+    reload(fx);
+    SAID(fx, "a: http://a:1/m http://b:1/m http://s:1/m");
+    write_named(fx, "b.json", "[]");
+    wait_until_said(fx, "a: http://a:1/m http://s:1/m");
+    scrape_manager_stop(fx->manager);
+    write_named(fx, "b.json", "[{\"targets\":[\"c:1\"]}]");
+    struct scrape_manager_stats stats;
+    scrape_manager_stats_get(fx->manager, &stats);
+    assert_int_equal(stats.discovery_count, 2);
+    assert_true(stats.refreshes >= 3 && stats.refresh_failures >= 1);
+    SAID(fx, "");
+}
+
+/* Jobs come and go while files change: for the sanitizers. */
+static void test_reload_under_load(void **state)
+{
+    struct fixture *fx = *state;
+    write_config(fx, "scrape_configs: [{job_name: a, file_sd_configs: [{files: [a.json]}, {files: [b.json]}]}]\n");
+    write_named(fx, "a.json", "[{\"targets\":[\"a:1\"]}]");
+    start(fx);
+    for (int i = 0; i < 20; i++) {
+        AP_AUTO_FREE char *config =
+            ap_asprintf("scrape_configs: [{job_name: a, metrics_path: /%d, file_sd_configs: [{files: [a.json]}%s]}]\n",
+                        i, i % 3 ? ", {files: [b.json]}" : "");
+        AP_AUTO_FREE char *groups = ap_asprintf("[{\"targets\":[\"a:%d\"]}]", i);
+        write_named(fx, "a.json", groups);
+        write_config(fx, config);
+        reload(fx);
+        pthread_mutex_lock(&fx->mutex);
+        fx->said[0] = '\0';
+        pthread_mutex_unlock(&fx->mutex);
+    }
+    write_named(fx, "a.json", "[{\"targets\":[\"end:1\"]}]");
+    wait_until_said(fx, "a: http://end:1/19");
+}
+
 /* ---- Reading ---- */
 
 static void check_pool(const struct scrape_pool_view *view, void *context)
@@ -276,8 +355,9 @@ static void test_views(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_start),  CASE(test_builtin_gives_way), CASE(test_no_file),
-        CASE(test_reload), CASE(test_wrong_reload),      CASE(test_views),
+        CASE(test_start),     CASE(test_builtin_gives_way), CASE(test_no_file),
+        CASE(test_reload),    CASE(test_wrong_reload),      CASE(test_views),
+        CASE(test_discovery), CASE(test_reload_under_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

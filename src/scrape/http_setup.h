@@ -1,0 +1,29 @@
+/*
+ * scrape/http_setup.h - a request of curl's, made as <http_config> says: credentials, TLS, proxy, header fields
+ */
+#pragma once
+
+#include <curl/curl.h>
+
+#include "base/rc.h"
+#include "scrape/job.h"
+
+/* What curl is lent until the request is over. In the caller's memory, zeroed before the first use. */
+struct http_setup {
+    struct curl_slist *fields; /* owned, as the next */
+    struct curl_slist *proxy_fields;
+    struct curl_slist *connect_to;
+};
+
+/*
+ * Sets everything that `http` says on a handle that is as new, and the URL; the texts of `http` are copied. Secrets
+ * that are in files are read now. AP_E_IO: one could not be; the handle is set but for that.
+ */
+ap_nodiscard enum ap_rc http_setup_apply(struct http_setup *setup, CURL *curl, const struct scrape_http *http,
+                                         const char *url, struct ap_err *err);
+/* A further header field, "Accept: text/plain". */
+void http_setup_add(struct http_setup *setup, const char *line);
+/* Gives all fields to curl: the last step before the request. */
+void http_setup_finish(struct http_setup *setup, CURL *curl);
+/* Behind the request; takes them away from curl again. */
+void http_setup_clear(struct http_setup *setup, CURL *curl);
