@@ -18,8 +18,9 @@ static void add(struct collectors *collectors, struct collector collector)
     collectors->items[collectors->count++] = collector;
 }
 
-void collectors_init(struct collectors *collectors, const struct api *api)
+void collectors_init(struct collectors *collectors, const struct api *api, struct postgres *postgres)
 {
     *collectors = (struct collectors){0};
     add(collectors, (struct collector){.name = "self", .collect = collect_self, .context = (void *)api});
+    add(collectors, postgres_collector(postgres));
 }

@@ -7,6 +7,7 @@
 
 #include "api/api.h"
 #include "scrape/collector.h"
+#include "scrape/postgres.h"
 
 enum { COLLECTORS_MAX = 16 };
 
@@ -15,5 +16,8 @@ struct collectors {
     size_t count;
 };
 
-/* `api` is what `self` tells about; NULL: only the names are wanted, and nothing may be collected. */
-void collectors_init(struct collectors *collectors, const struct api *api);
+/*
+ * `api` is what `self` tells about, `postgres` what collects from servers of PostgreSQL; both are lent. NULL: only the
+ * names are wanted, and nothing may be collected.
+ */
+void collectors_init(struct collectors *collectors, const struct api *api, struct postgres *postgres);

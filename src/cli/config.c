@@ -275,24 +275,25 @@ static const struct yaml_field settings[] = {
      AT(scrape.host),
      .default_text = "true",
      .doc = "The job `node`: figures of this machine, as node_exporter has them. Not when the file has a job of that "
-            "name."},
+            "name, or one with the collector `host`."},
     {.key = "scrape.self",
      .type = YAML_TYPE_BOOLEAN,
      AT(scrape.self),
      .default_text = "true",
-     .doc = "The job `apiary`: this server's own `/metrics`. Not when the file has a job of that name."},
+     .doc = "The job `apiary`: this server's own `/metrics`. Not when the file has a job of that name, or one with the "
+            "collector `self`."},
     {.key = "scrape.interval",
      .type = YAML_TYPE_DURATION,
      AT(scrape.interval),
      .default_text = "15s",
      .min = SECONDS(1),
      .max = DAYS(1),
-     .doc = "How often these two are asked."},
+     .doc = "How often these two, and the job `postgres`, are asked."},
     {.key = POSTGRES_CONNECTIONS,
      .type = YAML_TYPE_TEXT_MAP,
      AT(postgres.connections),
      .doc =
-         "PostgreSQL servers to collect figures of: a name, and how it is reached, as `main: "
+         "PostgreSQL servers of which the job `postgres` collects figures: a name, and how it is reached, as `main: "
          "postgresql://monitor@db1/postgres` or as `host=… user=…`. Passwords are better in a file (`passfile=`); they "
          "are shown nowhere."},
     {.key = "postgres.max_statements",
