@@ -1,16 +1,20 @@
 #include "scrape/postgres.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/clock.h"
-#include "codec/exposition.h"
+#include "os/thread.h"
 #include "scrape/postgres_link.h"
 #include "scrape/postgres_queries.h"
 #include "scrape/postgres_rows.h"
@@ -449,6 +453,90 @@ static void test_nobody_there(void **state)
     assert_true(memmem(out.data, out.bytes, "\npg_up 0\n", 9) != NULL);
 }
 
+/* ---- Several at a time ---- */
+
+struct collecting {
+    struct collector collector;
+    const char *target;
+    int64_t deadline_us;
+    enum ap_rc rc;
+    struct ap_err err;
+};
+
+static void *collect_one(void *context)
+{
+    struct collecting *collecting = context;
+    AP_AUTO_BUF struct ap_buf out = {0};
+    const struct collector_request request = {.target = ap_slice_cstr(collecting->target),
+                                              .deadline_monotonic_us = collecting->deadline_us};
+    collecting->rc = collecting->collector.collect(collecting->collector.context, &request, &out, &collecting->err);
+    return NULL;
+}
+
+static int listen_on_loopback(uint16_t *ret_port)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t bytes = sizeof(address);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, bytes), 0);
+    assert_int_equal(listen(fd, 8), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &bytes), 0);
+    *ret_port = ntohs(address.sin_port);
+    return fd;
+}
+
+/* While a server keeps one collection waiting, a second one of the same target gives up at its own deadline. */
+static void test_two_jobs_of_one_target(void **state)
+{
+    (void)state;
+    AP_AUTO(postgres) struct postgres *postgres = NULL;
+    struct ap_err err;
+    uint16_t port;
+    AP_AUTO_FD int listener = listen_on_loopback(&port);
+    AP_AUTO_FREE char *conninfo = ap_asprintf("host=127.0.0.1 port=%u user=u sslmode=disable gssencmode=disable", port);
+    const struct postgres_connection connection = {"main", conninfo};
+    assert_int_equal(
+        postgres_open(&(struct postgres_options){.connections = &connection, .connection_count = 1}, &postgres, &err),
+        AP_OK);
+    int64_t now_us = ap_clock_monotonic_us(&ap_clock_system);
+    struct collecting first = {postgres_collector(postgres), "main", now_us + 120 * AP_US_PER_S};
+    struct collecting second = {postgres_collector(postgres), "main", now_us + AP_US_PER_S / 20};
+    pthread_t thread;
+    assert_int_equal(os_thread_start("first", collect_one, &first, &thread, &err), AP_OK);
+    int accepted = accept(listener, NULL, NULL);
+    assert_true(accepted >= 0); /* now the first one has the target, and waits */
+    collect_one(&second);
+    assert_int_equal(second.rc, AP_E_BUSY);
+    close(accepted);
+    pthread_join(thread, NULL);
+    assert_int_equal(first.rc, AP_E_IO);
+    assert_non_null(strstr(first.err.text, "server closed the connection unexpectedly"));
+}
+
+/* Many threads, more than there are targets; for the thread sanitizer. */
+static void test_many_collections(void **state)
+{
+    (void)state;
+    AP_AUTO(postgres) struct postgres *postgres = NULL;
+    struct ap_err err;
+    static const struct postgres_connection connections[] = {{"a", "host=/nonexistent user=u"},
+                                                             {"b", "host=/nonexistent user=v"}};
+    assert_int_equal(
+        postgres_open(&(struct postgres_options){.connections = connections, .connection_count = 2}, &postgres, &err),
+        AP_OK);
+    struct collecting all[8];
+    pthread_t threads[AP_ARRAY_COUNT(all)];
+    for (size_t i = 0; i < AP_ARRAY_COUNT(all); i++) {
+        all[i] = (struct collecting){postgres_collector(postgres), i % 2 ? "a" : "b",
+                                     ap_clock_monotonic_us(&ap_clock_system) + 60 * AP_US_PER_S};
+        assert_int_equal(os_thread_start("collect", collect_one, &all[i], &threads[i], &err), AP_OK);
+    }
+    for (size_t i = 0; i < AP_ARRAY_COUNT(all); i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(all[i].rc, AP_E_IO);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -468,6 +556,8 @@ int main(void)
         cmocka_unit_test(test_connections),
         cmocka_unit_test(test_unknown_target),
         cmocka_unit_test(test_nobody_there),
+        cmocka_unit_test(test_two_jobs_of_one_target),
+        cmocka_unit_test(test_many_collections),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
