@@ -44,6 +44,8 @@ struct cached_line {
     uint8_t kind;      /* enum line_kind */
     bool is_timed;     /* told with a time of its own: its end is not ours to mark */
     bool is_histogram; /* was told as a native histogram last */
+    bool is_type;      /* a comment that says the type of what follows */
+    uint8_t type;      /* of a series: enum exposition_type that its labels were made by */
 };
 
 struct line_cache {
@@ -111,6 +113,12 @@ uint32_t line_cache_add(struct line_cache *cache, struct ap_slice text);
 bool line_cache_next_missing(const struct line_cache *cache, size_t *index);
 /* Whether this page has told the line. */
 bool line_cache_is_taken(const struct line_cache *cache, size_t index);
+
+/* Whether the page has told what the page before told, and no line will have another index. */
+static inline bool line_cache_is_same(const struct line_cache *cache)
+{
+    return cache->is_straight && cache->next == cache->count;
+}
 
 /* The indexes of lines are others from here on, unless the page repeated the last one. */
 void line_cache_keep(struct line_cache *cache);

@@ -107,6 +107,7 @@ static void finish(struct fixture *fx)
     fx->store.now_ms = fx->ts_ms;
     fx->target->began_us = ap_clock_monotonic_us(&ap_clock_system);
     target_finish(fx->target, &fx->desk, &fx->result);
+    (void)target_desk_flush(&fx->desk);
     fx->ts_ms += 10000;
 }
 
@@ -205,7 +206,7 @@ static void test_duplicates(void **state)
     HOLDS("scrape_samples_post_metric_relabeling",
           "scrape_samples_post_metric_relabeling{instance=\"i\", job=\"j\"} 3@0 3@10000 3@20000\n");
     assert_int_equal(fx->result.samples_refused, 1);
-    assert_non_null(strstr(fx->trouble, "1 duplicate"));
+    assert_non_null(strstr(fx->trouble, "1 told twice"));
     assert_non_null(strstr(fx->trouble, "http://target/metrics"));
 }
 
@@ -313,6 +314,7 @@ static void test_target_ends(void **state)
     scrape_ok(fx, "a 1\n");
     fx->target->stale_ms = fx->ts_ms;
     target_end(fx->target, &fx->desk);
+    (void)target_desk_flush(&fx->desk);
     HOLDS("a", "a{instance=\"i\", job=\"j\"} 1@0 stale@10000\n");
     HOLDS("up", "up{instance=\"i\", job=\"j\"} 1@0 stale@10000\n");
     HOLDS("scrape_timeout_seconds", "scrape_timeout_seconds{instance=\"i\", job=\"j\"} 5@0 stale@10000\n");
@@ -330,6 +332,7 @@ static void test_target_comes_back(void **state)
     scrape_ok(fx, "a 2\n");
     scrape_ok(fx, "a 3\n");
     target_end(old, &fx->desk);
+    (void)target_desk_flush(&fx->desk);
     target_unref(old);
     HOLDS("a", "a{instance=\"i\", job=\"j\"} 1@0 2@10000 3@20000\n");
     HOLDS("b", "b{instance=\"i\", job=\"j\"} 1@0 stale@10000\n");
