@@ -16,6 +16,7 @@
 enum {
     ANSWER_BYTES_MAX = 32 << 20, /* of one query; 500 tables are 150 kB */
     OTHERS_MARGIN_MS = 500,      /* before the deadline visits to other databases end */
+    ANSWER_MARGIN_MS = 250,      /* before it, that of the collection itself, at most a tenth of it */
     EXTENSIONS_MAX = 8,
     IDENTIFIER_BYTES = 64, /* NAMEDATALEN */
 };
@@ -69,6 +70,11 @@ struct collection {
     struct postgres_rows databases; /* that may be visited, the connection's own first */
     uint64_t databases_cut;
 };
+
+static int64_t now_us(void)
+{
+    return ap_clock_monotonic_us(&ap_clock_system);
+}
 
 /* ---- Targets ---- */
 
@@ -148,17 +154,6 @@ static void tell_change(struct collection *c, size_t query)
 
 /* ---- One query ---- */
 
-static int64_t now_us(void)
-{
-    return ap_clock_monotonic_us(&ap_clock_system);
-}
-
-static int64_t half_way(int64_t deadline_us)
-{
-    int64_t now = now_us();
-    return now + (deadline_us - now) / 2;
-}
-
 static const struct extension *find_extension(const struct collection *c, const char *name)
 {
     for (size_t i = 0; name && i < c->extension_count; i++) {
@@ -233,8 +228,7 @@ static enum ap_rc ask(struct collection *c, size_t index, struct postgres_link *
     const char *const params[] = {limit};
     AP_AUTO_FREE char *sql = finish_sql(c, query);
     struct postgres_rows *rows = next_answer(outcome);
-    enum ap_rc rc =
-        postgres_link_query(link, sql, params, query->limit != POSTGRES_LIMIT_NONE, half_way(deadline_us), rows, err);
+    enum ap_rc rc = postgres_link_query(link, sql, params, query->limit != POSTGRES_LIMIT_NONE, deadline_us, rows, err);
     if (rc == AP_OK)
         rc = postgres_text_check(query, rows, err);
     if (rc == AP_OK)
@@ -277,7 +271,7 @@ static enum ap_rc ask_extensions(struct collection *c, bool *ret_is_monitor, str
 {
     struct postgres_rows rows POSTGRES_AUTO_ROWS;
     postgres_rows_init(&rows, ANSWER_BYTES_MAX);
-    enum ap_rc rc = postgres_link_query(c->target->link, extensions_sql, NULL, 0, half_way(c->deadline_us), &rows, err);
+    enum ap_rc rc = postgres_link_query(c->target->link, extensions_sql, NULL, 0, c->deadline_us, &rows, err);
     c->extension_count = 0;
     if (rc == AP_OK && (rows.column_count != 4 || rows.row_count == 0))
         return ap_fail(err, AP_E_INTERNAL, "the list of extensions is not what was asked for");
@@ -391,8 +385,7 @@ static enum ap_rc ask_databases(struct collection *c, struct ap_err *err)
     char limit[16];
     snprintf(limit, sizeof(limit), "%" PRIu32, c->postgres->databases_max);
     const char *const params[] = {limit};
-    enum ap_rc rc =
-        postgres_link_query(c->target->link, databases_sql, params, 1, half_way(c->deadline_us), &c->databases, err);
+    enum ap_rc rc = postgres_link_query(c->target->link, databases_sql, params, 1, c->deadline_us, &c->databases, err);
     if (rc == AP_OK && c->databases.row_count > 0)
         c->databases_cut = number_of(postgres_rows_cell(&c->databases, 0, 1));
     return rc;
@@ -413,8 +406,7 @@ static void ask_database(struct collection *c, const char *database, int64_t dea
     bool is_own = strcmp(database, postgres_link_database(c->target->link)) == 0;
     AP_AUTO(postgres_link) struct postgres_link *other = NULL;
     struct ap_err err = {0};
-    enum ap_rc rc =
-        is_own ? AP_OK : postgres_link_open(c->target->conninfo, database, half_way(deadline_us), &other, &err);
+    enum ap_rc rc = is_own ? AP_OK : postgres_link_open(c->target->conninfo, database, deadline_us, &other, &err);
     struct postgres_link *link = is_own ? c->target->link : other;
     for (size_t i = 0; i < postgres_query_count; i++) {
         if (!postgres_queries[i].is_of_each_database || !is_wanted(c, &postgres_queries[i]))
@@ -546,10 +538,11 @@ static enum ap_rc collect(void *context, const struct collector_request *request
                        "the target is not the name of a connection in the setting postgres.connections");
     if (!take_target(target, request->deadline_monotonic_us))
         return ap_fail(err, AP_E_BUSY, "another job is collecting from this connection; give each its own");
+    int64_t left_us = request->deadline_monotonic_us - now_us();
     struct collection c = {
         .postgres = postgres,
         .target = target,
-        .deadline_us = request->deadline_monotonic_us,
+        .deadline_us = request->deadline_monotonic_us - AP_MIN(left_us / 10, ANSWER_MARGIN_MS * AP_US_PER_MS),
         .outcomes = ap_new0_array(struct outcome, postgres_query_count),
     };
     postgres_rows_init(&c.databases, ANSWER_BYTES_MAX);

@@ -12,7 +12,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 
-enum { COLUMNS_MAX = 64, ANSWER_MARGIN_MS = 100, SETTINGS_BYTES_MAX = 64 << 10 };
+enum { COLUMNS_MAX = 64, SETTINGS_BYTES_MAX = 64 << 10 };
 
 /*
  * Set in the session and not in its start, so that pg_settings tells what is ours (source "session") from what the
@@ -286,13 +286,12 @@ static enum ap_rc ask(struct postgres_link *link, const char *sql, const char *c
 }
 
 /*
- * The server ends a statement shortly before the deadline, so that it says so and the connection lives. It is told
- * again only when what is left has become a fourth shorter or longer: a statement before which the time ran down then
- * goes on for that much too long, when nobody is waiting any more.
+ * The server ends a statement half way to the deadline: the other half is for it to say so, however busy the machine,
+ * and for the statements that follow. It is told again only when that has become a fourth shorter or longer.
  */
 static enum ap_rc tell_timeout(struct postgres_link *link, int64_t deadline_us, struct ap_err *err)
 {
-    int64_t ms = AP_MAX(left_ms(deadline_us) - ANSWER_MARGIN_MS, 1), told = link->statement_timeout_ms;
+    int64_t ms = AP_MAX(left_ms(deadline_us) / 2, 1), told = link->statement_timeout_ms;
     if (told && ms >= told - told / 4 && ms <= told + told / 4)
         return AP_OK;
     char text[24];

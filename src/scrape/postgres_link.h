@@ -3,7 +3,7 @@
  *
  * A session of a link can only read (`default_transaction_read_only`), is called "apiary" in pg_stat_activity unless
  * the connection string says otherwise, looks up names in pg_catalog alone, and waits no longer than a moment for
- * locks. How long a statement may take is told to the server as well, so that it ends what nobody waits for any more.
+ * locks. A statement may take half of the time that is left: the server is told so, and ends it.
  *
  * Errors have the server's sentence on one line, without the hints and details behind it. libpq puts no password into
  * them once a connection string is understood; what it says about one that is not may quote a piece of it, which
