@@ -11,6 +11,7 @@
 #include "codec/protobuf.h"
 #include "ingest/otlp_histogram.h"
 #include "ingest/otlp_resource.h"
+#include "ingest/otlp_streams.h"
 #include "tsdb/labels.h"
 
 #define STALE_NAN_BITS UINT64_C(0x7ff0000000000002) /* Prometheus' staleness marker */
@@ -22,12 +23,19 @@ enum {
     TARGET_INFO_SAMPLES_MAX = 100, /* of one resource in one request: four hours */
 };
 
+/* Which of metrics_body.numbers holds what: the number of the point that each series of the batch is from. */
+enum { POINTS };
+#define NO_POINT UINT32_MAX
+
 /* The series of a metric: its name, and for histograms and summaries with what comes behind it. */
 enum part { PART_PLAIN, PART_SUM, PART_COUNT, PART_BUCKET, PART_OTHER_COUNT };
 
 struct otlp_sink {
     struct metrics_body *body;            /* lent */
     const struct otlp_settings *settings; /* lent */
+    struct otlp_streams *streams;         /* lent; may be NULL */
+    bool has_turn;                        /* they are locked */
+    uint32_t point_count;
     struct otlp_labels labels;
     /* The resource. */
     struct otlp_resource resource;
@@ -50,14 +58,21 @@ void otlp_settings_init(struct otlp_settings *settings)
                    .is_prefixing_underscores = true,
                    .is_keeping_underscores = true},
         .target_info_interval_ms = 150 * 1000,
+        .streams_max = 1000 * 1000,
+        .stream_idle_ms = 10 * 60 * 1000,
     };
 }
 
-struct otlp_sink *otlp_sink_new(struct metrics_body *body, const struct otlp_settings *settings, struct ap_slice source)
+struct otlp_sink *otlp_sink_new(struct metrics_body *body, const struct otlp_settings *settings,
+                                struct otlp_streams *streams, struct ap_slice source)
 {
     struct otlp_sink *sink = ap_realloc(NULL, sizeof(*sink)); /* large, and most of it is never looked at */
     sink->body = body;
     sink->settings = settings;
+    sink->streams = streams;
+    sink->has_turn = false;
+    sink->point_count = 0;
+    body->numbers[POINTS].bytes_max = 0;
     otlp_labels_init(&sink->labels, &settings->naming, &body->arena, source);
     return sink;
 }
@@ -212,10 +227,9 @@ enum ap_rc otlp_sink_begin_metric(struct otlp_sink *sink, const struct otlp_metr
         snprintf(sink->fault, sizeof(sink->fault), "%.*s", METRICS_REASON_BYTES - 1, err->text);
         return AP_OK;
     }
-    if (has_temporality(metric) && metric->temporality != OTLP_CUMULATIVE) {
-        say_fault(sink, metric->temporality == OTLP_DELTA
-                            ? "delta temporality is not taken"
-                            : "its aggregation temporality is neither delta nor cumulative");
+    bool is_known = metric->temporality == OTLP_CUMULATIVE || (metric->temporality == OTLP_DELTA && sink->streams);
+    if (has_temporality(metric) && !is_known) {
+        say_fault(sink, "its aggregation temporality is neither delta nor cumulative");
         return AP_OK;
     }
     enum ap_rc rc = make_names(sink, ap_buf_slice(&name), err);
@@ -227,11 +241,6 @@ enum ap_rc otlp_sink_begin_metric(struct otlp_sink *sink, const struct otlp_metr
 static int64_t ms_of(uint64_t ts_ns)
 {
     return (int64_t)(ts_ns / NS_PER_MS);
-}
-
-static double value_or_stale(const struct otlp_point *point, double value)
-{
-    return point->flags & OTLP_FLAG_NO_RECORDED_VALUE ? ap_double_of_bits(STALE_NAN_BITS) : value;
 }
 
 static void refuse_point(struct otlp_sink *sink, const char *reason)
@@ -252,9 +261,79 @@ static enum ap_rc refuse_or_fail(struct otlp_sink *sink, enum ap_rc rc, const st
     return AP_OK;
 }
 
-static void begin_series(struct otlp_sink *sink, struct ap_slice labels)
+static void begin_series(struct otlp_sink *sink, struct ap_slice labels, struct labels_hash hash, uint32_t point)
 {
-    (void)batch_add_series(&sink->body->batch, labels, labels_hash_of(sink->body->hash_seed, labels));
+    struct ap_buf *points = &sink->body->numbers[POINTS];
+    memcpy(ap_buf_reserve(points, sizeof(point)), &point, sizeof(point));
+    points->bytes += sizeof(point);
+    (void)batch_add_series(&sink->body->batch, labels, hash);
+}
+
+/* ---- Values in time: as they came, or summed up ---- */
+
+static bool is_stale(const struct otlp_point *point)
+{
+    return point->flags & OTLP_FLAG_NO_RECORDED_VALUE;
+}
+
+/* What the sums say of a delta of this point; `hash` is that of its series, the next in the batch. */
+static struct otlp_delta delta_of(struct otlp_sink *sink, const struct otlp_point *point, struct labels_hash hash,
+                                  bool is_counter)
+{
+    if (!sink->has_turn)
+        otlp_streams_begin(sink->streams);
+    sink->has_turn = true;
+    return (struct otlp_delta){.hash = hash,
+                               .series = (uint32_t)sink->body->batch.series_count,
+                               .start_ns = point->start_ns,
+                               .ts_ns = point->ts_ns,
+                               .has_start = is_counter};
+}
+
+static bool is_delta(const struct otlp_sink *sink)
+{
+    return has_temporality(&sink->metric) && sink->metric.temporality == OTLP_DELTA;
+}
+
+/* The value as of the point's time. A cumulative sum tells when it began: if that is behind all that the store has, the
+ * sender was started again, and a 0 must come between for rate() to see it. */
+static void make_cumulative(const struct otlp_point *point, double value, bool is_counter,
+                            struct otlp_cumulative *ret_cumulative)
+{
+    int64_t ts_ms = ms_of(point->ts_ns), start_ms = ms_of(point->start_ns);
+    *ret_cumulative = (struct otlp_cumulative){
+        .ts_ms = ts_ms,
+        .value = value,
+        .has_zero = is_counter && start_ms > 0 && start_ms < ts_ms && !is_stale(point),
+        .zero_ts_ms = start_ms,
+    };
+}
+
+/* One series with one value. `is_counter`: it rises from 0 on. */
+static void add_value(struct otlp_sink *sink, const struct otlp_point *point, struct ap_slice labels, double value,
+                      bool is_counter)
+{
+    struct metrics_body *body = sink->body;
+    struct labels_hash hash = labels_hash_of(body->hash_seed, labels);
+    struct otlp_cumulative cumulative;
+    make_cumulative(point, is_stale(point) ? ap_double_of_bits(STALE_NAN_BITS) : value, is_counter, &cumulative);
+    if (is_delta(sink)) {
+        struct otlp_delta delta = delta_of(sink, point, hash, is_counter);
+        if (is_stale(point))
+            otlp_streams_note_stale(sink->streams, &delta, false);
+        else
+            otlp_streams_add_number(sink->streams, &delta, value, &cumulative);
+    }
+    if (cumulative.is_nothing)
+        return;
+    begin_series(sink, labels, hash, sink->point_count);
+    if (cumulative.has_zero) {
+        struct batch_series *series = &body->batch.series[body->batch.series_count - 1];
+        series->has_start_zero = true;
+        series->is_start_zero_for_restart = !is_delta(sink) && !body->is_injecting_start_zeros;
+        batch_add_sample(&body->batch, cumulative.zero_ts_ms, 0);
+    }
+    batch_add_sample(&body->batch, cumulative.ts_ms, cumulative.value);
 }
 
 static size_t character_count(struct ap_slice text)
@@ -303,18 +382,17 @@ static enum ap_rc add_exemplars(struct otlp_sink *sink, const struct otlp_point 
 static enum ap_rc add_number(struct otlp_sink *sink, const struct otlp_point *point, struct ap_err *err)
 {
     struct ap_slice labels;
-    if (!point->has_value && !(point->flags & OTLP_FLAG_NO_RECORDED_VALUE)) {
+    if (!point->has_value && !is_stale(point)) {
         refuse_point(sink, "a point has no value");
         return AP_OK;
     }
     enum ap_rc rc = otlp_labels_of_series(&sink->labels, &point->attributes, sink->parts[PART_PLAIN], &labels, err);
     if (rc != AP_OK)
         return refuse_or_fail(sink, rc, err);
-    begin_series(sink, labels);
-    batch_add_sample(&sink->body->batch, ms_of(point->ts_ns), value_or_stale(point, point->value));
-    if (point->exemplar_count && sink->metric.kind == OTLP_SUM)
-        return add_exemplars(sink, point, err);
-    return AP_OK;
+    size_t before = sink->body->batch.series_count;
+    add_value(sink, point, labels, point->value, sink->metric.kind == OTLP_SUM && sink->metric.is_monotonic);
+    bool is_added = sink->body->batch.series_count > before;
+    return is_added && sink->metric.kind == OTLP_SUM ? add_exemplars(sink, point, err) : AP_OK;
 }
 
 /* ---- Histograms as one series a bucket, and summaries ---- */
@@ -324,11 +402,9 @@ static enum ap_rc add_part(struct otlp_sink *sink, const struct otlp_base *base,
 {
     struct ap_slice labels;
     enum ap_rc rc = otlp_labels_complete(&sink->labels, base, sink->parts[part], extra, &labels, err);
-    if (rc != AP_OK)
-        return rc;
-    begin_series(sink, labels);
-    batch_add_sample(&sink->body->batch, ms_of(point->ts_ns), value_or_stale(point, value));
-    return AP_OK;
+    if (rc == AP_OK)
+        add_value(sink, point, labels, value, part != PART_PLAIN);
+    return rc;
 }
 
 /* As Go's 'f' format: no exponent, as many digits as it takes. */
@@ -414,8 +490,10 @@ static enum ap_rc add_buckets(struct otlp_sink *sink, const struct otlp_point *p
     for (size_t i = 0; i <= count && rc == AP_OK; i++) {
         bool is_last = i == count;
         cumulative = is_last ? point->count : cumulative + point->bucket_counts[i];
+        size_t before = sink->body->batch.series_count;
         rc = add_part(sink, base, PART_BUCKET, sink->bound_labels[i], point, (double)cumulative, err);
-        for (; rc == AP_OK && exemplar < point->exemplar_count &&
+        bool is_added = sink->body->batch.series_count > before;
+        for (; rc == AP_OK && is_added && exemplar < point->exemplar_count &&
                (is_last || exemplars[exemplar].value <= point->bounds[i]);
              exemplar++)
             rc = add_exemplar(sink, &exemplars[exemplar], ms_of(point->ts_ns), err);
@@ -458,24 +536,67 @@ static enum ap_rc add_summary(struct otlp_sink *sink, const struct otlp_point *p
 
 /* ---- Native histograms ---- */
 
-static enum ap_rc add_native(struct otlp_sink *sink, const struct otlp_point *point, struct ap_err *err)
+static enum ap_rc keep_histogram(struct otlp_sink *sink, const struct histogram *histogram, struct ap_slice *ret_blob,
+                                 struct ap_err *err)
 {
     struct metrics_body *body = sink->body;
+    ap_buf_reset(&body->blob);
+    histogram_encode(histogram, &body->blob);
+    return metrics_body_keep(body, ap_buf_slice(&body->blob), ret_blob, err);
+}
+
+/* One series with one histogram, and the empty one before it where it begins. */
+static enum ap_rc add_histograms(struct otlp_sink *sink, const struct otlp_point *point, struct ap_slice labels,
+                                 const struct histogram *histogram, struct ap_err *err)
+{
+    struct metrics_body *body = sink->body;
+    struct labels_hash hash = labels_hash_of(body->hash_seed, labels);
+    struct histogram sum = *histogram;
+    struct histogram zero = {.schema = histogram->schema,
+                             .zero_threshold = histogram->zero_threshold,
+                             .custom_values = histogram->custom_values,
+                             .custom_value_count = histogram->custom_value_count};
+    struct otlp_cumulative cumulative;
+    struct ap_slice blob, zero_blob;
+    enum ap_rc rc = AP_OK;
+    make_cumulative(point, 0, true, &cumulative);
+    if (is_delta(sink)) {
+        struct otlp_delta delta = delta_of(sink, point, hash, true);
+        if (is_stale(point))
+            otlp_streams_note_stale(sink->streams, &delta, true);
+        else
+            rc = otlp_streams_add_histogram(sink->streams, &delta, histogram, &body->arena, &cumulative, &sum, &zero,
+                                            err);
+    }
+    if (rc == AP_OK && cumulative.is_nothing)
+        return AP_OK;
+    if (rc == AP_OK && cumulative.has_zero)
+        rc = keep_histogram(sink, &zero, &zero_blob, err);
+    if (rc == AP_OK)
+        rc = keep_histogram(sink, &sum, &blob, err);
+    if (rc != AP_OK)
+        return rc;
+    begin_series(sink, labels, hash, sink->point_count);
+    if (cumulative.has_zero) {
+        struct batch_series *series = &body->batch.series[body->batch.series_count - 1];
+        series->has_start_zero = true;
+        series->is_start_zero_for_restart = !is_delta(sink) && !body->is_injecting_start_zeros;
+        batch_add_histogram(&body->batch, cumulative.zero_ts_ms, zero_blob);
+    }
+    batch_add_histogram(&body->batch, cumulative.ts_ms, blob);
+    return add_exemplars(sink, point, err);
+}
+
+static enum ap_rc add_native(struct otlp_sink *sink, const struct otlp_point *point, struct ap_err *err)
+{
     struct histogram histogram;
-    struct ap_slice labels, blob;
-    enum ap_rc rc = otlp_histogram_make(sink->metric.kind, point, &body->arena, &histogram, err);
+    struct ap_slice labels;
+    enum ap_rc rc = otlp_histogram_make(sink->metric.kind, point, &sink->body->arena, &histogram, err);
     if (rc == AP_OK)
         rc = otlp_labels_of_series(&sink->labels, &point->attributes, sink->parts[PART_PLAIN], &labels, err);
     if (rc != AP_OK)
         return refuse_or_fail(sink, rc, err);
-    ap_buf_reset(&body->blob);
-    histogram_encode(&histogram, &body->blob);
-    rc = metrics_body_keep(body, ap_buf_slice(&body->blob), &blob, err);
-    if (rc != AP_OK)
-        return rc;
-    begin_series(sink, labels);
-    batch_add_histogram(&body->batch, ms_of(point->ts_ns), blob);
-    return add_exemplars(sink, point, err);
+    return add_histograms(sink, point, labels, &histogram, err);
 }
 
 static enum ap_rc add_any(struct otlp_sink *sink, const struct otlp_point *point, struct ap_err *err)
@@ -505,6 +626,11 @@ enum ap_rc otlp_sink_add_point(struct otlp_sink *sink, const struct otlp_point *
         refuse_point(sink, "a point has no time");
         return AP_OK;
     }
+    if (is_delta(sink) && !(isfinite(point->value) && isfinite(point->sum))) {
+        refuse_point(sink, "a delta must be a finite number");
+        return AP_OK;
+    }
+    sink->point_count++;
     sink->ts_ns_min = AP_MIN(sink->ts_ns_min, point->ts_ns);
     sink->ts_ns_max = AP_MAX(sink->ts_ns_max, point->ts_ns);
     enum ap_rc rc = add_any(sink, point, err);
@@ -523,7 +649,7 @@ enum ap_rc otlp_sink_end_resource(struct otlp_sink *sink, struct ap_err *err)
     enum ap_rc rc = otlp_resource_target_info(&sink->resource, sink->settings, body, &is_wanted, &labels, err);
     if (rc != AP_OK || !is_wanted)
         return rc;
-    begin_series(sink, labels);
+    begin_series(sink, labels, labels_hash_of(body->hash_seed, labels), NO_POINT);
     int64_t last_ms = ms_of(sink->ts_ns_max), interval_ms = sink->settings->target_info_interval_ms;
     /* One point of another century must not make a series of it. */
     int64_t first_ms = AP_MAX(ms_of(sink->ts_ns_min), last_ms - TARGET_INFO_SAMPLES_MAX * interval_ms);
@@ -531,4 +657,24 @@ enum ap_rc otlp_sink_end_resource(struct otlp_sink *sink, struct ap_err *err)
         batch_add_sample(&body->batch, ts_ms, 1);
     batch_add_sample(&body->batch, last_ms, 1);
     return metrics_body_check_size(body, err);
+}
+
+/* ---- What became of it ---- */
+
+uint64_t otlp_sink_settle(struct otlp_sink *sink, const uint32_t *refused_by_series)
+{
+    const uint32_t *points = (const void *)sink->body->numbers[POINTS].data;
+    size_t count = sink->body->numbers[POINTS].bytes / sizeof(*points);
+    uint64_t refused = 0;
+    uint32_t last = NO_POINT;
+    for (size_t i = 0; i < count && refused_by_series; i++) {
+        if (refused_by_series[i] == 0 || points[i] == NO_POINT || points[i] == last)
+            continue;
+        last = points[i];
+        refused++;
+    }
+    if (sink->has_turn)
+        otlp_streams_end(sink->streams, refused_by_series);
+    sink->has_turn = false;
+    return refused;
 }

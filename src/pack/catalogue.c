@@ -1,6 +1,6 @@
 #include "pack/catalogue.h"
 
-#include <stdio.h>
+#include <stdlib.h>
 
 #include "pack/pack_internal.h"
 #include "promql/parser.h"
@@ -191,14 +191,17 @@ static enum ap_rc check_names(const struct yaml_node *node, const struct metric_
 static enum ap_rc fail_in_query(const struct yaml_node *node, const char *key, struct ap_err *err)
 {
     struct ap_err said = *err;
-    int line, column, bytes = 0;
     struct yaml_node at = *node;
-    if (sscanf(said.text, "%d:%d: %n", &line, &column, &bytes) == 2 && bytes > 0) {
+    char *colon = NULL, *end = NULL;
+    long line = strtol(said.text, &colon, 10);
+    long column = *colon == ':' ? strtol(colon + 1, &end, 10) : 0;
+    bool has_place = line > 0 && column > 0 && ap_slice_starts_with(ap_slice_cstr(end), ": ");
+    if (has_place) {
         bool has_quote = node->is_quoted && !memchr(node->text.data, '\n', node->text.bytes); /* and is no block */
-        at.line += line - 1;
-        at.column += column - 1 + has_quote;
+        at.line += (int)line - 1;
+        at.column += (int)column - 1 + has_quote;
     }
-    return yaml_fail(err, &at, "%s: %s", key, said.text + bytes);
+    return yaml_fail(err, &at, "%s: %s", key, has_place ? end + 2 : said.text);
 }
 
 enum ap_rc pack_check_promql(const struct yaml_node *node, const char *key, struct ap_err *err)

@@ -4,6 +4,8 @@
 #include <jansson.h>
 #include <sys/stat.h>
 
+#include "ingest/otlp_names.h"
+#include "pack/catalogue.h"
 #include "pack/pack.h"
 
 static const char area[] =
@@ -249,6 +251,53 @@ static void test_coverage_without_services(void **state)
     pack_free(pack);
 }
 
+/* ---- The pack that is shipped ---- */
+
+/* What its catalogue calls a metric in PromQL is what OTLP makes of it, and so is the unit. */
+static void test_hive_has_the_names_that_otlp_gives(void **state)
+{
+    (void)state;
+    const char *root = getenv("APIARY_SOURCE_ROOT");
+    if (!root)
+        skip();
+    AP_AUTO_FREE char *dir = ap_asprintf("%s/packs/hive", root);
+    AP_AUTO(pack) struct pack *pack = NULL;
+    MUST(pack_load(dir, &pack, &must_err));
+    const struct otlp_naming naming = {.strategy = OTLP_UNDERSCORES_WITH_SUFFIXES, .is_keeping_underscores = true};
+    for (size_t a = 0; a < pack->area_count; a++) {
+        for (size_t m = 0; m < pack->areas[a].metric_count; m++) {
+            const struct catalogue_metric *metric = &pack->areas[a].metrics[m];
+            bool is_ratio = metric->type == CATALOGUE_GAUGE && strcmp(metric->unit, "1") == 0;
+            enum otlp_suffix suffix = metric->type == CATALOGUE_COUNTER ? OTLP_SUFFIX_TOTAL
+                                      : is_ratio                        ? OTLP_SUFFIX_RATIO
+                                                                        : OTLP_SUFFIX_NONE;
+            AP_AUTO_BUF struct ap_buf series = {0};
+            AP_AUTO_BUF struct ap_buf unit = {0};
+            MUST(otlp_metric_name(&naming, ap_slice_cstr(metric->name), ap_slice_cstr(metric->unit), suffix, &series,
+                                  &must_err));
+            otlp_unit_name(ap_slice_cstr(metric->unit), &unit);
+            if (!ap_slice_equal_cstr(ap_buf_slice(&series), metric->series))
+                fail_msg("%s becomes %.*s, not %s", metric->name, AP_SLICE_ARG(ap_buf_slice(&series)), metric->series);
+            if (!ap_slice_equal_cstr(ap_buf_slice(&unit), catalogue_unit_word(metric->unit)))
+                fail_msg("%s becomes %.*s, not %s", metric->unit, AP_SLICE_ARG(ap_buf_slice(&unit)),
+                         catalogue_unit_word(metric->unit));
+        }
+    }
+}
+
+static void test_units_have_the_words_that_otlp_gives(void **state)
+{
+    (void)state;
+    static const char *const units[] = {"1",    "%",    "s",    "ms",  "us",  "ns",   "min", "h",   "d",      "By",
+                                        "KiBy", "MiBy", "GiBy", "MBy", "GBy", "By/s", "Hz",  "{a}", "{a b}/s"};
+    for (size_t i = 0; i < AP_ARRAY_COUNT(units); i++) {
+        AP_AUTO_BUF struct ap_buf word = {0};
+        otlp_unit_name(ap_slice_cstr(units[i]), &word);
+        if (!ap_slice_equal_cstr(ap_buf_slice(&word), catalogue_unit_word(units[i])))
+            fail_msg("%s: %.*s", units[i], AP_SLICE_ARG(ap_buf_slice(&word)));
+    }
+}
+
 /* ---- Panels of PromQL ---- */
 
 static const char *text(json_t *object, const char *key)
@@ -329,6 +378,8 @@ int main(void)
         FIXTURE_TEST(test_coverage),
         FIXTURE_TEST(test_coverage_of_a_span),
         FIXTURE_TEST(test_coverage_without_services),
+        cmocka_unit_test(test_hive_has_the_names_that_otlp_gives),
+        cmocka_unit_test(test_units_have_the_words_that_otlp_gives),
         FIXTURE_TEST(test_a_panel_takes_from_its_metric),
         FIXTURE_TEST(test_panels),
     };

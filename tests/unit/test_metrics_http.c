@@ -125,6 +125,8 @@ static enum ap_rc append_locked(struct store *store, struct tsdb_append *append,
         append->outcome.histograms_written = batch->histogram_count;
         append->outcome.exemplars_written = batch->exemplar_count;
     }
+    if (append->appended)
+        append->appended(append);
     if (store->is_slow) {
         append->records = (void *)store; /* the store's own field, as good as any to find it by */
         assert_int_equal(pthread_create(&store->thread, NULL, done_later, append), 0);
