@@ -1,7 +1,5 @@
 #include "cli/collectors.h"
 
-#include <string.h>
-
 #include "api/status.h"
 #include "base/assert.h"
 #include "cli/serve_postgres.h"
@@ -64,12 +62,4 @@ void collectors_close(struct collectors *collectors)
     probes_close(collectors->probes);
     host_close(collectors->host);
     *collectors = (struct collectors){0};
-}
-
-bool collectors_have(const struct collectors *collectors, const char *name)
-{
-    for (size_t i = 0; i < collectors->count; i++)
-        if (strcmp(collectors->items[i].name, name) == 0)
-            return true;
-    return false;
 }

@@ -3,7 +3,6 @@
  */
 #pragma once
 
-#include <stdbool.h>
 #include <stddef.h>
 
 #include "api/api.h"
@@ -34,5 +33,3 @@ ap_nodiscard enum ap_rc collectors_open(const struct config *config, const struc
 /* Reads their files again; what was before stays if that fails. */
 ap_nodiscard enum ap_rc collectors_reload(struct collectors *collectors, struct ap_err *err);
 void collectors_close(struct collectors *collectors);
-
-bool collectors_have(const struct collectors *collectors, const char *name);
