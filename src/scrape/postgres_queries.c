@@ -355,9 +355,11 @@ const struct postgres_query postgres_queries[] = {
      .columns = {GAUGE("start_time_seconds", "Time at which postmaster started")}},
 
     {.collector = "wal", .prefix = "pg_wal",
-     .sql = "SELECT count(*) AS segments, coalesce(sum(size), 0) AS size_bytes FROM pg_ls_waldir() "
-            "WHERE name ~ '^[0-9A-F]{24}$'",
-     .columns = {GAUGE("segments", "Number of WAL segments"), GAUGE("size_bytes", "Total size of WAL segments")}},
+     .sql = "SELECT count(*) AS segments, coalesce(sum(size), 0) AS size_bytes, "
+            "pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, "
+            "'0/0') AS lsn_location_bytes FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$'",
+     .columns = {GAUGE("segments", "Number of WAL segments"), GAUGE("size_bytes", "Total size of WAL segments"),
+                 GAUGE("lsn_location_bytes", "WAL Log Sequence Number in bytes")}},
 
     /* An extension keeps the version that it was created with, whatever server it is in by now. */
     {.collector = "stat_statements", .prefix = "pg_stat_statements", .extension = "pg_stat_statements",
