@@ -124,9 +124,10 @@ static void test_file_errors(void **state)
     FILE_ERROR("lisetn: 127.0.0.1:1\n", ":1:1: unknown key \"lisetn\"; did you mean \"listen\"?");
     FILE_ERROR("wal:\n  max-size: 1GiB\n", ":2:3: unknown key \"max-size\"; did you mean \"max_size\"?");
     FILE_ERROR("wal:\n  something: 1\n", ":2:3: unknown key \"something\"; known here: segment_size, max_size");
-    FILE_ERROR("wal.max_size: 1GiB\n", ":1:1: unknown key \"wal.max_size\"; known here: data, listen, open, pack, "
-                                       "hosts, external_labels, external_url, tls, log, wal, warehouse, tsdb, promql, "
-                                       "rules, scrape, otlp, probes, host, postgres, limits, ingest, push, statsd, privacy, geo");
+    FILE_ERROR("wal.max_size: 1GiB\n",
+               ":1:1: unknown key \"wal.max_size\"; known here: data, listen, open, pack, "
+               "hosts, external_labels, external_url, tls, log, wal, warehouse, tsdb, promql, "
+               "rules, scrape, otlp, probes, host, postgres, limits, ingest, push, statsd, privacy, geo");
     FILE_ERROR("wal:\n  max_size: 1GB\n",
                ":2:13: wal.max_size: expected a size such as 64KiB, 8MiB or 1GiB, found \"1GB\"");
     FILE_ERROR("wal: 1\n", ":1:6: wal: expected a map of settings, found a text");
