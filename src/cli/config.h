@@ -101,6 +101,7 @@ struct config {
         const char *proc;
         const char *sys;
         const char *root;
+        const char *textfile; /* NULL: none */
     } host;
     struct {
         int64_t header;
