@@ -77,6 +77,24 @@ static bool is_metric_name(struct ap_slice name)
     return ap_slice_equal_cstr(name, clean.text);
 }
 
+/* Names of labels in quotes, which may be anything, are newer than this format. */
+static bool are_label_names(const struct exposition_entry *entry)
+{
+    for (size_t i = 0; i < entry->label_count; i++) {
+        struct ap_slice name = entry->labels[i].name;
+        if (!is_metric_name(name) || memchr(name.data, ':', name.bytes))
+            return false;
+    }
+    return true;
+}
+
+static bool is_plain(const struct exposition_entry *entry, enum exposition_kind kind)
+{
+    if (kind == EXPOSITION_BAD || !is_metric_name(entry->name))
+        return false;
+    return kind != EXPOSITION_SAMPLE || (!entry->has_ts && are_label_names(entry));
+}
+
 /* ---- A file ---- */
 
 struct file {
@@ -148,8 +166,7 @@ static bool read_families(struct exposition *parser, struct file *file)
     struct exposition_entry entry;
     exposition_begin(parser, EXPOSITION_TEXT, ap_slice(file->text, file->text_bytes));
     for (enum exposition_kind kind; (kind = exposition_next(parser, &entry)) != EXPOSITION_END;) {
-        if (kind == EXPOSITION_BAD || !is_metric_name(entry.name) || (kind == EXPOSITION_SAMPLE && entry.has_ts) ||
-            !declare(&file->families, &entry, kind))
+        if (!is_plain(&entry, kind) || !declare(&file->families, &entry, kind))
             return false;
     }
     return true;
