@@ -29,7 +29,7 @@
 
 #include <snappy-c.h>
 
-enum { RESOURCES = 20, METRICS_PER_RESOURCE = 500, ATTRIBUTES = 7, STEP_MS = 1000 };
+enum { RESOURCES = 20, METRICS_PER_RESOURCE = 500, ATTRIBUTES = 7, STEP_MS = 1000, UPTIME_MS = 24 * 3600 * 1000 };
 
 struct shape {
     const char *name;
@@ -149,7 +149,7 @@ static void add_metric(const struct shape *shape, unsigned resource, unsigned me
         struct pair pairs[ATTRIBUTES];
         make_attributes(resource, i, pairs);
         ap_buf_reset(&point);
-        add_fixed64(&point, 2, (uint64_t)(ts_ms - 3600000) * 1000000);
+        add_fixed64(&point, 2, (uint64_t)(ts_ms - UPTIME_MS) * 1000000);
         add_fixed64(&point, 3, (uint64_t)ts_ms * 1000000);
         protobuf_add_double(&point, 4, value_of(resource, metric, i, round));
         for (size_t j = 0; j < ATTRIBUTES; j++)
@@ -214,7 +214,7 @@ static void make_json(const struct shape *shape, unsigned round, int64_t ts_ms, 
                 ap_buf_printf(out,
                               "],\"startTimeUnixNano\":\"%" PRId64 "000000\",\"timeUnixNano\":\"%" PRId64
                               "000000\",\"asDouble\":%.17g}",
-                              ts_ms - 3600000, ts_ms, value_of(resource, metric, i, round));
+                              ts_ms - UPTIME_MS, ts_ms, value_of(resource, metric, i, round));
             }
             ap_buf_add_cstr(out, "]}}");
         }
@@ -255,7 +255,9 @@ static void decode_way(struct store *store, enum way way, struct ap_slice bytes)
         if (rc == AP_OK)
             rc = remote_write_decode(store->body, ap_slice(store->body->unpacked, store->body->unpacked_bytes), &err);
     } else {
-        AP_AUTO(otlp_sink) struct otlp_sink *sink = otlp_sink_new(store->body, &store->settings, NULL, bytes);
+        AP_AUTO(otlp_sink)
+        struct otlp_sink *sink = otlp_sink_new(&(struct otlp_sink_options){
+            .body = store->body, .settings = &store->settings, .source = bytes, .now_ms = 1});
         rc = way == WAY_JSON ? otlp_json_decode(sink, bytes, &err) : otlp_protobuf_decode(sink, bytes, &err);
     }
     if (rc != AP_OK)

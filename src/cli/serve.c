@@ -519,6 +519,7 @@ static void set_otlp(struct apiary *apiary)
     otlp->is_promoting_scope = config->otlp.promote_scope_metadata;
     otlp->is_making_custom_buckets = config->otlp.convert_histograms_to_nhcb;
     otlp->target_info_interval_ms = AP_MAX(config->promql.lookback_delta / 2, INT64_C(1));
+    otlp->window_ms = config->tsdb.out_of_order_window;
     otlp->streams_max = (uint64_t)config->otlp.max_delta_streams;
     otlp->stream_idle_ms = config->otlp.delta_stream_idle;
 }

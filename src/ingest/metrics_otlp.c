@@ -140,7 +140,13 @@ static enum ap_rc decode(struct metrics_request *request, struct metrics_body *b
                          struct ap_err *err)
 {
     struct otlp_request *state = request->state;
-    state->sink = otlp_sink_new(body, request->options->otlp, metrics_streams(request->metrics), bytes);
+    state->sink = otlp_sink_new(&(struct otlp_sink_options){
+        .body = body,
+        .settings = request->options->otlp,
+        .streams = metrics_streams(request->metrics),
+        .source = bytes,
+        .now_ms = ap_clock_monotonic_us(request->options->clock) / AP_US_PER_MS,
+    });
     enum ap_rc rc =
         is_json(request) ? otlp_json_decode(state->sink, bytes, err) : otlp_protobuf_decode(state->sink, bytes, err);
     if (rc != AP_OK)

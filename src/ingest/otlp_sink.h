@@ -29,6 +29,7 @@ struct otlp_settings {
     bool is_promoting_scope;
     bool is_making_custom_buckets; /* of explicit histograms, in place of one series a bucket */
     int64_t target_info_interval_ms;
+    int64_t window_ms;    /* tsdb.out_of_order_window: of what began before it no beginning is told */
     uint64_t streams_max; /* otlp_streams.h */
     int64_t stream_idle_ms;
 };
@@ -37,12 +38,15 @@ void otlp_settings_init(struct otlp_settings *settings); /* as without a configu
 struct otlp_streams;
 struct otlp_sink; /* private to otlp_sink.c */
 
-/*
- * `source` is the request's body, where most of what points say lies. `streams` may be NULL: deltas are refused.
- * Otherwise they are locked from the first delta until otlp_sink_settle().
- */
-struct otlp_sink *otlp_sink_new(struct metrics_body *body, const struct otlp_settings *settings,
-                                struct otlp_streams *streams, struct ap_slice source);
+struct otlp_sink_options {
+    struct metrics_body *body; /* all lent */
+    const struct otlp_settings *settings;
+    struct otlp_streams
+        *streams;           /* NULL: deltas are refused; otherwise locked from the first one to otlp_sink_settle() */
+    struct ap_slice source; /* the request's body, where most of what points say lies */
+    int64_t now_ms;         /* monotonic */
+};
+struct otlp_sink *otlp_sink_new(const struct otlp_sink_options *options);
 void otlp_sink_free(struct otlp_sink *sink); /* NULL is allowed */
 AP_DEFINE_AUTO(otlp_sink, struct otlp_sink, otlp_sink_free)
 
