@@ -10,6 +10,7 @@
 #include "cli/config.h"
 #include "cli/options.h"
 #include "pack/pack.h"
+#include "scrape/probe_module.h"
 #include "warehouse/warehouse.h"
 
 struct report {
@@ -73,6 +74,13 @@ static void check_packs(const struct pack *const *packs, size_t pack_count, stru
     rmdir(dir);
 }
 
+static void check_probes(const char *path, struct report *report)
+{
+    AP_AUTO(probe_modules) struct probe_modules *modules = NULL;
+    struct ap_err err;
+    add_result(report, path, probe_modules_load(path, &modules, &err) == AP_OK ? NULL : err.text);
+}
+
 static void check_all(const struct config *config, struct report *report)
 {
     struct pack *packs[CLI_LIST_MAX] = {0};
@@ -84,6 +92,8 @@ static void check_all(const struct config *config, struct report *report)
         else
             add_result(report, config->packs.items[i], err.text);
     }
+    if (config->probes.modules)
+        check_probes(config->probes.modules, report);
     if (report->error_count == 0)
         check_packs((const struct pack *const *)packs, pack_count, report);
     for (size_t i = 0; i < pack_count; i++)
