@@ -20,7 +20,18 @@ enum { DEADLINE_MS = 60 * 1000 };
 
 static const char *type_name(enum exposition_type type)
 {
-    return type == EXPOSITION_COUNTER ? "counter" : type == EXPOSITION_GAUGE ? "gauge" : "untyped";
+    switch (type) {
+    case EXPOSITION_COUNTER:
+        return "counter";
+    case EXPOSITION_GAUGE:
+        return "gauge";
+    case EXPOSITION_HISTOGRAM:
+        return "histogram";
+    case EXPOSITION_SUMMARY:
+        return "summary";
+    default:
+        return "untyped";
+    }
 }
 
 static void add_json_labels(struct ap_buf *out, const struct exposition_entry *entry)
@@ -69,7 +80,9 @@ static void add_json(struct ap_buf *out, struct ap_slice text)
             is_first_family = false;
             is_first_sample = true;
         } else if (kind == EXPOSITION_SAMPLE) {
-            ap_buf_add_cstr(out, is_first_sample ? "{\"labels\":" : ",{\"labels\":");
+            ap_buf_add_cstr(out, is_first_sample ? "{\"name\":" : ",{\"name\":");
+            ap_buf_add_json_string(out, entry.name);
+            ap_buf_add_cstr(out, ",\"labels\":");
             add_json_labels(out, &entry);
             add_json_value(out, entry.value);
             is_first_sample = false;
@@ -117,6 +130,7 @@ static int collect_host(int argc, char **argv)
         {"proc", 0, CLI_OPTION_TEXT, "DIR", &host_options.proc_path, "read this in place of /proc"},
         {"sys", 0, CLI_OPTION_TEXT, "DIR", &host_options.sys_path, "read this in place of /sys"},
         {"root", 0, CLI_OPTION_TEXT, "DIR", &host_options.root_path, "where / of the machine is seen from here"},
+        {"textfile", 0, CLI_OPTION_TEXT, "DIR", &host_options.textfile_path, "say what is in its files NAME.prom, too"},
         {"json", 0, CLI_OPTION_FLAG, NULL, &is_json, "for programs"},
     };
     const struct cli_command command = {

@@ -38,8 +38,10 @@ void collectors_init_names(struct collectors *collectors)
 enum ap_rc collectors_open(const struct config *config, const struct api *api, struct collectors *ret_collectors,
                            struct ap_err *err)
 {
-    const struct host_options host_options = {
-        .proc_path = config->host.proc, .sys_path = config->host.sys, .root_path = config->host.root};
+    const struct host_options host_options = {.proc_path = config->host.proc,
+                                              .sys_path = config->host.sys,
+                                              .root_path = config->host.root,
+                                              .textfile_path = config->host.textfile};
     *ret_collectors = (struct collectors){0};
     enum ap_rc rc = host_open(&host_options, &ret_collectors->host, err);
     if (rc == AP_OK)

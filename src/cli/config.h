@@ -101,6 +101,7 @@ struct config {
         const char *proc;
         const char *sys;
         const char *root;
+        const char *textfile; /* NULL: none */
     } host;
     struct {
         struct yaml_texts connections; /* keys: names, items: what libpq takes; may hold passwords, shown nowhere */
