@@ -9,6 +9,7 @@
 #include "cli/commands.h"
 #include "cli/config.h"
 #include "cli/options.h"
+#include "cli/serve_postgres.h"
 #include "pack/pack.h"
 #include "warehouse/warehouse.h"
 
@@ -73,8 +74,17 @@ static void check_packs(const struct pack *const *packs, size_t pack_count, stru
     rmdir(dir);
 }
 
+static void check_postgres(const struct config *config, struct report *report)
+{
+    AP_AUTO(postgres) struct postgres *postgres = NULL;
+    struct ap_err err;
+    if (serve_postgres_open(config, &postgres, &err) != AP_OK)
+        add_result(report, "postgres.connections", err.text);
+}
+
 static void check_all(const struct config *config, struct report *report)
 {
+    check_postgres(config, report);
     struct pack *packs[CLI_LIST_MAX] = {0};
     size_t pack_count = 0;
     struct ap_err err;

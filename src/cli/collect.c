@@ -1,4 +1,6 @@
 /* apiary collect: what a collector says at this moment, as a scrape would see it. */
+#include "cli/collect.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -86,7 +88,7 @@ static void print(struct ap_slice text, bool is_json)
     fwrite(text.data, 1, text.bytes, stdout);
 }
 
-static int run(const struct collector *collector, const struct collector_request *request, bool is_json)
+int collect_run(const struct collector *collector, const struct collector_request *request, bool is_json)
 {
     AP_AUTO_BUF struct ap_buf text = {0};
     struct ap_err err;
@@ -141,7 +143,7 @@ static int collect_host(int argc, char **argv)
     const struct collector collector = {"host", host_collect, host};
     const struct collector_request request = {
         .params = params, .param_count = only.count, .deadline_monotonic_us = deadline_us()};
-    return run(&collector, &request, is_json);
+    return collect_run(&collector, &request, is_json);
 }
 
 /* ---- probe ---- */
@@ -196,18 +198,22 @@ int cli_collect(int argc, char **argv)
 {
     const struct cli_command command = {
         .name = "collect",
-        .arguments = "host|probe [OPTION]...",
+        .arguments = "host|postgres|probe [OPTION]...",
         .summary = "Prints what a collector says at this moment, as a scrape would see it.",
         .details = "Collectors:\n"
-                   "  host   this machine\n"
-                   "  probe  somebody else, over HTTP, TCP, DNS or ICMP\n\n"
+                   "  host      this machine\n"
+                   "  postgres  a PostgreSQL server\n"
+                   "  probe     somebody else, over HTTP, TCP, DNS or ICMP\n\n"
                    "'apiary collect host --help' says more.\n\n"
                    "Examples:\n"
                    "  apiary collect host --only cpu\n"
+                   "  apiary collect postgres --connection postgresql://monitor@db1/postgres\n"
                    "  apiary collect probe --target https://example.com\n",
     };
     if (argc > 1 && strcmp(argv[1], "host") == 0)
         return collect_host(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "postgres") == 0)
+        return cli_collect_postgres(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "probe") == 0)
         return collect_probe(argc - 1, argv + 1);
     int first, exit_code;
