@@ -330,6 +330,23 @@ static enum ap_rc load_areas(struct pack *pack, struct file_list *files, struct 
     return pack_check_catalogue(pack, err);
 }
 
+static enum ap_rc load_alerts(struct pack *pack, struct file_list *files, struct ap_err *err)
+{
+    struct pack_memory *memory = pack->memory;
+    struct pack_alert_list alerts = {0};
+    enum ap_rc rc = list_files(memory, pack->dir, "alerts", ".yaml", files, err);
+    for (size_t i = 0; i < files->count && rc == AP_OK; i++) {
+        const struct yaml_node *root;
+        rc = pack_load_yaml(memory, pack_printf(memory, "%s/alerts/%s.yaml", pack->dir, files->names[i]), &root, err);
+        if (rc == AP_OK)
+            rc = pack_read_alerts(memory, pack, root, &alerts, err);
+    }
+    if (rc == AP_OK)
+        pack_take_alerts(pack, &alerts);
+    free(alerts.items);
+    return rc;
+}
+
 static enum ap_rc load_all(struct pack *pack, struct ap_err *err)
 {
     const char *path = pack_printf(pack->memory, "%s/pack.yaml", pack->dir);
@@ -356,6 +373,8 @@ static enum ap_rc load_all(struct pack *pack, struct ap_err *err)
         rc = load_rollups(pack, files, err);
     if (rc == AP_OK)
         rc = load_areas(pack, files, err);
+    if (rc == AP_OK)
+        rc = load_alerts(pack, files, err);
     if (rc == AP_OK)
         rc = load_dashboards(pack, files, err);
     return rc;
@@ -480,6 +499,8 @@ void pack_describe(struct ap_buf *out)
     yaml_describe_struct(rollup_fields, AP_ARRAY_COUNT(rollup_fields), out);
     ap_buf_add_char(out, '\n');
     catalogue_describe(out);
+    ap_buf_add_char(out, '\n');
+    pack_alerts_describe(out);
     ap_buf_add_char(out, '\n');
     pack_describe_dashboard(out);
 }

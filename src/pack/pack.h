@@ -1,10 +1,11 @@
 /*
- * pack/pack.h - what one product adds to the program, as data: views, roll-ups, metrics and dashboards
+ * pack/pack.h - what one product adds to the program, as data: views, roll-ups, metrics, alerts, dashboards
  *
  *     packs/hive/pack.yaml              name, version, title
  *                views/<name>.sql       one SELECT; becomes the view <name>
  *                rollups/<name>.yaml    tables kept up to date in the writer's transactions
  *                metrics/<area>.yaml    every metric of the product: pack/catalogue.h
+ *                alerts/<name>.yaml     who is told when a figure of the catalogue is out of bounds: pack/alerts.h
  *                dashboards/<id>.yaml   pages: sections of panels, each a query with a unit, a target, a visualization
  *
  * Loading checks all that can be known without a database and tells faults as file:line:column; pack_check() then binds
@@ -134,6 +135,8 @@ struct pack_rollup {
 };
 
 struct catalogue_area; /* pack/catalogue.h */
+struct pack_alert;     /* pack/alerts.h */
+struct rule_group;     /* rules/rule_file.h */
 
 struct pack {
     const char *dir;
@@ -149,6 +152,10 @@ struct pack {
     size_t rollup_count;
     const struct catalogue_area *areas; /* of the metric catalogue, by name of file */
     size_t area_count;
+    const struct pack_alert *alerts; /* by name of file, in the order in which they stand there */
+    size_t alert_count;
+    const struct rule_group *rule_groups; /* what the alerts became, for the rule manager */
+    size_t rule_group_count;
     const struct pack_dashboard *dashboards; /* the home one first, then by name of file */
     size_t dashboard_count;
     struct pack_memory *memory; /* private to pack/ */
