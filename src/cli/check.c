@@ -114,8 +114,8 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } parts[] = {
-    {"coverage", cli_check_coverage}, {"routes", cli_check_routes}, {"rules", cli_check_rules},
-    {"scrape", cli_check_scrape},     {"test", cli_check_test},
+    {"alerts", cli_check_alerts}, {"coverage", cli_check_coverage}, {"routes", cli_check_routes},
+    {"rules", cli_check_rules},   {"scrape", cli_check_scrape},     {"test", cli_check_test},
 };
 
 int cli_check(int argc, char **argv)
@@ -135,6 +135,7 @@ int cli_check(int argc, char **argv)
         .name = "check",
         .summary = "Checks a configuration file and packs without serving: settings, dashboards, every query.",
         .details = "What else can be checked, each with --help of its own:\n"
+                   "  apiary check alerts    alerts of packs and rule files in words, and when they would have fired\n"
                    "  apiary check coverage  which metrics of the packs a running server has seen\n"
                    "  apiary check routes    Alertmanager's configuration file\n"
                    "  apiary check rules     rule files\n"

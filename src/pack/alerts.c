@@ -478,11 +478,16 @@ static void print_for_template(const char *text, struct ap_buf *out)
     }
 }
 
-/* The value as people read it: a template, and what stands behind it. */
-static void print_value(const struct pack_alert *alert, struct ap_buf *out)
+/* What stands behind the number in the file: " fps". */
+static const char *unit_text(const struct pack_alert *alert)
 {
     const char *number = strpbrk(alert->bound.text, "0123456789");
-    const char *behind = number ? number + strspn(number, "0123456789.,e+-") : "";
+    return number ? number + strspn(number, "0123456789.,e+-") : "";
+}
+
+/* The value as people read it, in a template. */
+static void print_value_template(const struct pack_alert *alert, struct ap_buf *out)
+{
     switch (alert->metric->query_unit) {
     case PACK_UNIT_S:
         ap_buf_add_cstr(out, "{{ $value | humanizeDuration }}");
@@ -497,7 +502,7 @@ static void print_value(const struct pack_alert *alert, struct ap_buf *out)
         ap_buf_add_cstr(out, "{{ $value | humanize }}B");
         return;
     default:
-        ap_buf_printf(out, "{{ $value | humanize }}%s", behind);
+        ap_buf_printf(out, "{{ $value | humanize }}%s", unit_text(alert));
     }
 }
 
@@ -506,7 +511,7 @@ static const char *print_summary(struct pack_memory *memory, const struct pack_a
     AP_AUTO_BUF struct ap_buf text = {0};
     print_for_template(alert->metric->title, &text);
     ap_buf_add_cstr(&text, " is ");
-    print_value(alert, &text);
+    print_value_template(alert, &text);
     ap_buf_add_cstr(&text, ", ");
     print_bound(&alert->bound, &text);
     if (alert->target.op != PACK_TARGET_NONE)
@@ -615,6 +620,45 @@ void pack_alert_print_duration(int64_t ms, struct ap_buf *out)
     }
     if (ms || out->bytes == before)
         ap_buf_printf(out, "%s%" PRId64 " ms", out->bytes > before ? " " : "", ms);
+}
+
+static void print_bytes(double bytes, struct ap_buf *out)
+{
+    static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
+    size_t unit = 0;
+    for (; fabs(bytes) >= 1000 && unit + 1 < AP_ARRAY_COUNT(units); unit++)
+        bytes /= 1000;
+    ap_buf_printf(out, "%.4g %s", bytes, units[unit]);
+}
+
+static void print_milliseconds(double ms, struct ap_buf *out)
+{
+    if (fabs(ms) < 1000)
+        ap_buf_printf(out, "%.4g ms", ms);
+    else if (fabs(ms) < 60000)
+        ap_buf_printf(out, "%.4g s", ms / 1000);
+    else
+        ap_buf_printf(out, "%.4g min", ms / 60000);
+}
+
+void pack_alert_print_value(const struct pack_alert *alert, double value, struct ap_buf *out)
+{
+    switch (alert->metric->query_unit) {
+    case PACK_UNIT_S:
+        print_milliseconds(value * 1000, out);
+        return;
+    case PACK_UNIT_MS:
+        print_milliseconds(value, out);
+        return;
+    case PACK_UNIT_RATIO:
+        ap_buf_printf(out, "%.4g%%", value * 100);
+        return;
+    case PACK_UNIT_BYTES:
+        print_bytes(value, out);
+        return;
+    default:
+        ap_buf_printf(out, "%.4g%s", value, unit_text(alert));
+    }
 }
 
 void pack_alert_explain(const struct pack_alert *alert, struct ap_buf *out)

@@ -46,6 +46,9 @@ struct pack_alert {
 /* "Fires when Start-up, p95 (startup_time) is above 250 ms for 5 minutes; told to slack." */
 void pack_alert_explain(const struct pack_alert *alert, struct ap_buf *out);
 
+/* The figure as people read it, in the unit of the metric: "312 ms", "7.5%", "104.9 MB". */
+void pack_alert_print_value(const struct pack_alert *alert, double value, struct ap_buf *out);
+
 /* 300000 is "5 minutes", 90000 "1 minute 30 seconds". */
 void pack_alert_print_duration(int64_t ms, struct ap_buf *out);
 
