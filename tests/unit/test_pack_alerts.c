@@ -188,6 +188,42 @@ static void test_units_and_durations(void **state)
     check_condition("jobs > 1000 for 0s", "(-m_jobs) > 1000", 0);
 }
 
+static void check_value(const struct pack_alert *alert, double value, const char *expected)
+{
+    AP_AUTO_BUF struct ap_buf text = {0};
+    pack_alert_print_value(alert, value, &text);
+    ap_buf_add_char(&text, '\0');
+    assert_string_equal(text.data, expected);
+}
+
+static void test_values_as_people_read_them(void **state)
+{
+    (void)state;
+    AP_AUTO(pack)
+    struct pack *pack = load_or_die("performance_alerts:\n"
+                                    "  startup_time: {warning: \">100ms\"}\n"
+                                    "  wait: {warning: \">100ms\"}\n"
+                                    "  memory: {warning: \">50MB\"}\n"
+                                    "  errors: {warning: \">1%\"}\n"
+                                    "  frames: {warning: \"<45fps\"}\n"
+                                    "  jobs: {warning: \">1000\"}\n");
+    const struct pack_alert *alerts = pack->alerts;
+    check_value(&alerts[0], 0.3124, "312.4 ms");
+    check_value(&alerts[0], 2.714, "2.714 s");
+    check_value(&alerts[0], 90, "1.5 min");
+    check_value(&alerts[1], 312.4, "312.4 ms");
+    check_value(&alerts[2], 104857600, "104.9 MB");
+    check_value(&alerts[2], 12, "12 B");
+    check_value(&alerts[3], 0.0367, "3.67%");
+    check_value(&alerts[4], 29.5, "29.5 fps");
+    check_value(&alerts[5], 1200, "1200");
+    static const char *const values[] = {"{{ $value | humanizeDuration }}", "{{ printf \"%.4g\" $value }} ms",
+                                         "{{ $value | humanize }}B",        "{{ $value | humanizePercentage }}",
+                                         "{{ $value | humanize }} fps",     "{{ $value | humanize }}, above 1,000"};
+    for (size_t i = 0; i < AP_ARRAY_COUNT(values); i++)
+        assert_non_null(strstr(text_of(&alerts[i].rule->annotations, "summary"), values[i]));
+}
+
 /* ---- What is refused ---- */
 
 static void check_error(const char *alerts, const char *expected)
@@ -297,6 +333,7 @@ int main(void)
         cmocka_unit_test(test_performance_alert_becomes_two_rules),
         cmocka_unit_test(test_rule_with_a_condition),
         cmocka_unit_test(test_units_and_durations),
+        cmocka_unit_test(test_values_as_people_read_them),
         cmocka_unit_test(test_refuses_bounds),
         cmocka_unit_test(test_refuses_names),
         cmocka_unit_test(test_refuses_conditions),
