@@ -16,6 +16,7 @@
 #include "api/pages.h"
 #include "api/probe.h"
 #include "api/prometheus.h"
+#include "api/pushed.h"
 #include "api/query.h"
 #include "api/query_text.h"
 #include "api/remote_read.h"
@@ -77,6 +78,7 @@ static const struct route routes[] = {
     {"/api/v1/label", true, READ, RIGHT_VIEWER, series_handle_label_values},
     {"/api/v1/labels", false, ASK, RIGHT_VIEWER, series_handle_labels},
     {"/api/v1/metadata", false, READ, RIGHT_VIEWER, metadata_handle},
+    {"/api/v1/metrics", false, READ, RIGHT_VIEWER, pushed_handle},
     {"/api/v1/parse_query", false, ASK, RIGHT_VIEWER, query_text_handle_parse},
     {"/api/v1/query", false, ASK, RIGHT_VIEWER, query_handle},
     {"/api/v1/query_range", false, ASK, RIGHT_VIEWER, query_handle_range},

@@ -259,7 +259,7 @@ static enum ap_rc read_labels(struct ap_slice text, struct relabel_labels *label
     }
     if (rc == AP_OK)
         rc = json_reader_finish(&reader, err);
-    labels->given_count = labels->count;
+    relabel_labels_settle(labels);
     return rc;
 }
 
@@ -268,27 +268,15 @@ struct steps {
     struct ap_buf *out;
 };
 
-static int compare_labels(const void *a, const void *b)
-{
-    const struct label *left = a, *right = b;
-    size_t bytes = AP_MIN(left->name.bytes, right->name.bytes);
-    int order = bytes ? memcmp(left->name.data, right->name.data, bytes) : 0;
-    return order ? order : (left->name.bytes > right->name.bytes) - (left->name.bytes < right->name.bytes);
-}
-
 static void add_output(const struct relabel_labels *labels, struct ap_buf *out)
 {
-    AP_AUTO_FREE struct label *sorted = ap_new0_array(struct label, labels->count + 1);
-    if (labels->count) {
-        memcpy(sorted, labels->items, labels->count * sizeof(*sorted));
-        qsort(sorted, labels->count, sizeof(*sorted), compare_labels);
-    }
-    ap_buf_add_char(out, '{');
-    for (size_t i = 0; i < labels->count; i++) {
-        add_text(out, i ? "," : "", sorted[i].name);
-        add_text(out, ":", sorted[i].value);
-    }
-    ap_buf_add_char(out, '}');
+    AP_AUTO_BUF struct ap_buf canonical = {0};
+    AP_AUTO_FREE struct label *copy = ap_new0_array(struct label, labels->count + 1);
+    struct ap_err err;
+    if (labels->count)
+        memcpy(copy, labels->items, labels->count * sizeof(*copy));
+    (void)!labels_encode(copy, labels->count, &canonical, &err); /* what is too long for a series is left out */
+    prometheus_add_labels(out, ap_buf_slice(&canonical));
 }
 
 /* What is dropped by one rule is so for all that follow. */

@@ -1,6 +1,7 @@
 #include "codec/dns_message.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <stdio.h>
 
 #include "base/mem.h"
@@ -170,7 +171,7 @@ static size_t add_label_byte(char *to, uint8_t byte)
 /* A name that may go on elsewhere: only ever at an earlier place, so that it ends. */
 static void read_name(struct reading *reading, char text[DNS_NAME_TEXT_BYTES])
 {
-    size_t at = reading->at, earliest = reading->at, behind = 0, bytes = 0, text_bytes = 0;
+    size_t at = reading->at, earliest = at, behind = 0, bytes = 0, text_bytes = 0;
     for (;;) {
         if (at >= reading->whole.bytes)
             break;
@@ -349,6 +350,8 @@ static void add_caa(struct reading *reading, struct ap_buf *out)
     reading->at += 2;
     if (!has(reading, tag_bytes))
         return;
+    for (size_t i = 0; i < tag_bytes; i++)
+        reading->is_bad |= !isalnum(byte_at(reading, reading->at + i));
     ap_buf_printf(out, "%u %.*s ", flags, (int)tag_bytes, reading->whole.data + reading->at);
     reading->at += tag_bytes;
     add_quoted(reading, reading->whole.bytes - reading->at, out);

@@ -160,10 +160,10 @@ struct checking {
 static const char *type_text(enum metadata_type type, char text[32])
 {
     const char *name = type == METADATA_UNKNOWN ? "untyped" : metadata_type_name(type);
-    size_t i = 0;
-    for (; name[i] && i < 31; i++)
+    size_t bytes = AP_MIN(strlen(name), (size_t)31);
+    for (size_t i = 0; i < bytes; i++)
         text[i] = (char)toupper((unsigned char)name[i]);
-    text[i] = '\0';
+    text[bytes] = '\0';
     return text;
 }
 

@@ -45,7 +45,11 @@ struct cached_line {
     bool is_timed;     /* told with a time of its own: its end is not ours to mark */
     bool is_histogram; /* was told as a native histogram last */
     bool is_type;      /* a comment that says the type of what follows */
-    uint8_t type;      /* of a series: enum exposition_type that its labels were made by */
+    /*
+     * Of a series: enum exposition_type that held when its labels were made. A line whose TYPE changes later keeps its
+     * labels until it was missing once, as in Prometheus.
+     */
+    uint8_t type;
 };
 
 struct line_cache {

@@ -420,13 +420,14 @@ static void add_told(struct page *page, const struct told_sample *sample, uint32
                      struct page_extra **ret_extra)
 {
     const struct exposition_entry *entry = sample->entry;
+    int64_t start_ts_ms = page->options.is_wanting_start_times ? sample->start_ts_ms : PAGE_NO_TS;
     page_add_row(page, line, entry->value, 0);
     if (own_ts_ms == PAGE_NO_TS && !entry->has_exemplar && !sample->histogram.data && !sample->has_exemplars &&
-        sample->start_ts_ms == PAGE_NO_TS)
+        start_ts_ms == PAGE_NO_TS)
         return;
     struct page_extra *extra = page_extra_of(page, page->row_count - 1);
     extra->ts_ms = own_ts_ms;
-    extra->start_ts_ms = sample->start_ts_ms;
+    extra->start_ts_ms = start_ts_ms;
     extra->histogram = sample->histogram;
     if (entry->has_exemplar)
         add_told_exemplar(page, &entry->exemplar, extra);

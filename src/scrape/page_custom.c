@@ -101,14 +101,19 @@ static void add_exemplar(struct page *page, const struct exposition_exemplar *ex
     custom->exemplars[custom->exemplar_count++].labels = labels;
 }
 
+/* False: there is no `le`, or it is no number. */
+static bool read_bound(struct ap_slice text, double *ret_bound)
+{
+    return text.data && exposition_number(text.data, text.data + text.bytes, ret_bound) == text.data + text.bytes;
+}
+
 static void add_bucket(struct page *page, const struct exposition_entry *entry, struct ap_slice bound_text)
 {
     struct page_custom *custom = page->custom;
     size_t last = custom->bucket_count - 1;
-    const char *end = bound_text.data + bound_text.bytes;
     double bound;
-    if (!bound_text.data || exposition_number(bound_text.data, end, &bound) != end || isnan(bound) ||
-        custom->bucket_count == HISTOGRAM_BUCKETS_MAX || !(entry->value >= 0) ||
+    if (!read_bound(bound_text, &bound) || isnan(bound) || custom->bucket_count == HISTOGRAM_BUCKETS_MAX ||
+        !(entry->value >= 0) ||
         (custom->bucket_count && (bound <= custom->bounds[last] || entry->value < custom->cumulative[last]))) {
         custom->is_bad = true;
         return;

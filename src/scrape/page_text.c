@@ -31,7 +31,7 @@ static inline const char *read_expected(struct page *page, const char *at, const
     }
     double value;
     if (next == end || *next != ' ' || line->is_timed || line->is_histogram ||
-        (page->is_gathering && line->type == EXPOSITION_HISTOGRAM))
+        (page->is_gathering && page_type(page) == EXPOSITION_HISTOGRAM))
         return NULL;
     next = exposition_number(next + 1, end, &value);
     if (!next || next == end || *next != '\n')

@@ -27,10 +27,15 @@ struct exchange {
     const struct probe_http *http;
     CURL *curl; /* owned */
     char curl_error[CURL_ERROR_SIZE];
-    char *url;                             /* owned; of this request */
-    char *host;                            /* owned; of the first one */
-    bool is_own_tls;                       /* certificates are checked here */
-    struct curl_slist *fields, *addresses; /* owned */
+    char *url;                         /* owned; of this request */
+    char *host;                        /* owned; of the first one */
+    char *port;                        /* owned; the same */
+    bool is_home;                      /* this request goes to the same host and port as the first one */
+    bool is_own_tls;                   /* certificates are checked here */
+    struct curl_slist *fields;         /* owned; of the request */
+    struct curl_slist *foreign_fields; /* owned; those that others than the first host may see */
+    struct curl_slist *addresses;      /* owned */
+    char *basic_password;              /* owned; NULL: none is sent */
     struct ap_buf request_body;
     struct ap_buf body;  /* received, when it is looked at */
     uint64_t body_bytes; /* received */
@@ -46,6 +51,30 @@ struct exchange {
     double content_length; /* -1: not told */
     unsigned redirects;
 };
+
+/* ---- URLs ---- */
+
+/* A part of a URL, a host without brackets; free() it. NULL: it has none, or is no URL. */
+static char *url_part(const char *url, CURLUPart part)
+{
+    CURLU *parts = curl_url();
+    char *text = NULL, *copy = NULL;
+    if (parts && curl_url_set(parts, CURLUPART_URL, url, 0) == CURLUE_OK)
+        (void)curl_url_get(parts, part, &text, CURLU_DEFAULT_PORT);
+    if (text) {
+        size_t bytes = strlen(text);
+        bool is_bracketed = bytes > 2 && text[0] == '[';
+        copy = ap_strndup(text + is_bracketed, bytes - (is_bracketed ? 2 : 0));
+    }
+    curl_free(text);
+    curl_url_cleanup(parts);
+    return copy;
+}
+
+static bool is_https(const char *url)
+{
+    return strncmp(url, "https:", 6) == 0;
+}
 
 /* ---- Secrets and bodies in files ---- */
 
@@ -84,19 +113,37 @@ static bool read_secret(struct probe *probe, const char *text, const char *path,
 
 /* ---- The request ---- */
 
-static void add_field(struct exchange *exchange, const char *format, const char *name, const char *value)
+static void add_line(struct curl_slist **lines, const char *line)
 {
-    AP_AUTO_FREE char *line = value[0] ? ap_asprintf(format, name, value) : ap_asprintf("%s;", name);
-    struct curl_slist *longer = curl_slist_append(exchange->fields, line);
+    struct curl_slist *longer = curl_slist_append(*lines, line);
     AP_ASSERT(longer != NULL);
-    exchange->fields = longer;
+    *lines = longer;
 }
 
-static void suppress_field(struct exchange *exchange, const char *line)
+/* What is meant for the host that was named, and not for where it sends us. */
+static bool is_for_home(const char *name)
 {
-    struct curl_slist *longer = curl_slist_append(exchange->fields, line);
-    AP_ASSERT(longer != NULL);
-    exchange->fields = longer;
+    static const char *const names[] = {"Host", "Authorization", "Proxy-Authorization", "Cookie"};
+    for (size_t i = 0; i < AP_ARRAY_COUNT(names); i++)
+        if (ap_slice_equal_nocase(ap_slice_cstr(name), names[i]))
+            return true;
+    return false;
+}
+
+static void add_field(struct exchange *exchange, const char *name, const char *value)
+{
+    AP_AUTO_FREE char *line = value[0] ? ap_asprintf("%s: %s", name, value) : ap_asprintf("%s;", name);
+    add_line(&exchange->fields, line);
+    if (!is_for_home(name))
+        add_line(&exchange->foreign_fields, line);
+}
+
+/* What curl would add by itself. */
+static void suppress_field(struct exchange *exchange, const char *name)
+{
+    AP_AUTO_FREE char *line = ap_asprintf("%s:", name);
+    add_line(&exchange->fields, line);
+    add_line(&exchange->foreign_fields, line);
 }
 
 static bool set_fields(struct exchange *exchange)
@@ -104,10 +151,10 @@ static bool set_fields(struct exchange *exchange)
     const struct probe_http *http = exchange->http;
     struct probe *probe = exchange->probe;
     bool has_agent = false;
-    suppress_field(exchange, "Accept:"); /* what curl adds by itself */
-    suppress_field(exchange, "Expect:");
+    suppress_field(exchange, "Accept");
+    suppress_field(exchange, "Expect");
     if (http->body || http->body_file)
-        suppress_field(exchange, "Content-Type:");
+        suppress_field(exchange, "Content-Type");
     for (size_t i = 0; i < http->headers.count; i++) {
         struct ap_slice name = ap_slice_cstr(http->headers.keys[i]);
         bool is_host = ap_slice_equal_nocase(name, "Host");
@@ -116,34 +163,41 @@ static bool set_fields(struct exchange *exchange)
             return probe_fail(probe, "the module's Host is \"%s\", the parameter hostname \"%s\"",
                               http->headers.items[i], probe->hostname);
         if (!is_host || !probe->hostname)
-            add_field(exchange, "%s: %s", http->headers.keys[i], http->headers.items[i]);
+            add_field(exchange, http->headers.keys[i], http->headers.items[i]);
     }
     if (probe->hostname)
-        add_field(exchange, "%s: %s", "Host", probe->hostname);
+        add_field(exchange, "Host", probe->hostname);
     if (!has_agent)
-        add_field(exchange, "%s: %s", "User-Agent", probe->user_agent);
+        add_field(exchange, "User-Agent", probe->user_agent);
     if (!http->credentials && !http->credentials_file)
         return true;
     AP_AUTO_FREE char *secret = NULL;
     if (!read_secret(probe, http->credentials, http->credentials_file, &secret))
         return false;
     AP_AUTO_FREE char *value = ap_asprintf("%s %s", http->authorization_type, secret);
-    add_field(exchange, "%s: %s", "Authorization", value);
+    add_field(exchange, "Authorization", value);
     return true;
 }
 
 static bool set_basic(struct exchange *exchange)
 {
     const struct probe_http *http = exchange->http;
-    AP_AUTO_FREE char *secret = NULL;
-    if (!http->basic_user)
-        return true;
-    if (!read_secret(exchange->probe, http->basic_password, http->basic_password_file, &secret))
-        return false;
-    curl_easy_setopt(exchange->curl, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
-    curl_easy_setopt(exchange->curl, CURLOPT_USERNAME, http->basic_user);
-    curl_easy_setopt(exchange->curl, CURLOPT_PASSWORD, secret);
-    return true;
+    return !http->basic_user ||
+           read_secret(exchange->probe, http->basic_password, http->basic_password_file, &exchange->basic_password);
+}
+
+/* Credentials are for the host that was named. */
+static void set_home(struct exchange *exchange)
+{
+    AP_AUTO_FREE char *host = url_part(exchange->url, CURLUPART_HOST);
+    AP_AUTO_FREE char *port = url_part(exchange->url, CURLUPART_PORT);
+    CURL *curl = exchange->curl;
+    exchange->is_home = host && port && strcmp(host, exchange->host) == 0 && strcmp(port, exchange->port) == 0;
+    bool is_basic = exchange->is_home && exchange->basic_password;
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, exchange->is_home ? exchange->fields : exchange->foreign_fields);
+    curl_easy_setopt(curl, CURLOPT_HTTPAUTH, is_basic ? (long)CURLAUTH_BASIC : (long)CURLAUTH_NONE);
+    curl_easy_setopt(curl, CURLOPT_USERNAME, is_basic ? exchange->http->basic_user : NULL);
+    curl_easy_setopt(curl, CURLOPT_PASSWORD, is_basic ? exchange->basic_password : NULL);
 }
 
 static size_t on_body(char *data, size_t one, size_t bytes, void *context)
@@ -171,23 +225,14 @@ static int on_connected(void *context, char *to, char *from, int to_port, int fr
     struct probe *probe = exchange->probe;
     const struct curl_tlssessioninfo *info = NULL;
     exchange->has_connected = true;
-    if (strncmp(exchange->url, "https:", 6) != 0 || !exchange->is_own_tls)
+    if (!is_https(exchange->url) || !exchange->is_own_tls)
         return CURL_PREREQFUNC_OK;
     if (curl_easy_getinfo(exchange->curl, CURLINFO_TLS_SSL_PTR, &info) != CURLE_OK || !info || !info->internals ||
         info->backend != CURLSSLBACKEND_GNUTLS) {
         probe_fail(probe, "TLS: the session cannot be seen");
         return CURL_PREREQFUNC_ABORT;
     }
-    AP_AUTO_FREE char *host = NULL;
-    CURLU *parts = curl_url();
-    char *part = NULL;
-    if (parts && curl_url_set(parts, CURLUPART_URL, exchange->url, 0) == CURLUE_OK)
-        (void)curl_url_get(parts, CURLUPART_HOST, &part, 0);
-    size_t bytes = part ? strlen(part) : 0;
-    bool is_bracketed = bytes > 2 && part[0] == '[';
-    host = part ? ap_strndup(part + is_bracketed, bytes - (is_bracketed ? 2 : 0)) : ap_strdup("");
-    curl_free(part);
-    curl_url_cleanup(parts);
+    AP_AUTO_FREE char *host = url_part(exchange->url, CURLUPART_HOST);
     /* A name that the module gives is the first host's. */
     const char *server_name =
         exchange->http->tls.server_name && strcmp(host, exchange->host) == 0 ? exchange->http->tls.server_name : host;
@@ -274,46 +319,28 @@ static bool set_up(struct exchange *exchange)
     curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, on_connected);
     curl_easy_setopt(curl, CURLOPT_PREREQDATA, exchange);
     curl_easy_setopt(curl, CURLOPT_COOKIEFILE, ""); /* cookies of one answer go with the next request */
-    curl_easy_setopt(curl, CURLOPT_PROXY, http->proxy_url ? http->proxy_url : "");
+    if (!http->is_proxy_from_environment)
+        curl_easy_setopt(curl, CURLOPT_PROXY, http->proxy_url ? http->proxy_url : "");
+    if (http->no_proxy)
+        curl_easy_setopt(curl, CURLOPT_NOPROXY, http->no_proxy);
     if (http->network.source_address)
         curl_easy_setopt(curl, CURLOPT_INTERFACE, http->network.source_address);
     set_tls(exchange);
     exchange->is_body_wanted =
         http->body_matches.count || http->body_not_matches.count || http->compression != INFLATE_IDENTITY;
-    if (!set_body(exchange) || !set_basic(exchange) || !set_fields(exchange))
-        return false;
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, exchange->fields);
-    return true;
+    return set_body(exchange) && set_basic(exchange) && set_fields(exchange);
 }
 
 /* ---- The first address ---- */
-
-static bool split_url(struct exchange *exchange, char **ret_port)
-{
-    CURLU *parts = curl_url();
-    char *host = NULL, *port = NULL;
-    bool is_url = parts && curl_url_set(parts, CURLUPART_URL, exchange->url, 0) == CURLUE_OK &&
-                  curl_url_get(parts, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
-                  curl_url_get(parts, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK;
-    if (is_url) {
-        size_t bytes = strlen(host);
-        bool is_bracketed = bytes > 2 && host[0] == '[';
-        exchange->host = ap_strndup(host + is_bracketed, bytes - (is_bracketed ? 2 : 0));
-        *ret_port = ap_strdup(port);
-    }
-    curl_free(host);
-    curl_free(port);
-    curl_url_cleanup(parts);
-    return is_url || probe_fail(exchange->probe, "\"%s\" is not a URL", exchange->url);
-}
 
 static bool resolve(struct exchange *exchange)
 {
     struct probe *probe = exchange->probe;
     struct probe_address address;
-    AP_AUTO_FREE char *port = NULL;
-    if (!split_url(exchange, &port))
-        return false;
+    exchange->host = url_part(exchange->url, CURLUPART_HOST);
+    exchange->port = url_part(exchange->url, CURLUPART_PORT);
+    if (!exchange->host || !exchange->port)
+        return probe_fail(probe, "\"%s\" is not a URL", exchange->url);
     if (exchange->http->proxy_url && exchange->http->is_resolved_by_proxy)
         return true;
     if (!probe_resolve(probe, &exchange->http->network, exchange->host, &address))
@@ -322,7 +349,8 @@ static bool resolve(struct exchange *exchange)
     if (strcmp(exchange->host, address.text) == 0)
         return true;
     bool is_ip6 = address.any.sa_family == AF_INET6;
-    AP_AUTO_FREE char *line = ap_asprintf(is_ip6 ? "%s:%s:[%s]" : "%s:%s:%s", exchange->host, port, address.text);
+    AP_AUTO_FREE char *line =
+        ap_asprintf(is_ip6 ? "%s:%s:[%s]" : "%s:%s:%s", exchange->host, exchange->port, address.text);
     exchange->addresses = curl_slist_append(NULL, line);
     AP_ASSERT(exchange->addresses != NULL);
     curl_easy_setopt(exchange->curl, CURLOPT_RESOLVE, exchange->addresses);
@@ -409,6 +437,7 @@ static bool ask_all(struct exchange *exchange)
     bool has_body = true;
     for (bool is_first = true;; is_first = false) {
         const char *location = NULL;
+        set_home(exchange);
         set_method(exchange, method, has_body);
         if (!ask(exchange, is_first))
             return false;
@@ -540,7 +569,7 @@ static bool judge(struct exchange *exchange, bool is_complete)
         is_fine = false;
     }
     is_fine &= is_complete && is_version_valid(exchange);
-    bool is_tls = strncmp(exchange->url, "https:", 6) == 0;
+    bool is_tls = is_https(exchange->url);
     if (is_tls && http->is_failing_if_tls)
         return probe_fail(probe, "the last request was over TLS");
     if (!is_tls && http->is_failing_if_not_tls)
@@ -557,7 +586,7 @@ static void add_families(struct exchange *exchange, bool is_resolved)
     static const struct family modified = {"probe_http_last_modified_timestamp_seconds",
                                            "Returns the Last-Modified HTTP response header in unixtime", FAMILY_GAUGE};
     struct families *to = exchange->probe->families;
-    bool is_tls = exchange->is_answered && strncmp(exchange->url, "https:", 6) == 0;
+    bool is_tls = exchange->is_answered && is_https(exchange->url);
     const char *version = exchange->is_answered ? version_text(exchange->version) : "";
     const struct {
         struct family family;
@@ -591,11 +620,14 @@ static void exchange_clear(struct exchange *exchange)
 {
     curl_easy_cleanup(exchange->curl);
     curl_slist_free_all(exchange->fields);
+    curl_slist_free_all(exchange->foreign_fields);
     curl_slist_free_all(exchange->addresses);
     ap_buf_clear(&exchange->request_body);
     ap_buf_clear(&exchange->body);
     free(exchange->url);
     free(exchange->host);
+    free(exchange->port);
+    free(exchange->basic_password);
 }
 
 static bool has_scheme(const char *target)

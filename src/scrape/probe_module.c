@@ -7,6 +7,7 @@ struct probe_modules {
     struct yaml_document *document; /* owned; texts are its */
     struct probe_module *items;     /* owned */
     size_t count;
+    struct ap_arena arena; /* what lists of labels became */
 };
 
 static const char builtin[] = "modules:\n"
@@ -96,14 +97,19 @@ static struct probe_network network_of(const struct network_form *form)
 
 static const char *const tls_versions[] = {"", "TLS10", "TLS11", "TLS12", "TLS13", NULL};
 
-static enum ap_rc read_tls(const struct yaml_node *node, struct probe_tls *ret_tls, struct ap_err *err)
+static enum ap_rc read_tls(struct probe_module *module, const struct yaml_node *node, struct probe_tls *ret_tls,
+                           struct ap_err *err)
 {
     struct form {
         struct probe_tls tls;
         int version_min, version_max;
+        const char *ca, *cert, *key;
     } form = {0};
     static const struct yaml_field fields[] = {
         {.key = "ca_file", .type = YAML_TYPE_TEXT, .offset = offsetof(struct form, tls.ca_file)},
+        {.key = "ca", .type = YAML_TYPE_TEXT, .offset = offsetof(struct form, ca)},
+        {.key = "cert", .type = YAML_TYPE_TEXT, .offset = offsetof(struct form, cert)},
+        {.key = "key", .type = YAML_TYPE_TEXT, .offset = offsetof(struct form, key)},
         {.key = "cert_file", .type = YAML_TYPE_TEXT, .offset = offsetof(struct form, tls.cert_file)},
         {.key = "key_file", .type = YAML_TYPE_TEXT, .offset = offsetof(struct form, tls.key_file)},
         {.key = "server_name", .type = YAML_TYPE_TEXT, .offset = offsetof(struct form, tls.server_name)},
@@ -122,6 +128,8 @@ static enum ap_rc read_tls(const struct yaml_node *node, struct probe_tls *ret_t
     enum ap_rc rc = READ(node, fields, &form, err);
     if (rc != AP_OK)
         return rc;
+    if (form.ca || form.cert || form.key)
+        set_unsupported(module, "a certificate in the text of tls_config");
     if ((form.tls.cert_file == NULL) != (form.tls.key_file == NULL))
         return yaml_fail(err, node, "tls_config: cert_file and key_file go together");
     form.tls.version_min = form.version_min ? form.version_min + 9 : 0;
@@ -184,7 +192,7 @@ struct http_form {
     struct probe_http http; /* what is read as it is */
     struct yaml_texts statuses, body_matches, body_not_matches;
     const struct yaml_node *header_matches, *header_not_matches, *tls, *basic_auth, *authorization;
-    const struct yaml_node *body_limit, *oauth2, *proxy_headers, *http3, *cel_matches, *cel_not_matches;
+    const struct yaml_node *body_limit, *http_headers, *oauth2, *proxy_headers, *http3, *cel_matches, *cel_not_matches;
     const char *bearer_token, *bearer_token_file, *compression;
     bool is_not_following;
 };
@@ -217,6 +225,9 @@ static const struct yaml_field http_fields[] = {
     {.key = "bearer_token", .type = YAML_TYPE_TEXT, .offset = HTTP(bearer_token)},
     {.key = "bearer_token_file", .type = YAML_TYPE_TEXT, .offset = HTTP(bearer_token_file)},
     {.key = "proxy_url", .type = YAML_TYPE_TEXT, .offset = HTTP(http.proxy_url)},
+    {.key = "no_proxy", .type = YAML_TYPE_TEXT, .offset = HTTP(http.no_proxy)},
+    {.key = "proxy_from_environment", .type = YAML_TYPE_BOOLEAN, .offset = HTTP(http.is_proxy_from_environment)},
+    {.key = "http_headers", .type = YAML_TYPE_NODE, .offset = HTTP(http_headers)},
     {.key = "proxy_connect_header", .type = YAML_TYPE_NODE, .offset = HTTP(proxy_headers)},
     {.key = "enable_http2", .type = YAML_TYPE_BOOLEAN, .offset = HTTP(http.is_http2), .default_text = "true"},
     {.key = "enable_http3", .type = YAML_TYPE_NODE, .offset = HTTP(http3)},
@@ -271,6 +282,8 @@ static void find_unsupported_http(const struct http_form *form, struct probe_mod
     bool is_http3 = is_set(form->http3) && !ap_slice_equal_cstr(form->http3->text, "false");
     if (is_set(form->oauth2))
         set_unsupported(module, "oauth2");
+    if (is_set(form->http_headers))
+        set_unsupported(module, "http_headers");
     if (is_set(form->proxy_headers))
         set_unsupported(module, "proxy_connect_header");
     if (is_set(form->cel_matches) || is_set(form->cel_not_matches))
@@ -318,11 +331,13 @@ static enum ap_rc read_http(const struct yaml_node *node, struct probe_module *m
     http->compression = INFLATE_IDENTITY;
     if (http->body && http->body_file)
         return yaml_fail(err, node, "at most one of body and body_file");
+    if (http->proxy_url && http->is_proxy_from_environment)
+        return yaml_fail(err, node, "at most one of proxy_url and proxy_from_environment");
     find_unsupported_http(&form, module);
     if ((rc = read_limits(&form, node, http, err)) != AP_OK ||
         (rc = read_statuses(&form.statuses, http, err)) != AP_OK ||
         (rc = read_credentials(&form, node, http, err)) != AP_OK ||
-        (rc = read_tls(form.tls, &http->tls, err)) != AP_OK ||
+        (rc = read_tls(module, form.tls, &http->tls, err)) != AP_OK ||
         (rc = read_regexes(&form.body_matches, &http->body_matches, err)) != AP_OK ||
         (rc = read_regexes(&form.body_not_matches, &http->body_not_matches, err)) != AP_OK ||
         (rc = read_header_matches(form.header_matches, &http->header_matches, err)) != AP_OK)
@@ -332,16 +347,61 @@ static enum ap_rc read_http(const struct yaml_node *node, struct probe_module *m
 
 /* ---- tcp ---- */
 
-static enum ap_rc read_steps(const struct yaml_node *list, struct probe_tcp *tcp, struct ap_err *err)
+enum { LABELS_MAX = 32 };
+
+static bool is_label_name(const char *name)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789";
+    return name[0] && strspn(name, letters) == strlen(name) && (name[0] < '0' || name[0] > '9');
+}
+
+/* A list of name and value. */
+static enum ap_rc read_labels(struct probe_modules *modules, const struct yaml_node *list,
+                              struct yaml_texts *ret_labels, struct ap_err *err)
+{
+    struct form {
+        const char *name, *value;
+    };
+    static const struct yaml_field fields[] = {
+        {.key = "name",
+         .type = YAML_TYPE_TEXT,
+         .offset = offsetof(struct form, name),
+         .is_required = true,
+         .doc = "the name of the label"},
+        {.key = "value", .type = YAML_TYPE_TEXT, .offset = offsetof(struct form, value), .default_text = ""},
+    };
+    if (!is_set(list))
+        return AP_OK;
+    if (list->kind != YAML_KIND_LIST || list->child_count > LABELS_MAX)
+        return yaml_fail(err, list, "labels: expected a list of at most %d names and values", LABELS_MAX);
+    ret_labels->keys = ap_arena_alloc0(&modules->arena, (list->child_count + 1) * sizeof(char *));
+    ret_labels->items = ap_arena_alloc0(&modules->arena, (list->child_count + 1) * sizeof(char *));
+    for (const struct yaml_node *node = list->first; node; node = node->next) {
+        struct form form = {0};
+        enum ap_rc rc = READ(node, fields, &form, err);
+        if (rc != AP_OK)
+            return rc;
+        if (!is_label_name(form.name))
+            return yaml_fail(err, yaml_get(node, "name"), "labels: \"%s\" is not a name of a label", form.name);
+        ret_labels->keys[ret_labels->count] = form.name;
+        ret_labels->items[ret_labels->count++] = form.value;
+    }
+    return AP_OK;
+}
+
+static enum ap_rc read_steps(struct probe_modules *modules, const struct yaml_node *list, struct probe_tcp *tcp,
+                             struct ap_err *err)
 {
     struct form {
         const char *expect, *send;
         bool is_starttls;
+        const struct yaml_node *labels;
     };
     static const struct yaml_field fields[] = {
         {.key = "expect", .type = YAML_TYPE_TEXT, .offset = offsetof(struct form, expect)},
         {.key = "send", .type = YAML_TYPE_TEXT, .offset = offsetof(struct form, send)},
         {.key = "starttls", .type = YAML_TYPE_BOOLEAN, .offset = offsetof(struct form, is_starttls)},
+        {.key = "labels", .type = YAML_TYPE_NODE, .offset = offsetof(struct form, labels)},
     };
     if (!is_set(list))
         return AP_OK;
@@ -361,11 +421,15 @@ static enum ap_rc read_steps(const struct yaml_node *list, struct probe_tcp *tcp
             probe_regex_new(ap_slice_cstr(form.expect), &step->expect, &reason) != AP_OK)
             return yaml_fail(err, yaml_get(node, "expect"), "%s", reason.text);
         tcp->step_count++;
+        rc = read_labels(modules, form.labels, &step->labels, err);
+        if (rc != AP_OK)
+            return rc;
     }
     return AP_OK;
 }
 
-static enum ap_rc read_tcp(const struct yaml_node *node, struct probe_module *module, struct ap_err *err)
+static enum ap_rc read_tcp(struct probe_modules *modules, const struct yaml_node *node, struct probe_module *module,
+                           struct ap_err *err)
 {
     struct tcp_form {
         struct network_form network;
@@ -383,8 +447,8 @@ static enum ap_rc read_tcp(const struct yaml_node *node, struct probe_module *mo
         return rc;
     module->tcp.network = network_of(&form.network);
     module->tcp.is_tls = form.is_tls;
-    rc = read_tls(form.tls, &module->tcp.tls, err);
-    return rc == AP_OK ? read_steps(form.steps, &module->tcp, err) : rc;
+    rc = read_tls(module, form.tls, &module->tcp.tls, err);
+    return rc == AP_OK ? read_steps(modules, form.steps, &module->tcp, err) : rc;
 }
 
 /* ---- icmp ---- */
@@ -472,13 +536,13 @@ static enum ap_rc read_rcodes(const struct yaml_texts *texts, struct probe_dns *
 }
 
 static const char *const transports[] = {"udp", "tcp", NULL};
-static const char *const sections[] = {"validate_answer_rrs", "validate_authority_rrs", "validate_additional_rrs"};
+enum { SECTIONS = 3 }; /* answer, authority, additional */
 
 static enum ap_rc read_dns(const struct yaml_node *node, struct probe_module *module, struct ap_err *err)
 {
     struct dns_form {
         struct network_form network;
-        const struct yaml_node *tls, *sections[AP_ARRAY_COUNT(sections)];
+        const struct yaml_node *tls, *sections[SECTIONS];
         const char *name, *type, *class;
         struct yaml_texts rcodes;
         int transport;
@@ -507,9 +571,9 @@ static enum ap_rc read_dns(const struct yaml_node *node, struct probe_module *mo
          .offset = offsetof(struct dns_form, is_recursion_desired),
          .default_text = "true"},
         {.key = "valid_rcodes", .type = YAML_TYPE_TEXT_LIST, .offset = offsetof(struct dns_form, rcodes)},
-        {.key = sections[0], .type = YAML_TYPE_NODE, .offset = offsetof(struct dns_form, sections[0])},
-        {.key = sections[1], .type = YAML_TYPE_NODE, .offset = offsetof(struct dns_form, sections[1])},
-        {.key = sections[2], .type = YAML_TYPE_NODE, .offset = offsetof(struct dns_form, sections[2])},
+        {.key = "validate_answer_rrs", .type = YAML_TYPE_NODE, .offset = offsetof(struct dns_form, sections[0])},
+        {.key = "validate_authority_rrs", .type = YAML_TYPE_NODE, .offset = offsetof(struct dns_form, sections[1])},
+        {.key = "validate_additional_rrs", .type = YAML_TYPE_NODE, .offset = offsetof(struct dns_form, sections[2])},
     };
     struct probe_dns *dns = &module->dns;
     enum ap_rc rc = READ(node, fields, &form, err);
@@ -528,9 +592,10 @@ static enum ap_rc read_dns(const struct yaml_node *node, struct probe_module *mo
         return yaml_fail(err, yaml_get(node, "query_class"), "query_class: \"%s\" is none", form.class);
     if (dns->is_tls && !dns->is_tcp)
         return yaml_fail(err, node, "dns_over_tls goes with transport_protocol: tcp");
-    if ((rc = read_tls(form.tls, &dns->tls, err)) != AP_OK || (rc = read_rcodes(&form.rcodes, dns, err)) != AP_OK)
+    if ((rc = read_tls(module, form.tls, &dns->tls, err)) != AP_OK ||
+        (rc = read_rcodes(&form.rcodes, dns, err)) != AP_OK)
         return rc;
-    for (size_t i = 0; i < AP_ARRAY_COUNT(sections) && rc == AP_OK; i++)
+    for (size_t i = 0; i < SECTIONS && rc == AP_OK; i++)
         rc = read_records(form.sections[i], &dns->records[i], err);
     return rc;
 }
@@ -539,12 +604,13 @@ static enum ap_rc read_dns(const struct yaml_node *node, struct probe_module *mo
 
 static const char *const prober_names[] = {"http", "tcp", "dns", "icmp", "grpc", NULL};
 
-static enum ap_rc read_module(const struct yaml_node *node, struct probe_module *module, struct ap_err *err)
+static enum ap_rc read_module(struct probe_modules *modules, const struct yaml_node *node, struct probe_module *module,
+                              struct ap_err *err)
 {
     struct form {
         int prober;
         int64_t timeout_ms;
-        const struct yaml_node *sections[AP_ARRAY_COUNT(prober_names)];
+        const struct yaml_node *probers[AP_ARRAY_COUNT(prober_names)];
     } form = {0};
     static const struct yaml_field fields[] = {
         {.key = "prober",
@@ -554,11 +620,11 @@ static enum ap_rc read_module(const struct yaml_node *node, struct probe_module 
          .is_required = true,
          .doc = "http, tcp, dns or icmp"},
         {.key = "timeout", .type = YAML_TYPE_DURATION, .offset = offsetof(struct form, timeout_ms)},
-        {.key = "http", .type = YAML_TYPE_NODE, .offset = offsetof(struct form, sections[PROBE_HTTP])},
-        {.key = "tcp", .type = YAML_TYPE_NODE, .offset = offsetof(struct form, sections[PROBE_TCP])},
-        {.key = "dns", .type = YAML_TYPE_NODE, .offset = offsetof(struct form, sections[PROBE_DNS])},
-        {.key = "icmp", .type = YAML_TYPE_NODE, .offset = offsetof(struct form, sections[PROBE_ICMP])},
-        {.key = "grpc", .type = YAML_TYPE_NODE, .offset = offsetof(struct form, sections[PROBE_GRPC])},
+        {.key = "http", .type = YAML_TYPE_NODE, .offset = offsetof(struct form, probers[PROBE_HTTP])},
+        {.key = "tcp", .type = YAML_TYPE_NODE, .offset = offsetof(struct form, probers[PROBE_TCP])},
+        {.key = "dns", .type = YAML_TYPE_NODE, .offset = offsetof(struct form, probers[PROBE_DNS])},
+        {.key = "icmp", .type = YAML_TYPE_NODE, .offset = offsetof(struct form, probers[PROBE_ICMP])},
+        {.key = "grpc", .type = YAML_TYPE_NODE, .offset = offsetof(struct form, probers[PROBE_GRPC])},
     };
     enum ap_rc rc = READ(node, fields, &form, err);
     if (rc != AP_OK)
@@ -566,7 +632,7 @@ static enum ap_rc read_module(const struct yaml_node *node, struct probe_module 
     /* A section that is missing is an empty one at the module's place. */
     struct yaml_node empty = {
         .kind = YAML_KIND_MAP, .document = node->document, .line = node->line, .column = node->column};
-    const struct yaml_node *section = is_set(form.sections[form.prober]) ? form.sections[form.prober] : &empty;
+    const struct yaml_node *section = is_set(form.probers[form.prober]) ? form.probers[form.prober] : &empty;
     module->prober = (enum probe_prober)form.prober;
     module->prober_name = prober_names[form.prober];
     module->timeout_ms = form.timeout_ms;
@@ -574,7 +640,7 @@ static enum ap_rc read_module(const struct yaml_node *node, struct probe_module 
     case PROBE_HTTP:
         return read_http(section, module, err);
     case PROBE_TCP:
-        return read_tcp(section, module, err);
+        return read_tcp(modules, section, module, err);
     case PROBE_DNS:
         return read_dns(section, module, err);
     case PROBE_ICMP:
@@ -630,7 +696,7 @@ static enum ap_rc read_modules(struct probe_modules *modules, struct ap_err *err
     for (const struct yaml_node *node = map->first; node; node = node->next) {
         struct probe_module *module = &modules->items[modules->count++];
         module->name = node->key->text.data;
-        rc = read_module(node, module, err);
+        rc = read_module(modules, node, module, err);
         if (rc != AP_OK)
             return rc;
     }
@@ -642,6 +708,7 @@ static enum ap_rc modules_of(struct yaml_document *take_document, struct probe_m
 {
     AP_AUTO(probe_modules) struct probe_modules *modules = ap_new0(struct probe_modules);
     modules->document = take_document;
+    ap_arena_init(&modules->arena, 0);
     enum ap_rc rc = read_modules(modules, err);
     if (rc == AP_OK)
         *ret_modules = AP_MOVE(modules);
@@ -672,6 +739,7 @@ void probe_modules_free(struct probe_modules *modules)
     for (size_t i = 0; i < modules->count; i++)
         module_clear(&modules->items[i]);
     free(modules->items);
+    ap_arena_clear(&modules->arena);
     yaml_free(modules->document);
     free(modules);
 }

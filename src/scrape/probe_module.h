@@ -77,6 +77,8 @@ struct probe_http {
     const char *credentials;
     const char *credentials_file;
     const char *proxy_url;
+    const char *no_proxy;
+    bool is_proxy_from_environment;
     bool is_resolved_by_proxy; /* skip_resolve_phase_with_proxy */
 };
 
@@ -84,6 +86,7 @@ struct probe_step {             /* of query_response */
     struct probe_regex *expect; /* owned; NULL: none */
     const char *send;           /* NULL: nothing */
     bool is_starttls;
+    struct yaml_texts labels; /* of probe_expect_info, by name; may quote what was expected */
 };
 
 struct probe_tcp {

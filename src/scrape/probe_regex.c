@@ -21,17 +21,65 @@ static enum ap_rc check_syntax(struct ap_slice text, struct ap_err *err)
     return matcher_new(MATCHER_REGEX, ap_slice_cstr("text"), text, &matcher, err);
 }
 
-enum ap_rc probe_regex_new(struct ap_slice text, struct probe_regex **ret_regex, struct ap_err *err)
+/* Behind a class such as [^a-z] that begins at `i`. */
+static size_t class_end(struct ap_slice text, size_t i)
 {
-    enum ap_rc rc = check_syntax(text, err);
-    if (rc != AP_OK)
-        return rc;
+    i += i + 1 < text.bytes && text.data[i + 1] == '^' ? 2 : 1;
+    for (bool is_first = true; i < text.bytes; i++, is_first = false) {
+        if (text.data[i] == '\\') {
+            i++;
+        } else if (text.data[i] == '[' && i + 1 < text.bytes && text.data[i + 1] == ':') {
+            const char *end = memmem(text.data + i, text.bytes - i, ":]", 2);
+            i = end ? (size_t)(end - text.data) + 1 : i;
+        } else if (text.data[i] == ']' && !is_first) {
+            return i + 1;
+        }
+    }
+    return text.bytes;
+}
+
+/*
+ * RE2 lets `^` and `$` be repeated, and blackbox_exporter's own file does so ("^+OK"); PCRE2 does not, unless they are
+ * in a group.
+ */
+static void add_repeatable(struct ap_buf *out, struct ap_slice text)
+{
+    for (size_t i = 0; i < text.bytes;) {
+        char c = text.data[i];
+        size_t end = c == '\\' ? AP_MIN(i + 2, text.bytes) : c == '[' ? class_end(text, i) : i + 1;
+        bool is_repeated = end < text.bytes && strchr("*+?", text.data[end]) && text.data[end];
+        bool is_anchor = c == '^' || c == '$';
+        if (is_anchor && is_repeated)
+            ap_buf_add_cstr(out, "(?:");
+        ap_buf_add(out, text.data + i, end - i);
+        if (is_anchor && is_repeated)
+            ap_buf_add_char(out, ')');
+        i = end;
+    }
+}
+
+static enum ap_rc compile(struct ap_slice text, pcre2_code **ret_code, struct ap_err *err)
+{
+    const uint32_t options = PCRE2_UTF | PCRE2_MATCH_INVALID_UTF | PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C;
+    AP_AUTO_BUF struct ap_buf repeatable = {0};
     int code_error;
     PCRE2_SIZE at;
-    const uint32_t options = PCRE2_UTF | PCRE2_MATCH_INVALID_UTF | PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C;
-    pcre2_code *code = pcre2_compile((PCRE2_SPTR)text.data, text.bytes, options, &code_error, &at, NULL);
-    if (!code)
-        return ap_fail(err, AP_E_PARSE, "regular expression \"%.*s\": wrong at byte %zu", AP_SLICE_ARG(text), at);
+    add_repeatable(&repeatable, text);
+    enum ap_rc rc = check_syntax(ap_buf_slice(&repeatable), err);
+    if (rc != AP_OK)
+        return rc;
+    *ret_code = pcre2_compile((PCRE2_SPTR)repeatable.data, repeatable.bytes, options, &code_error, &at, NULL);
+    return *ret_code
+               ? AP_OK
+               : ap_fail(err, AP_E_PARSE, "regular expression \"%.*s\": wrong at byte %zu", AP_SLICE_ARG(text), at);
+}
+
+enum ap_rc probe_regex_new(struct ap_slice text, struct probe_regex **ret_regex, struct ap_err *err)
+{
+    pcre2_code *code;
+    enum ap_rc rc = compile(text, &code, err);
+    if (rc != AP_OK)
+        return rc;
     struct probe_regex *regex = ap_new0(struct probe_regex);
     regex->text = ap_slice_dup(text);
     regex->code = code;

@@ -23,7 +23,8 @@ static bool next_line(struct line_reader *reader, struct ap_slice *ret_line)
         }
         if (rest.bytes >= LINE_BYTES_MAX)
             return probe_fail(reader->connection->probe, "a line of more than %d bytes", LINE_BYTES_MAX);
-        memmove(reader->buf.data, rest.data, rest.bytes);
+        if (rest.bytes)
+            memmove(reader->buf.data, rest.data, rest.bytes);
         reader->buf.bytes = rest.bytes;
         reader->at = 0;
         char *to = ap_buf_reserve(&reader->buf, LINE_BYTES_MAX);
@@ -39,6 +40,26 @@ static bool next_line(struct line_reader *reader, struct ap_slice *ret_line)
     }
 }
 
+/* What the labels of a step make of the line that was expected. */
+static void add_labels(struct probe *probe, const struct probe_step *step, struct ap_slice line)
+{
+    static const struct family info = {"probe_expect_info", "Explicit content matched", FAMILY_GAUGE};
+    AP_AUTO_FREE struct label *labels = ap_new0_array(struct label, step->labels.count + 1);
+    AP_AUTO_FREE size_t *ends = ap_new0_array(size_t, step->labels.count + 1);
+    AP_AUTO_BUF struct ap_buf texts = {0};
+    if (step->labels.count == 0)
+        return;
+    for (size_t i = 0; i < step->labels.count; i++) {
+        (void)probe_regex_expand(step->expect, line, ap_slice_cstr(step->labels.items[i]), &texts);
+        ends[i] = texts.bytes;
+    }
+    for (size_t i = 0; i < step->labels.count; i++) {
+        size_t begin = i ? ends[i - 1] : 0;
+        labels[i] = (struct label){ap_slice_cstr(step->labels.keys[i]), ap_slice(texts.data + begin, ends[i] - begin)};
+    }
+    families_add_labels(probe->families, &info, 1, labels, step->labels.count);
+}
+
 /* Reads lines until one is what is expected; what is sent then may quote it. */
 static bool expect(struct probe *probe, struct line_reader *reader, const struct probe_step *step, struct ap_buf *send)
 {
@@ -48,6 +69,7 @@ static bool expect(struct probe *probe, struct line_reader *reader, const struct
         probe_note(probe, "line: %.*s", AP_SLICE_ARG(line));
         if (!probe_regex_expand(step->expect, line, ap_slice_cstr(step->send ? step->send : ""), send))
             continue;
+        add_labels(probe, step, line);
         return true;
     }
     if (probe->reason[0]) /* it was not the lines' fault */

@@ -123,6 +123,21 @@ void relabel_labels_set(struct relabel_labels *labels, struct ap_slice name, str
         append(labels, (struct label){name, value});
 }
 
+static int compare_labels(const void *a, const void *b)
+{
+    const struct label *left = a, *right = b;
+    size_t bytes = AP_MIN(left->name.bytes, right->name.bytes);
+    int order = bytes ? memcmp(left->name.data, right->name.data, bytes) : 0;
+    return order ? order : (left->name.bytes > right->name.bytes) - (left->name.bytes < right->name.bytes);
+}
+
+void relabel_labels_settle(struct relabel_labels *labels)
+{
+    if (labels->count)
+        qsort(labels->items, labels->count, sizeof(*labels->items), compare_labels);
+    labels->given_count = labels->count;
+}
+
 /* ---- Names ---- */
 
 static bool is_word(char c)

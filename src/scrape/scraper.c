@@ -62,7 +62,8 @@ struct scraper {
     size_t heap_count;
     size_t heap_capacity;
     int64_t seen_ms; /* the wall clock when it was looked at last */
-    bool is_ending;
+    bool is_closing; /* nobody is asked any more */
+    bool is_ending;  /* and no further answer comes */
     struct scraper_stats stats;
     pthread_cond_t queue_changed;
     struct target *queue_first; /* answered, or to be ended */
@@ -438,10 +439,10 @@ static void *loop_main(void *context)
         struct target *due[DUE_AT_ONCE];
         int wait_ms;
         pthread_mutex_lock(&scraper->mutex);
-        bool is_ending = scraper->is_ending;
-        size_t count = is_ending ? 0 : take_all_due_locked(scraper, due, &wait_ms);
+        bool is_closing = scraper->is_closing;
+        size_t count = is_closing ? 0 : take_all_due_locked(scraper, due, &wait_ms);
         pthread_mutex_unlock(&scraper->mutex);
-        if (is_ending) {
+        if (is_closing) {
             if (scraper->answered_count)
                 hand_over(scraper);
             return NULL;
@@ -618,14 +619,17 @@ void scraper_stop(struct scraper *scraper)
     if (!scraper->keeper)
         return; /* it has been stopped, or was never opened */
     pthread_mutex_lock(&scraper->mutex);
-    scraper->is_ending = true;
-    pthread_cond_broadcast(&scraper->queue_changed);
+    scraper->is_closing = true;
     pthread_mutex_unlock(&scraper->mutex);
     if (scraper->has_loop_thread) {
         fetcher_wake(scraper->fetcher);
         pthread_join(scraper->loop_thread, NULL);
     }
     collect_pool_free(scraper->collect_pool);
+    pthread_mutex_lock(&scraper->mutex);
+    scraper->is_ending = true;
+    pthread_cond_broadcast(&scraper->queue_changed);
+    pthread_mutex_unlock(&scraper->mutex);
     for (size_t i = 0; i < scraper->desk_count; i++)
         pthread_join(scraper->desk_threads[i], NULL);
     fetcher_close(scraper->fetcher);

@@ -259,7 +259,7 @@ static void keep_figures(struct finishing *finishing, int64_t duration_us)
         [REPORT_DURATION_SECONDS] = (double)duration_us / 1e6,
         [REPORT_SAMPLES_SCRAPED] = (double)page->sample_count,
         [REPORT_SAMPLES_POST_METRIC_RELABELING] = (double)page->kept_count,
-        [REPORT_SERIES_ADDED] = (double)page->series_added,
+        [REPORT_SERIES_ADDED] = is_up ? (double)page->series_added : 0,
         [REPORT_TIMEOUT_SECONDS] = (double)finishing->shown->timeout_ms / 1e3,
         [REPORT_SAMPLE_LIMIT] = (double)job->limits.samples_max,
         [REPORT_BODY_SIZE_BYTES] = body_bytes,

@@ -68,6 +68,7 @@ static void discover(const struct job *job, struct ap_slice target, struct ap_sl
     set_default(labels, "__metrics_path__", literal(job->metrics_path));
     set_default(labels, "__scheme__", literal(job->scheme));
     set_params(labels, job);
+    relabel_labels_settle(labels);
 }
 
 /* A canonical copy, the labels themselves as they are. */

@@ -296,6 +296,7 @@ class Servers:
             self.start(name, server, server.server_address[1])
 
         http_server('http')
+        http_server('other')
         http_server('https', context('leaf'))
         http_server('old', context('old'))
         http_server('odd', context('odd'))

@@ -251,6 +251,73 @@ static void test_coverage_without_services(void **state)
     pack_free(pack);
 }
 
+/* A native histogram is one series, under the name alone. */
+static void test_coverage_of_native_histograms(void **state)
+{
+    struct fixture *fx = *state;
+    struct pack *pack = give_pack(fx, "till");
+    static const struct histogram_span span = {0, 1};
+    static const uint64_t counts[] = {3};
+    struct histogram histogram = {
+        .count = 3, .sum = 2.5, .positive = {.spans = &span, .span_count = 1, .counts = counts, .count = 1}};
+    AP_AUTO_BUF struct ap_buf blob = {0};
+    AP_AUTO_BUF struct ap_buf labels = {0};
+    histogram_encode(&histogram, &blob);
+    struct batch batch = {0};
+    add_series(fx, &batch, &labels, LABELS("till_open_seconds", "job", "till", "instance", "a"));
+    batch_add_histogram(&batch, NOON_MS - 5000, ap_buf_slice(&blob));
+    append_batch(fx, &batch);
+    batch_clear(&batch);
+    append_at(fx, LABELS("target_info", "job", "till", "instance", "a", "service_version", "1"), -60, -60, 1);
+    append_at(fx, LABELS("target_info", "job", "till", "instance", "a", "service_version", "2"), -30, 0, 1);
+    json_t *answer = get(fx, "/api/apiary/v1/coverage");
+    json_t *shop = item(json_object_get(answer, "packs"), "pack", "shop");
+    json_t *open = item(json_object_get(shop, "metrics"), "name", "till.open");
+    assert_int_equal(json_integer_value(json_object_get(open, "series_count")), 1);
+    assert_int_equal(json_integer_value(json_object_get(open, "newest_ms")), NOON_MS - 5000);
+    VERSIONS(open, "2=1@-5");
+    json_decref(answer);
+    pack_free(pack);
+}
+
+/* However many there are of what nobody expected: the answer stays readable, and says that there is more. */
+static void test_coverage_is_cut(void **state)
+{
+    struct fixture *fx = *state;
+    struct pack *pack = give_pack(fx, "till");
+    enum { COUNT = 1005 };
+    struct batch batch = {0};
+    AP_AUTO_BUF struct ap_buf all = {0};
+    struct {
+        size_t from, to;
+    } places[2 * COUNT];
+    for (int i = 0; i < 2 * COUNT; i++) {
+        char name[32], version[32];
+        snprintf(name, sizeof(name), i < COUNT ? "till_sales_total" : "stranger_%d", i);
+        snprintf(version, sizeof(version), "%d", i % COUNT);
+        places[i].from = all.bytes;
+        encode_labels(&all, i < COUNT ? LABELS(name, "job", "till", "service_version", version)
+                                      : LABELS(name, "job", "till", "service_version", "0"));
+        places[i].to = all.bytes;
+    }
+    for (int i = 0; i < 2 * COUNT; i++) {
+        struct ap_slice labels = ap_slice(all.data + places[i].from, places[i].to - places[i].from);
+        batch_add_series(&batch, labels, labels_hash_of(tsdb_hash_seed(fx->tsdb), labels));
+        batch_add_sample(&batch, NOON_MS, 1);
+    }
+    append_batch(fx, &batch);
+    batch_clear(&batch);
+    json_t *answer = get(fx, "/api/apiary/v1/coverage");
+    json_t *shop = item(json_object_get(answer, "packs"), "pack", "shop");
+    assert_true(json_is_true(json_object_get(shop, "is_cut")));
+    assert_int_equal(json_array_size(json_object_get(shop, "strangers")), 1000);
+    assert_int_equal(json_array_size(json_object_get(shop, "versions")), 1001); /* and the one without a name */
+    json_t *sales = item(json_object_get(shop, "metrics"), "name", "till.sales");
+    assert_int_equal(json_integer_value(json_object_get(sales, "series_count")), COUNT);
+    json_decref(answer);
+    pack_free(pack);
+}
+
 /* ---- The pack that is shipped ---- */
 
 /* What its catalogue calls a metric in PromQL is what OTLP makes of it, and so is the unit. */
@@ -378,6 +445,8 @@ int main(void)
         FIXTURE_TEST(test_coverage),
         FIXTURE_TEST(test_coverage_of_a_span),
         FIXTURE_TEST(test_coverage_without_services),
+        FIXTURE_TEST(test_coverage_of_native_histograms),
+        FIXTURE_TEST(test_coverage_is_cut),
         cmocka_unit_test(test_hive_has_the_names_that_otlp_gives),
         cmocka_unit_test(test_units_have_the_words_that_otlp_gives),
         FIXTURE_TEST(test_a_panel_takes_from_its_metric),

@@ -149,6 +149,11 @@ static void test_records(void **state)
            "\x00\x06\x00\x01\x00\x00\x00\x10\x00\x04"
            "\xc0\x0c\xc0\x0c",
            "a.\t16\tIN\tSOA\t\\# 4 c00cc00c");
+    RECORD("\x01"
+           "a\x00"
+           "\x01\x01\x00\x01\x00\x00\x00\x10\x00\x04"
+           "\x00\x01\ny",
+           "a.\t16\tIN\tCAA\t\\# 4 00010a79");
 }
 
 static void bad(const char *body, size_t body_bytes, int line)

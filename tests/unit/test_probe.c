@@ -1,6 +1,7 @@
 /* Modules, regular expressions, small probes. That all of it is as blackbox_exporter has it is
  * tests/clients/probe_test. */
 #include <arpa/inet.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -55,8 +56,36 @@ static void test_module_errors(void **state)
     ERROR(HTTP("compression: zip"), "m:5:17: compression: expected gzip, deflate, br or identity, found \"zip\"");
     ERROR(HTTP("body_size_limit: much"), "m:5:21: body_size_limit: expected a size such as 10MB, found \"much\"");
     ERROR(HTTP("tls_config: {cert_file: a}"), "m:5:16: tls_config: cert_file and key_file go together");
-    ERROR(HTTP("fail_if_header_matches: [{header: a}]"), "m:5:29: \"regexp\" is missing: what its value is matched with");
+    ERROR(HTTP("fail_if_header_matches: [{header: a}]"),
+          "m:5:29: \"regexp\" is missing: what its value is matched with");
     ERROR(HTTP("fail_if_header_matches: a"), "m:5:28: expected a list of header, regexp, allow_missing");
+}
+
+/* What is newer than the exporter that the tests run beside. */
+static void test_newer_keys(void **state)
+{
+    (void)state;
+    AP_AUTO(probe_modules) struct probe_modules *modules = NULL;
+    struct ap_err err = {0};
+    static const char text[] =
+        "modules:\n"
+        "  a: {prober: tcp, tcp: {query_response: [{expect: '^SSH-([^-]+)-(.*)$', labels: [{name: v, value: "
+        "'${1}'}]}]}}\n"
+        "  b: {prober: http, http: {http_headers: {X: {values: [a]}}, no_proxy: a, proxy_from_environment: true}}\n"
+        "  c: {prober: tcp, tcp: {tls_config: {ca: PEM}}}\n";
+    assert_int_equal(probe_modules_parse(ap_slice_cstr(text), "m", &modules, &err), AP_OK);
+    const struct probe_module *a = probe_modules_find(modules, ap_slice_cstr("a"));
+    assert_null(a->unsupported);
+    assert_int_equal(a->tcp.steps[0].labels.count, 1);
+    assert_string_equal(a->tcp.steps[0].labels.items[0], "${1}");
+    assert_string_equal(probe_modules_find(modules, ap_slice_cstr("b"))->unsupported,
+                        "module \"b\" cannot be used: http_headers is not supported");
+    assert_string_equal(probe_modules_find(modules, ap_slice_cstr("c"))->unsupported,
+                        "module \"c\" cannot be used: a certificate in the text of tls_config is not supported");
+    ERROR("modules:\n a:\n  prober: tcp\n  tcp: {query_response: [{expect: a, labels: [{name: 1a}]}]}\n",
+          "m:4:54: labels: \"1a\" is not a name of a label");
+    ERROR(HTTP("proxy_url: a\n   proxy_from_environment: true"),
+          "m:5:4: at most one of proxy_url and proxy_from_environment");
 }
 
 /* A bad expression is told with its place; what the matter is, is the matcher's sentence. */
@@ -208,6 +237,45 @@ static void test_probe(void **state)
     assert_non_null(strstr(out.data, "\nprobe_ip_addr_hash 3668918509\n"));
 }
 
+/* ---- Several at a time, and the modules read again meanwhile ---- */
+
+enum { THREADS = 4, ROUNDS = 20 };
+
+static void *probe_often(void *context)
+{
+    AP_AUTO_BUF struct ap_buf out = {0};
+    for (int i = 0; i < ROUNDS; i++) {
+        struct ap_err err = {0};
+        const struct probe_request request = {
+            .target = ap_slice_cstr(i % 2 ? "127.0.0.1:1" : "localhost:1"),
+            .module = ap_slice_cstr("tcp_connect"),
+            .deadline_monotonic_us = ap_clock_monotonic_us(&ap_clock_system) + 20 * AP_US_PER_S,
+        };
+        ap_buf_reset(&out);
+        if (probes_run(context, &request, &out, &err) != AP_OK || !strstr(out.data, "\nprobe_success 0\n"))
+            return "a probe was not answered";
+    }
+    return NULL;
+}
+
+static void test_reload(void **state)
+{
+    (void)state;
+    AP_AUTO(probes) struct probes *probes = NULL;
+    struct ap_err err = {0};
+    pthread_t threads[THREADS];
+    assert_int_equal(probes_open(NULL, "test", &probes, &err), AP_OK);
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, probe_often, probes), 0);
+    for (int i = 0; i < ROUNDS; i++)
+        assert_int_equal(probes_reload(probes, &err), AP_OK);
+    for (int i = 0; i < THREADS; i++) {
+        void *wrong;
+        pthread_join(threads[i], &wrong);
+        assert_null(wrong);
+    }
+}
+
 static void test_probe_errors(void **state)
 {
     (void)state;
@@ -225,10 +293,16 @@ static void test_probe_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_module_errors), cmocka_unit_test(test_module_expressions),
-        cmocka_unit_test(test_modules),       cmocka_unit_test(test_builtin_modules),
-        cmocka_unit_test(test_regex),         cmocka_unit_test(test_split),
-        cmocka_unit_test(test_probe),         cmocka_unit_test(test_probe_errors),
+        cmocka_unit_test(test_module_errors),
+        cmocka_unit_test(test_newer_keys),
+        cmocka_unit_test(test_module_expressions),
+        cmocka_unit_test(test_modules),
+        cmocka_unit_test(test_builtin_modules),
+        cmocka_unit_test(test_regex),
+        cmocka_unit_test(test_split),
+        cmocka_unit_test(test_probe),
+        cmocka_unit_test(test_probe_errors),
+        cmocka_unit_test(test_reload),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@
 #include <ftw.h>
 #include <math.h>
 #include <pthread.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -730,6 +731,23 @@ static void test_expiry(void **state)
     assert_int_equal(stats.groups, 1);
 }
 
+/* All at the same time, so that nothing is written far ahead of the clock. */
+static void test_wipe(void **state)
+{
+    struct fixture *fx = *state;
+    assert_int_equal(push_text(fx, PUSH_ADD, "/a", "m 1\n"), AP_OK);
+    assert_int_equal(push_text(fx, PUSH_ADD, "/b", "m 1\n"), AP_OK);
+    assert_int_equal(push_text(fx, PUSH_ADD, "/c", "m 1\n"), AP_OK);
+    WRITTEN("1000000 m{job=\"a\"} 1\n1000000 m{job=\"b\"} 1\n1000000 m{job=\"c\"} 1\n");
+    assert_int_equal(push_text(fx, PUSH_WIPE, "/any", ""), AP_OK);
+    WRITTEN("1000001 m{job=\"a\"} stale\n1000001 m{job=\"b\"} stale\n1000001 m{job=\"c\"} stale\n");
+    assert_int_equal(push_text(fx, PUSH_ADD, "/c", "m 2\n"), AP_OK);
+    WRITTEN("1000002 m{job=\"c\"} 2\n");
+    struct push_stats stats;
+    push_stats_get(fx->push, &stats);
+    assert_int_equal(stats.groups, 1);
+}
+
 static void test_store_refuses(void **state)
 {
     struct fixture *fx = *state;
@@ -738,6 +756,75 @@ static void test_store_refuses(void **state)
     fx->append_rc = AP_OK;
     pass_interval(fx);
     WRITTEN("1015000 m{job=\"a\"} 1\n"); /* it was taken after all, as the sender was told that it may be */
+}
+
+static void change_tables(const struct fixture *fx, const char *sql)
+{
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(fx->meta_path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+/* A push that cannot be kept is refused for now, and leaves nothing; what was there is there again when the disk is. */
+static void test_disk_fails(void **state)
+{
+    struct fixture *fx = *state;
+    assert_int_equal(push_text(fx, PUSH_REPLACE, "/a", "m{x=\"1\"} 1\n"), AP_OK);
+    change_tables(fx, "ALTER TABLE pushed_families RENAME TO away");
+    assert_int_equal(push_text(fx, PUSH_REPLACE, "/a", "n 2\n"), AP_E_BUSY);
+    assert_non_null(strstr(fx->text, "meta.sqlite"));
+    assert_int_equal(push_text(fx, PUSH_REPLACE, "/b", "n 2\n"), AP_E_BUSY);
+    change_tables(fx, "ALTER TABLE away RENAME TO pushed_families");
+    fx->wall_us += AP_US_PER_S;
+    assert_int_equal(push_text(fx, PUSH_REPLACE, "/a/x/1", "m 2\n"), AP_E_PARSE); /* it is known again */
+    assert_int_equal(push_text(fx, PUSH_REPLACE, "/b", "n 2\n"), AP_OK);
+    WRITTEN("1000000 m{job=\"a\", x=\"1\"} 1\n1001000 n{job=\"b\"} 2\n");
+    pass_interval(fx);
+    WRITTEN("1016000 m{job=\"a\", x=\"1\"} 1\n1016000 n{job=\"b\"} 2\n");
+}
+
+static void note_trouble(const struct ap_err *err, void *context)
+{
+    struct fixture *fx = context;
+    snprintf(fx->text, sizeof(fx->text), "%s", err->text);
+}
+
+/* What was kept and is damaged is told and left out; all else goes on. */
+static void test_damage(void **state)
+{
+    struct fixture *fx = *state;
+    assert_int_equal(push_text(fx, PUSH_REPLACE, "/a", "m 1\nn 2\no 3\n"), AP_OK);
+    assert_int_equal(push_text(fx, PUSH_REPLACE, "/b", "m 1\n"), AP_OK);
+    WRITTEN("1000000 m{job=\"a\"} 1\n1000000 m{job=\"b\"} 1\n1000000 n{job=\"a\"} 2\n1000000 o{job=\"a\"} 3\n");
+    fx->options.trouble = note_trouble;
+    fx->options.context = fx;
+    static const struct {
+        const char *sql;
+        const char *trouble;
+    } cases[] = {
+        {"UPDATE pushed_families SET series = x'0a0b' WHERE name = CAST('n' AS BLOB)",
+         "the pushed metric n are damaged"},
+        {"UPDATE pushed_families SET type = 99 WHERE name = CAST('n' AS BLOB)", "the type of the pushed metric n"},
+    };
+    for (size_t i = 0; i < AP_ARRAY_COUNT(cases); i++) {
+        push_close(fx->push);
+        change_tables(fx, cases[i].sql);
+        fx->wall_us += AP_US_PER_S;
+        open_push(fx);
+        assert_non_null(strstr(fx->text, cases[i].trouble));
+        AP_AUTO_FREE char *want =
+            ap_asprintf("%d m{job=\"a\"} 1\n%d m{job=\"b\"} 1\n%d o{job=\"a\"} 3\n", 1001000 + 1000 * (int)i,
+                        1001000 + 1000 * (int)i, 1001000 + 1000 * (int)i);
+        WRITTEN(want);
+    }
+    push_close(fx->push);
+    change_tables(fx, "UPDATE pushed_groups SET labels = x'0a' WHERE labels = (SELECT min(labels) FROM pushed_groups)");
+    open_push(fx);
+    assert_non_null(strstr(fx->text, "the labels of a pushed group"));
+    struct push_stats stats;
+    push_stats_get(fx->push, &stats);
+    assert_int_equal(stats.groups, 1);
 }
 
 int main(void)
@@ -755,7 +842,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_our_names, setup, teardown),
         cmocka_unit_test_setup_teardown(test_limits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_expiry, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_wipe, setup, teardown),
         cmocka_unit_test_setup_teardown(test_store_refuses, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_disk_fails, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_damage, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,17 +36,12 @@ static void add_given(struct relabel_labels *labels, const char *text)
         struct ap_slice name = ap_slice_split(&value, '=');
         relabel_labels_set(labels, name, value);
     }
-    labels->given_count = labels->count;
-}
-
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(((const struct label *)a)->name.data, ((const struct label *)b)->name.data);
+    relabel_labels_settle(labels);
 }
 
 static void print_labels(struct relabel_labels *labels, struct ap_buf *out)
 {
-    qsort(labels->items, labels->count, sizeof(*labels->items), compare_names); /* the text of each goes on behind it */
+    relabel_labels_settle(labels);
     for (size_t i = 0; i < labels->count; i++)
         ap_buf_printf(out, "%s%.*s=%.*s", i ? "," : "", AP_SLICE_ARG(labels->items[i].name),
                       AP_SLICE_ARG(labels->items[i].value));
