@@ -206,8 +206,7 @@ static const char *header_of(struct fetch *fetch, const char *name)
     return curl_easy_header(fetch->curl, name, 0, CURLH_HEADER, -1, &header) == CURLHE_OK ? header->value : "";
 }
 
-/* Without what a URL may hold of secrets: `http://user:xxxxx@host/`. */
-static void add_url(struct ap_buf *out, const char *url)
+void fetch_add_url(struct ap_buf *out, const char *url)
 {
     const char *host = strstr(url, "://");
     host = host ? host + 3 : url;
@@ -223,7 +222,7 @@ static void add_url(struct ap_buf *out, const char *url)
 static enum ap_rc fail_get(struct fetch *fetch, enum ap_rc rc, const char *why)
 {
     AP_AUTO_BUF struct ap_buf url = {0};
-    add_url(&url, fetch->request.url);
+    fetch_add_url(&url, fetch->request.url);
     return ap_fail(&fetch->answer.err, rc, "Get \"%.*s\": %s", (int)AP_MIN(url.bytes, (size_t)256), url.data, why);
 }
 

@@ -56,5 +56,7 @@ void fetcher_wake(struct fetcher *fetcher);
 /* A body that an answer had is gone. Any thread. */
 void fetcher_release(struct fetcher *fetcher, size_t bytes);
 
+/* Without what a URL may hold of secrets: "http://user:xxxxx@host/". */
+void fetch_add_url(struct ap_buf *out, const char *url);
 /* The Accept header for this job. */
 void fetch_accept(const struct scrape_job *job, struct ap_buf *out);

@@ -354,6 +354,13 @@ static void keep_fresh(struct page *page, struct ap_slice labels)
     ap_buf_add_slice(&page->fresh, labels);
 }
 
+bool page_is_created(struct ap_slice name)
+{
+    static const char end[] = "_created";
+    enum { END_BYTES = sizeof(end) - 1 };
+    return name.bytes >= END_BYTES && memcmp(name.data + name.bytes - END_BYTES, end, END_BYTES) == 0;
+}
+
 /* Makes labels, and a line. */
 static enum ap_rc add_line(struct page *page, const struct exposition_entry *entry, uint32_t *ret_line,
                            struct ap_err *err)
@@ -370,9 +377,11 @@ static enum ap_rc add_line(struct page *page, const struct exposition_entry *ent
     struct cached_line *line = &page->cache->lines[index];
     line->kind = is_dropped ? LINE_DROPPED : LINE_SERIES;
     line->type = (uint8_t)type;
-    keep_fresh(page, is_dropped ? (struct ap_slice){0} : ap_buf_slice(&page->labels));
+    line->is_created = page->options.is_wanting_start_times && page_is_created(entry->name);
+    struct ap_slice labels = ap_buf_slice(&page->labels); /* empty when it is dropped */
+    keep_fresh(page, labels);
     if (!is_dropped) {
-        line->hash = labels_hash_of(page->options.hash_seed, ap_buf_slice(&page->labels));
+        line->hash = labels_hash_of(page->options.hash_seed, labels);
         page->series_added++;
     }
     *ret_line = index;
@@ -511,9 +520,7 @@ static int32_t schema_of_factor(double factor)
     if (!(factor > 1))
         return HISTOGRAM_SCHEMA_MAX;
     double schema = floor(-log2(log2(factor)));
-    return schema >= HISTOGRAM_SCHEMA_MAX   ? HISTOGRAM_SCHEMA_MAX
-           : schema <= HISTOGRAM_SCHEMA_MIN ? HISTOGRAM_SCHEMA_MIN
-                                            : (int32_t)schema;
+    return (int32_t)AP_MAX(AP_MIN(schema, (double)HISTOGRAM_SCHEMA_MAX), (double)HISTOGRAM_SCHEMA_MIN);
 }
 
 static enum ap_rc limit_buckets(const struct scrape_limits *limits, struct histogram *histogram, struct ap_arena *arena,

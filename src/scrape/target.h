@@ -76,6 +76,7 @@ struct target_desk {
     void (*trouble)(const struct ap_err *err, void *context);
     void *context;
     int64_t told_us;
+    int64_t log_told_us; /* when a failure log could not be written */
 };
 void target_desk_init(struct target_desk *desk, struct keeper *keeper);
 void target_desk_clear(struct target_desk *desk);
