@@ -62,6 +62,8 @@ void page_free(struct page *page)
     ap_buf_clear(&page->fresh);
     ap_buf_clear(&page->text);
     ap_buf_clear(&page->number);
+    for (size_t i = 0; i < AP_ARRAY_COUNT(page->told); i++)
+        ap_buf_clear(&page->told[i]);
     series_labels_clear(&page->maker);
     ap_buf_clear(&page->labels);
     ap_arena_clear(&page->arena);
@@ -253,17 +255,6 @@ void page_add_number(struct ap_buf *out, double value)
         ap_buf_add_cstr(out, ".0");
 }
 
-static bool is_plain_name(struct ap_slice name, bool has_colons)
-{
-    for (size_t i = 0; i < name.bytes; i++) {
-        char c = name.data[i];
-        bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (has_colons && c == ':');
-        if (!is_letter && (i == 0 || c < '0' || c > '9'))
-            return false;
-    }
-    return name.bytes > 0;
-}
-
 static void add_quoted(struct ap_buf *out, struct ap_slice text)
 {
     ap_buf_add_char(out, '"');
@@ -279,7 +270,7 @@ static void add_quoted(struct ap_buf *out, struct ap_slice text)
 void page_add_series_text(struct ap_buf *out, struct ap_slice name, const struct exposition_label *labels,
                           size_t label_count)
 {
-    bool is_plain = is_plain_name(name, true);
+    bool is_plain = series_labels_is_legacy_name(name, true);
     const char *separator = "{";
     if (is_plain) {
         ap_buf_add_slice(out, name);
@@ -290,7 +281,7 @@ void page_add_series_text(struct ap_buf *out, struct ap_slice name, const struct
     }
     for (size_t i = 0; i < label_count; i++, separator = ",") {
         ap_buf_add_cstr(out, separator);
-        if (is_plain_name(labels[i].name, false))
+        if (series_labels_is_legacy_name(labels[i].name, false))
             ap_buf_add_slice(out, labels[i].name);
         else
             add_quoted(out, labels[i].name);

@@ -303,6 +303,20 @@ static void test_invalid_utf8(void **state)
     HOLDS("up", "up{instance=\"i\", job=\"j\"} 0@0\n");
 }
 
+static void test_legacy_names(void **state)
+{
+    struct fixture *fx = *state;
+    scrape_ok(fx, "{\"a b\"} 1\n");
+    fx->job.shown.is_utf8_names = false;
+    target_unref(fx->target);
+    begin_target(fx);
+    scrape_ok(fx, "a:b{c_1=\"d e\"} 1\n");
+    scrape(fx, "{\"a b\"} 1\n");
+    FAILED("line 1: invalid metric name or label names: {__name__=\"a b\", instance=\"i\", job=\"j\"}");
+    scrape(fx, "a{\"c:d\"=\"1\"} 1\n");
+    FAILED("line 1: invalid metric name or label names: {__name__=\"a\", \"c:d\"=\"1\", instance=\"i\", job=\"j\"}");
+}
+
 static void test_openmetrics(void **state)
 {
     struct fixture *fx = *state;
@@ -835,6 +849,7 @@ int main(void)
         CASE(test_failure_ends_all),
         CASE(test_empty_page),
         CASE(test_failure_log),
+        CASE(test_legacy_names),
         CASE(test_duplicates),
         CASE(test_own_times),
         CASE(test_honor_labels),
