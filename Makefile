@@ -12,6 +12,7 @@ all: ## build/apiary (the default)
 	@ninja -C build apiary
 
 demo: all ## a simulated fleet, 90 days of it, and its live page (ARGS="--seed 7 --listen 127.0.0.1:8080")
+	@tools/setup demo
 	@build/apiary demo $(ARGS)
 
 run: all ## the server, its data in build/data (ARGS="--open --listen 127.0.0.1:8080")

@@ -17,7 +17,7 @@
 #include "scrape_page.h"
 #include "wal/wal.h"
 
-enum { ROUNDS = 10, INTERVAL_MS = 10000 };
+enum { ROUNDS = 10, INTERVAL_MS = 10000, FLUSH_EVERY = 10 /* as the scraper does at this pace */ };
 
 static int64_t now_ms;
 
@@ -89,7 +89,10 @@ static void run_round(struct target **targets, size_t count, size_t series, uint
         target_finish(target, desk, &result);
         check(result.err.rc, &result.err);
         samples += result.samples;
+        if (i % FLUSH_EVERY == FLUSH_EVERY - 1)
+            (void)target_desk_flush(desk);
     }
+    (void)target_desk_flush(desk);
     double used_s = cpu_s() - began_s;
     printf("round %2u: %7.1f us a page, %6.1f ns a sample\n", (unsigned)tick, used_s * 1e6 / (double)count,
            used_s * 1e9 / (double)samples);

@@ -7,7 +7,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
+#include <inttypes.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -20,6 +20,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "codec/compress.h"
 #include "scrape_page.h"
 
 enum { TICKS = 48, FDS_MAX = 1 << 16, EVENTS = 64, PER_NET = 250 };
@@ -33,21 +34,33 @@ struct place {
     struct ap_slice rest; /* of the answer */
 };
 
-static struct ap_buf answers[TICKS];
+static struct ap_buf answers[2][TICKS]; /* plain; compressed */
+static bool has_compressed;
+static uint64_t page_count;
+static struct ap_buf count_answer;
 static struct place *places[FDS_MAX];
 static size_t *request_counts;
 static int epoll_fd;
 
+static void make_answer(struct ap_slice page, const char *encoding, struct ap_buf *out)
+{
+    ap_buf_printf(out,
+                  "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n%s"
+                  "Content-Length: %zu\r\n\r\n",
+                  encoding, page.bytes);
+    ap_buf_add_slice(out, page);
+}
+
 static void make_answers(size_t series)
 {
+    AP_AUTO(compressor) struct compressor *compressor = compressor_new();
     for (uint64_t tick = 0; tick < TICKS; tick++) {
         AP_AUTO_BUF struct ap_buf page = {0};
+        AP_AUTO_BUF struct ap_buf packed = {0};
         scrape_page_make(SCRAPE_PAGE_APP, series, tick, &page);
-        ap_buf_printf(&answers[tick],
-                      "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
-                      "Content-Length: %zu\r\n\r\n",
-                      page.bytes);
-        ap_buf_add_slice(&answers[tick], ap_buf_slice(&page));
+        make_answer(ap_buf_slice(&page), "", &answers[0][tick]);
+        AP_ASSERT(compressor_whole(compressor, COMPRESS_GZIP, ap_buf_slice(&page), page.bytes, &packed));
+        make_answer(ap_buf_slice(&packed), "Content-Encoding: gzip\r\n", &answers[1][tick]);
     }
 }
 
@@ -124,7 +137,17 @@ static void receive(int fd)
     if (!strstr(place->request, "\r\n\r\n"))
         return;
     place->request_bytes = 0;
-    place->rest = ap_buf_slice(&answers[request_counts[place->target]++ % TICKS]);
+    if (strncmp(place->request, "GET /count ", 11) == 0) {
+        char text[32];
+        int bytes = snprintf(text, sizeof(text), "%" PRIu64 "\n", page_count);
+        ap_buf_reset(&count_answer);
+        make_answer(ap_slice(text, (size_t)bytes), "", &count_answer);
+        place->rest = ap_buf_slice(&count_answer);
+    } else {
+        bool is_compressed = has_compressed && strcasestr(place->request, "\r\nAccept-Encoding: gzip") != NULL;
+        place->rest = ap_buf_slice(&answers[is_compressed][request_counts[place->target]++ % TICKS]);
+        page_count++;
+    }
     send_rest(fd);
 }
 
@@ -140,11 +163,12 @@ static void accept_one(int listener)
 
 int main(int argc, char **argv)
 {
-    if (argc != 4) {
-        fprintf(stderr, "usage: bench-scrape-exporter TARGETS SERIES PORT\n");
+    if (argc != 4 && argc != 5) {
+        fprintf(stderr, "usage: bench-scrape-exporter TARGETS SERIES PORT [gzip]\n");
         return 2;
     }
     size_t targets = strtoul(argv[1], NULL, 10);
+    has_compressed = argc == 5;
     struct rlimit files = {FDS_MAX, FDS_MAX};
     (void)setrlimit(RLIMIT_NOFILE, &files);
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
+#include "api/panel_promql.h"
 #include "base/assert.h"
 #include "base/buf.h"
 #include "base/mem.h"
@@ -132,7 +133,7 @@ static void reply_list(struct api *api, struct http_request *request)
 
 static bool panel_uses_range(const struct pack_panel *panel)
 {
-    return panel->query.uses_range || panel->previous.uses_range || panel->trend.uses_range;
+    return panel->promql || panel->query.uses_range || panel->previous.uses_range || panel->trend.uses_range;
 }
 
 static void add_panel(struct ap_buf *json, const struct pack_panel *panel)
@@ -158,8 +159,8 @@ static void add_panel(struct ap_buf *json, const struct pack_panel *panel)
     }
     add_text(json, "better", panel->better == PACK_BETTER_LOWER ? "lower" : "higher");
     ap_buf_printf(json, ",\"width\":%d,\"uses_range\":%s,", panel->width, panel_uses_range(panel) ? "true" : "false");
-    add_text(json, "query", panel->query.text);
-    ap_buf_add_char(json, '}');
+    add_text(json, "query", panel->promql ? panel->promql : panel->query.text);
+    ap_buf_printf(json, ",\"language\":\"%s\"}", panel->promql ? "promql" : "sql");
 }
 
 static void reply_dashboard(struct http_request *request, const struct pack_dashboard *dashboard)
@@ -414,7 +415,10 @@ static void handle_panel(struct api *api, struct http_request *request, const st
         api_reply_error(request, 400, "%s", error);
         return;
     }
-    ask_panel(api, request, panel, &window);
+    if (panel->promql)
+        panel_promql_ask(api, request, panel, &window);
+    else
+        ask_panel(api, request, panel, &window);
 }
 
 void dashboards_handle(struct api *api, struct http_request *request, struct ap_slice rest)

@@ -90,14 +90,19 @@ static void check_all(const struct config *config, struct report *report)
         pack_free(packs[i]);
 }
 
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+} parts[] = {
+    {"coverage", cli_check_coverage}, {"routes", cli_check_routes}, {"rules", cli_check_rules},
+    {"scrape", cli_check_scrape},     {"test", cli_check_test},
+};
+
 int cli_check(int argc, char **argv)
 {
-    if (argc > 1 && strcmp(argv[1], "rules") == 0)
-        return cli_check_rules(argc - 1, argv + 1);
-    if (argc > 1 && strcmp(argv[1], "scrape") == 0)
-        return cli_check_scrape(argc - 1, argv + 1);
-    if (argc > 1 && strcmp(argv[1], "test") == 0)
-        return cli_check_test(argc - 1, argv + 1);
+    for (size_t i = 0; argc > 1 && i < AP_ARRAY_COUNT(parts); i++)
+        if (strcmp(argv[1], parts[i].name) == 0)
+            return parts[i].run(argc - 1, argv + 1);
     const char *file = NULL;
     struct cli_list packs = {0};
     struct report report = {0};
@@ -109,8 +114,12 @@ int cli_check(int argc, char **argv)
     const struct cli_command command = {
         .name = "check",
         .summary = "Checks a configuration file and packs without serving: settings, dashboards, every query.",
-        .details = "Rule files have a check of their own, and so have unit tests of rules and what is scraped:\n"
-                   "apiary check rules --help, apiary check test --help, apiary check scrape --help\n\n"
+        .details = "What else can be checked, each with --help of its own:\n"
+                   "  apiary check coverage  which metrics of the packs a running server has seen\n"
+                   "  apiary check routes    Alertmanager's configuration file\n"
+                   "  apiary check rules     rule files\n"
+                   "  apiary check scrape    what is scraped: Prometheus' configuration file\n"
+                   "  apiary check test      unit tests of rules\n\n"
                    "Examples:\n  apiary check --config apiary.yaml\n  apiary check --pack packs/hive --json\n"
                    "  apiary check rules alerts.yml\n  apiary check scrape prometheus.yml\n",
         .options = options,

@@ -8,9 +8,12 @@
 int cli_serve(int argc, char **argv);
 int cli_demo(int argc, char **argv);
 int cli_check(int argc, char **argv);
-int cli_check_rules(int argc, char **argv); /* by cli_check(), as the next two */
+int cli_check_coverage(int argc, char **argv); /* by cli_check(), as the next four */
+int cli_check_routes(int argc, char **argv);
+int cli_check_rules(int argc, char **argv);
 int cli_check_scrape(int argc, char **argv);
 int cli_check_test(int argc, char **argv);
+int cli_collect(int argc, char **argv);
 int cli_query(int argc, char **argv);
 int cli_sql(int argc, char **argv);
 int cli_tsdb(int argc, char **argv);

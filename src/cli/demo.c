@@ -2,6 +2,7 @@
  * apiary demo: a server as a child process, and a simulated fleet that reports to it through its HTTP endpoints.
  *
  *     start server ──► print the address ──► back-fill the past, with progress ──► live until Ctrl-C ──► clean up
+ *                                        └─► the pack's own program that reports metrics, beside it ──┘
  */
 #include <errno.h>
 #include <ftw.h>
@@ -19,6 +20,7 @@
 #include "base/mem.h"
 #include "base/slice.h"
 #include "cli/commands.h"
+#include "cli/demo_reporter.h"
 #include "cli/demo_server.h"
 #include "cli/fleet.h"
 #include "cli/fleet_sender.h"
@@ -35,13 +37,20 @@ enum {
     PROGRESS_MS_TERMINAL = 100,
     PROGRESS_MS_LINES = 5000,
     BAR_WIDTH = 30,
+    /* Of those that report metrics by OTLP; each is a few hundred series. */
+    INSTALLATIONS = 12,
+    INSTALLATIONS_QUICK = 6,
+    METRICS_HISTORY_H = 6,
+    METRICS_HISTORY_QUICK_H = 1,
 };
 static const double scale_full = 1.0;
 static const double scale_quick = 0.2;
 
 static const char demo_details[] =
     "The address is printed at once; the page fills while the past is sent in. Everything goes through the same\n"
-    "endpoints that a real fleet would use: /events, /vitals, /downloads, /synthetic.\n"
+    "endpoints that a real fleet would use: /events, /vitals, /downloads, /synthetic. Where the pack has a program "
+    "that\n"
+    "reports metrics (demo/report.mjs) and Node.js is there, it is run beside it and reports by OTLP.\n"
     "\n"
     "Examples:\n"
     "  apiary demo\n"
@@ -63,6 +72,7 @@ struct demo_arguments {
 struct demo {
     const struct demo_arguments *arguments;
     struct demo_server server;
+    struct demo_reporter reporter;
     struct fleet *fleet;         /* owned */
     struct fleet_sender *sender; /* owned */
     int64_t now_us;              /* the present of the simulation when it began … */
@@ -160,6 +170,7 @@ static enum ap_rc back_fill(struct demo *demo, uint32_t days, struct ap_err *err
         rc = fleet_sender_add(demo->sender, &row, err);
         if (count % 1024 != 0)
             continue;
+        demo_reporter_tend(&demo->reporter);
         int64_t time_us = ap_clock_monotonic_us(&ap_clock_system);
         if (time_us >= next_progress_us) {
             print_progress(demo, (double)(row.wall_us - from_us) / (double)(demo->now_us - from_us),
@@ -198,6 +209,7 @@ static enum ap_rc live(struct demo *demo, struct ap_err *err)
         enum ap_rc rc = fleet_sender_flush(demo->sender, err);
         if (rc != AP_OK)
             return rc;
+        demo_reporter_tend(&demo->reporter);
         sleep_ms(LIVE_TICK_MS);
     }
     return AP_OK;
@@ -230,8 +242,10 @@ static enum ap_rc simulate(struct demo *demo, struct ap_err *err)
     fflush(stdout);
     if (!arguments->is_not_live)
         return live(demo, err);
-    while (!is_sending_over(demo))
+    while (!is_sending_over(demo)) {
+        demo_reporter_tend(&demo->reporter);
         sleep_ms(LIVE_TICK_MS);
+    }
     return AP_OK;
 }
 
@@ -260,6 +274,25 @@ static void catch_signals(void)
     sigaction(SIGHUP, &action, NULL);
 }
 
+static void start_reporter(struct demo *demo)
+{
+    const struct demo_arguments *arguments = demo->arguments;
+    if (arguments->at) { /* the store takes samples of about the server's own time only */
+        printf("Metrics are not reported: --at is another time than the server's.\n");
+        return;
+    }
+    const struct demo_reporter_options options = {
+        .packs = &arguments->packs,
+        .url = demo->server.url,
+        .seed = arguments->seed,
+        .installations = arguments->is_quick ? INSTALLATIONS_QUICK : INSTALLATIONS,
+        .history_h = arguments->is_quick ? METRICS_HISTORY_QUICK_H : METRICS_HISTORY_H,
+        .is_not_live = arguments->is_not_live,
+        .is_verbose = arguments->is_verbose,
+    };
+    demo_reporter_start(&demo->reporter, &options);
+}
+
 static int run(struct demo *demo, const struct demo_server_options *server_options)
 {
     struct ap_err err = {0};
@@ -272,6 +305,7 @@ static int run(struct demo *demo, const struct demo_server_options *server_optio
         return CLI_FAILED;
     }
     printf("Apiary is at  %s\nIt fills while you look.\n", demo->server.url);
+    start_reporter(demo);
     fflush(stdout);
     rc = simulate(demo, &err);
 
@@ -279,6 +313,7 @@ static int run(struct demo *demo, const struct demo_server_options *server_optio
     if (was_running && demo->is_terminal)
         printf("\nEnding …\n");
     fleet_sender_free(AP_MOVE(demo->sender));
+    demo_reporter_stop(&demo->reporter);
     int status = demo_server_stop(&demo->server, is_hurried);
     if (!was_running) {
         fprintf(stderr, "apiary demo: the server ended by itself (%s %d)\n",
@@ -322,7 +357,8 @@ int cli_demo(int argc, char **argv)
     int first, exit_code;
     if (!cli_parse(&command, argc, argv, &first, &exit_code))
         return exit_code;
-    struct demo demo = {.arguments = &arguments, .server = {.pid = -1, .out_fd = -1, .log_fd = -1}};
+    struct demo demo = {
+        .arguments = &arguments, .server = {.pid = -1, .out_fd = -1, .log_fd = -1}, .reporter = {.log_fd = -1}};
     demo.began_us = demo.now_us = ap_clock_wall_us(&ap_clock_system);
     if (arguments.at && !ap_time_parse(ap_slice_cstr(arguments.at), &demo.now_us))
         return cli_misused(&command, "--at wants a time like 2026-11-23T12:00:00Z, not '%s'", arguments.at);

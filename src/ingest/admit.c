@@ -1,7 +1,9 @@
 #include "ingest/admit.h"
 
+#include <sodium.h>
 #include <stdio.h>
 
+#include "base/arena.h"
 #include "base/mem.h"
 #include "ingest/cors.h"
 #include "meta/keyring.h"
@@ -36,13 +38,38 @@ static bool refuse(struct admit_refusal *ret_refusal, unsigned status, const cha
     return false;
 }
 
-struct ap_slice admit_find_token(const struct http_request *request)
+/* What follows `scheme` and spaces in `authorization`; data NULL: it is of another scheme. */
+static struct ap_slice find_credentials(struct ap_slice authorization, const char *scheme)
 {
-    static const char bearer[] = "Bearer ";
-    enum { BEARER_BYTES = sizeof(bearer) - 1 };
+    struct ap_slice rest = authorization;
+    struct ap_slice name = ap_slice_split(&rest, ' ');
+    return rest.data && ap_slice_equal_nocase(name, scheme) ? ap_slice_trim(rest) : (struct ap_slice){0};
+}
+
+/* The password of "user:password" in base64; an empty text when that is not what it is. */
+static struct ap_slice decode_basic(struct http_request *request, struct ap_slice credentials)
+{
+    char *pair = ap_arena_try_alloc(http_arena(request), credentials.bytes + 1);
+    size_t bytes = 0;
+    if (!pair || sodium_base642bin((unsigned char *)pair, credentials.bytes, credentials.data, credentials.bytes, NULL,
+                                   &bytes, NULL, sodium_base64_VARIANT_ORIGINAL) != 0)
+        return ap_slice("", 0);
+    struct ap_slice password = ap_slice(pair, bytes);
+    (void)ap_slice_split(&password, ':');
+    return password.data ? password : ap_slice("", 0);
+}
+
+struct ap_slice admit_find_token(struct http_request *request)
+{
     struct ap_slice authorization = http_header(request, "Authorization");
-    if (authorization.bytes > BEARER_BYTES && ap_slice_equal_nocase(ap_slice(authorization.data, BEARER_BYTES), bearer))
-        return ap_slice_trim(ap_slice(authorization.data + BEARER_BYTES, authorization.bytes - BEARER_BYTES));
+    struct ap_slice token = find_credentials(authorization, "Bearer");
+    if (!token.data)
+        token = find_credentials(authorization, "Token");
+    if (token.data)
+        return token;
+    struct ap_slice basic = find_credentials(authorization, "Basic");
+    if (basic.data)
+        return decode_basic(request, basic);
     struct ap_slice field = http_header(request, "X-Apiary-Key");
     return field.data ? ap_slice_trim(field) : http_query(request, "key");
 }

@@ -41,5 +41,8 @@ bool admit_check(struct keyring *keyring, bool is_open, const struct admit_heade
 bool admit_check_key(struct keyring *keyring, const struct admit_header *header, bool is_public_enough,
                      int64_t monotonic_us, struct keyring_entry **ret_key, struct admit_refusal *ret_refusal);
 
-/* The token of `Authorization: Bearer …`, X-Apiary-Key or ?key=, in this order; data NULL when there is none. */
-struct ap_slice admit_find_token(const struct http_request *request);
+/*
+ * The key as it was sent, the first that is there: `Authorization: Bearer KEY`, `Token KEY` or `Basic`, whose password
+ * it is (the user does not matter); X-Apiary-Key; ?key=. Data NULL when there is none.
+ */
+struct ap_slice admit_find_token(struct http_request *request);

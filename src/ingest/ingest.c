@@ -13,6 +13,7 @@
 #include "ingest/cors.h"
 #include "ingest/geo.h"
 #include "ingest/json_rows.h"
+#include "ingest/metrics_protocol.h"
 #include "ingest/row_report.h"
 #include "ingest/user_id.h"
 #include "meta/keyring.h"
@@ -86,11 +87,15 @@ struct ingest *ingest_new(const struct ingest_options *options)
         ingest->metrics = metrics_new(&(struct metrics_options){
             .tsdb = options->tsdb,
             .append = options->tsdb_append,
+            .newest = options->tsdb_newest,
             .hash_seed = options->tsdb_hash_seed,
             .is_injecting_start_zeros = options->is_injecting_start_zeros,
+            .otlp = options->otlp,
             .keyring = options->keyring,
             .clock = options->clock,
             .is_open = options->is_open,
+            .influx_separator = options->influx_separator ? options->influx_separator : "_",
+            .push = options->push,
         });
     return ingest;
 }
@@ -135,7 +140,14 @@ struct ingest_endpoint ingest_endpoint_find(struct ap_slice path)
     for (size_t i = 0; i < AP_ARRAY_COUNT(endpoints); i++)
         if (ap_slice_equal_cstr(path, endpoints[i].path))
             return (struct ingest_endpoint){.rows = &endpoints[i]};
-    return (struct ingest_endpoint){.metrics = metrics_protocol_find(path)};
+    struct ingest_endpoint endpoint = {0};
+    endpoint.metrics = metrics_protocol_find(path, &endpoint.rest);
+    return endpoint;
+}
+
+bool ingest_endpoint_is_otlp(struct ingest_endpoint endpoint)
+{
+    return endpoint.metrics == &metrics_protocol_otlp || endpoint.metrics == &metrics_protocol_otlp_prometheus;
 }
 
 static void count(uint64_t *counter, uint64_t by)
@@ -221,11 +233,11 @@ static void reply_error(struct ingest_request *request, unsigned status, int64_t
 
 /* ---- Before the body ---- */
 
-static void admit_metrics(struct ingest *ingest, const struct metrics_protocol *protocol, struct http_request *http)
+static void admit_metrics(struct ingest *ingest, struct ingest_endpoint endpoint, struct http_request *http)
 {
     static const char text[] = "{\"error\":\"this server keeps no metrics\"}";
     if (ingest->metrics)
-        metrics_admit(ingest->metrics, protocol, http);
+        metrics_admit(ingest->metrics, endpoint.metrics, endpoint.rest, http);
     else
         http_reply(http, &(struct http_reply){.status = 404,
                                               .content_type = "application/json",
@@ -236,7 +248,7 @@ static void admit_metrics(struct ingest *ingest, const struct metrics_protocol *
 void ingest_admit(struct ingest *ingest, struct ingest_endpoint endpoint, struct http_request *http)
 {
     if (endpoint.metrics) {
-        admit_metrics(ingest, endpoint.metrics, http);
+        admit_metrics(ingest, endpoint, http);
         return;
     }
     if (http_method(http) == HTTP_METHOD_OPTIONS)

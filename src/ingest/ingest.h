@@ -30,8 +30,10 @@ struct geo;
 struct http_request;
 struct ingest;
 struct metrics_protocol;
+struct otlp_settings;
 struct row_endpoint;
 struct keyring;
+struct push;
 struct wal;
 
 enum {
@@ -50,10 +52,14 @@ struct ingest_options {
     bool is_hashing_user_ids;               /* keep a keyed hash in place of user_id */
     uint8_t user_id_hash_key[INGEST_HASH_KEY_BYTES];
     /* Metrics. Without a store their endpoints answer 404. */
-    struct tsdb *tsdb;             /* lent */
-    metrics_append_fn tsdb_append; /* tsdb_append(), or what stands in for it in a test */
-    uint64_t tsdb_hash_seed;       /* tsdb_hash_seed() */
-    bool is_injecting_start_zeros; /* as the store's option for created timestamps */
+    struct tsdb *tsdb;                /* lent */
+    metrics_append_fn tsdb_append;    /* tsdb_append(), or what stands in for it in a test */
+    metrics_newest_fn tsdb_newest;    /* tsdb_newest(), likewise; may be NULL */
+    uint64_t tsdb_hash_seed;          /* tsdb_hash_seed() */
+    bool is_injecting_start_zeros;    /* as the store's option for created timestamps */
+    const struct otlp_settings *otlp; /* lent; NULL: as without a configuration */
+    const char *influx_separator;     /* lent; NULL: "_" */
+    struct push *push;                /* lent; NULL: nothing takes pushes */
 };
 
 /* Copies the options. */
@@ -65,12 +71,14 @@ AP_DEFINE_AUTO(ingest, struct ingest, ingest_free)
 struct ingest_endpoint {
     const struct row_endpoint *rows;
     const struct metrics_protocol *metrics;
+    struct ap_slice rest; /* of a protocol's path, what is behind its own part */
 };
 struct ingest_endpoint ingest_endpoint_find(struct ap_slice path);
 static inline bool ingest_endpoint_is_there(struct ingest_endpoint endpoint)
 {
     return endpoint.rows || endpoint.metrics;
 }
+bool ingest_endpoint_is_otlp(struct ingest_endpoint endpoint);
 
 /* For http_server_options.admit: replies when the request is refused, before its body is read. */
 void ingest_admit(struct ingest *ingest, struct ingest_endpoint endpoint, struct http_request *request);

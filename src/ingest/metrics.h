@@ -22,6 +22,8 @@
 struct http_request;
 struct keyring;
 struct metrics;
+struct otlp_settings;
+struct push;
 
 enum {
     METRICS_BODY_BYTES_MAX = 32 << 20,     /* as it comes over the wire */
@@ -30,19 +32,27 @@ enum {
 
 struct metrics_protocol; /* ingest/metrics_protocol.h */
 
-/* The protocol that has this path, or NULL. */
-const struct metrics_protocol *metrics_protocol_find(struct ap_slice path);
+/* The protocol that has this path, or NULL; and what of the path is behind the protocol's own. */
+const struct metrics_protocol *metrics_protocol_find(struct ap_slice path, struct ap_slice *ret_rest);
+
+struct otlp_streams; /* ingest/otlp_streams.h */
 
 typedef enum ap_rc (*metrics_append_fn)(struct tsdb *tsdb, struct tsdb_append *append, struct ap_err *err);
+typedef bool (*metrics_newest_fn)(struct tsdb *tsdb, struct labels_hash hash, struct ap_arena *arena,
+                                  struct tsdb_newest *ret_newest);
 
 struct metrics_options {
     struct tsdb *tsdb;        /* lent */
     metrics_append_fn append; /* tsdb_append(), or what stands in for it in a test */
+    metrics_newest_fn newest; /* tsdb_newest(), likewise; NULL: nothing is known of any series */
     uint64_t hash_seed;       /* tsdb_hash_seed() */
     bool is_injecting_start_zeros;
-    struct keyring *keyring;      /* lent; may be NULL when is_open */
-    const struct ap_clock *clock; /* lent */
-    bool is_open;                 /* no keys are asked for */
+    const struct otlp_settings *otlp; /* lent; NULL: as without a configuration */
+    struct keyring *keyring;          /* lent; may be NULL when is_open */
+    const struct ap_clock *clock;     /* lent */
+    bool is_open;                     /* no keys are asked for */
+    const char *influx_separator;     /* between measurement and field; lent */
+    struct push *push;                /* lent; NULL: nothing takes pushes */
 };
 
 /* Copies the options. */
@@ -50,16 +60,28 @@ struct metrics *metrics_new(const struct metrics_options *options);
 void metrics_free(struct metrics *metrics); /* NULL is allowed; no request may be under way */
 AP_DEFINE_AUTO(metrics, struct metrics, metrics_free)
 
+struct otlp_streams *metrics_streams(struct metrics *metrics); /* for figures, and the protocol */
+
 /* For http_server_options.admit and .handle, as ingest_admit() and ingest_handle(). */
-void metrics_admit(struct metrics *metrics, const struct metrics_protocol *protocol, struct http_request *http);
+void metrics_admit(struct metrics *metrics, const struct metrics_protocol *protocol, struct ap_slice rest,
+                   struct http_request *http);
 void metrics_handle(struct metrics *metrics, struct http_request *http);
 
 /* From here on every request is answered 503. Any thread. */
 void metrics_drain(struct metrics *metrics);
 
 /* The ways metrics come in. */
-enum metrics_way { METRICS_WAY_WRITE_1, METRICS_WAY_WRITE_2, METRICS_WAY_IMPORT, METRICS_WAY_COUNT };
-const char *metrics_way_name(enum metrics_way way); /* "remote_write_1", "remote_write_2", "import" */
+enum metrics_way {
+    METRICS_WAY_WRITE_1,
+    METRICS_WAY_WRITE_2,
+    METRICS_WAY_IMPORT,
+    METRICS_WAY_OTLP_PROTOBUF,
+    METRICS_WAY_OTLP_JSON,
+    METRICS_WAY_PUSH,
+    METRICS_WAY_INFLUX,
+    METRICS_WAY_COUNT
+};
+const char *metrics_way_name(enum metrics_way way); /* "remote_write_1", "otlp_json" … */
 
 /* Since the start; all counters. */
 struct metrics_stats {
@@ -80,6 +102,7 @@ struct metrics_stats {
     uint64_t refused_duplicate;
     uint64_t refused_future;
     uint64_t exemplars_refused;
+    uint64_t texts_skipped; /* values that are no numbers, in a protocol that has such */
 };
 /* Any thread. */
 void metrics_stats_get(const struct metrics *metrics, struct metrics_stats ret_stats[METRICS_WAY_COUNT]);

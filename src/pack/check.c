@@ -90,6 +90,13 @@ static void check_sql(struct check *check, const char *what, const struct pack_s
         check->report(check->pack, what, error, check->context);
 }
 
+/* PromQL needs no warehouse: it was parsed when the pack was loaded. */
+static void report_promql(const struct check *check, const char *what)
+{
+    if (check->report)
+        check->report(check->pack, what, NULL, check->context);
+}
+
 static void check_panel(struct check *check, const struct pack_dashboard *dashboard, const struct pack_panel *panel)
 {
     const struct {
@@ -99,7 +106,10 @@ static void check_panel(struct check *check, const struct pack_dashboard *dashbo
     for (size_t i = 0; i < AP_ARRAY_COUNT(queries); i++) {
         char what[256];
         snprintf(what, sizeof(what), "dashboard %s, panel %s, %s", dashboard->id, panel->id, queries[i].key);
-        check_sql(check, what, queries[i].sql);
+        if (!panel->promql)
+            check_sql(check, what, queries[i].sql);
+        else if (i == 0)
+            report_promql(check, what);
     }
 }
 
@@ -107,6 +117,13 @@ enum ap_rc pack_check(const struct pack *pack, struct warehouse *warehouse, pack
                       struct ap_err *err)
 {
     struct check check = {.pack = pack, .warehouse = warehouse, .report = report, .context = context, .err = err};
+    for (size_t a = 0; a < pack->area_count; a++) {
+        for (size_t m = 0; m < pack->areas[a].metric_count; m++) {
+            char what[512];
+            snprintf(what, sizeof(what), "metric %s, query", pack->areas[a].metrics[m].name);
+            report_promql(&check, what);
+        }
+    }
     for (size_t d = 0; d < pack->dashboard_count; d++) {
         const struct pack_dashboard *dashboard = &pack->dashboards[d];
         for (size_t s = 0; s < dashboard->section_count; s++) {

@@ -5,8 +5,8 @@
 
 static const char *const visualizations[] = {"number",    "line_chart", "gauge", "percentage", "histogram",
                                              "bar_chart", "world_map",  "table", NULL};
-static const char *const units[] = {"none", "count", "users", "ms", "s", "ratio", "bytes", "per_second", NULL};
-static const char *const betters[] = {"auto", "higher", "lower", NULL};
+const char *const pack_units[] = {"none", "count", "users", "ms", "s", "ratio", "bytes", "per_second", NULL};
+const char *const pack_betters[] = {"auto", "higher", "lower", NULL};
 static const char *const styles[] = {"charts", "cards", NULL};
 
 enum { BETTER_AUTO, BETTER_HIGHER, BETTER_LOWER };
@@ -16,7 +16,7 @@ struct panel_keys {
     const char *id, *title, *description, *target;
     int visualization, unit, better;
     int64_t width;
-    const struct yaml_node *query, *previous, *trend;
+    const struct yaml_node *query, *previous, *trend, *promql, *metric;
 };
 struct section_keys {
     const char *title;
@@ -37,7 +37,10 @@ static const struct yaml_field panel_fields[] = {
      PANEL(id),
      .is_required = true,
      .doc = "Name in addresses: a-z, 0-9 and _; once on a dashboard."},
-    {.key = "title", .type = YAML_TYPE_TEXT, PANEL(title), .is_required = true, .doc = "What people read above it."},
+    {.key = "title",
+     .type = YAML_TYPE_TEXT,
+     PANEL(title),
+     .doc = "What people read above it. Needed, but for a `metric`, which has one."},
     {.key = "description",
      .type = YAML_TYPE_TEXT,
      PANEL(description),
@@ -51,7 +54,7 @@ static const struct yaml_field panel_fields[] = {
     {.key = "unit",
      .type = YAML_TYPE_CHOICE,
      PANEL(unit),
-     .choices = units,
+     .choices = pack_units,
      .default_text = "none",
      .doc = "What its numbers are in. A ratio is 0 to 1 and shown in percent."},
     {.key = "target",
@@ -61,7 +64,7 @@ static const struct yaml_field panel_fields[] = {
     {.key = "better",
      .type = YAML_TYPE_CHOICE,
      PANEL(better),
-     .choices = betters,
+     .choices = pack_betters,
      .default_text = "auto",
      .doc = "Whether a higher or a lower number is good news. `auto`: as the target says, else higher."},
     {.key = "width",
@@ -70,7 +73,14 @@ static const struct yaml_field panel_fields[] = {
      .min = 1,
      .max = PACK_WIDTH_MAX,
      .doc = "Columns out of 12 on a wide screen. Otherwise 3 for a figure, 6 for a chart, 12 for a map."},
-    {.key = "query", .type = YAML_TYPE_NODE, PANEL(query), .is_required = true, .doc = "One SELECT."},
+    {.key = "query", .type = YAML_TYPE_NODE, PANEL(query), .doc = "One SELECT."},
+    {.key = "promql", .type = YAML_TYPE_NODE, PANEL(promql), .doc = "In place of `query`: PromQL over metrics."},
+    {.key = "metric",
+     .type = YAML_TYPE_NODE,
+     PANEL(metric),
+     .doc = "In place of `query`: the name or short name of a metric in the catalogue, whose query, unit, target, "
+            "title and "
+            "meaning it takes where it says nothing else."},
     {.key = "previous",
      .type = YAML_TYPE_NODE,
      PANEL(previous),
@@ -126,7 +136,7 @@ bool pack_visualization_is_figure(enum pack_visualization visualization)
 
 const char *pack_unit_name(enum pack_unit unit)
 {
-    return units[unit];
+    return pack_units[unit];
 }
 
 static int default_width(enum pack_visualization visualization)
@@ -136,15 +146,14 @@ static int default_width(enum pack_visualization visualization)
     return visualization == PACK_VISUALIZATION_WORLD_MAP || visualization == PACK_VISUALIZATION_TABLE ? 12 : 6;
 }
 
-static enum pack_better which_is_better(int better, const struct pack_target *target)
+enum pack_better pack_which_is_better(int better, const struct pack_target *target)
 {
     if (better == BETTER_AUTO)
         better = target->op == PACK_TARGET_LT || target->op == PACK_TARGET_LE ? BETTER_LOWER : BETTER_HIGHER;
     return better == BETTER_LOWER ? PACK_BETTER_LOWER : PACK_BETTER_HIGHER;
 }
 
-/* Puts the place of the key before the sentence that is there. */
-static enum ap_rc fail_at_key(const struct yaml_node *map, const char *key, struct ap_err *err)
+enum ap_rc pack_fail_at_key(const struct yaml_node *map, const char *key, struct ap_err *err)
 {
     struct ap_err sentence = *err;
     return yaml_fail(err, yaml_get(map, key), "%s", sentence.text);
@@ -165,34 +174,78 @@ static enum ap_rc read_queries(const struct yaml_node *node, const struct panel_
     return rc;
 }
 
-static enum ap_rc read_panel(struct pack_memory *memory, const struct yaml_node *node, struct pack_panel *panel,
-                             struct ap_err *err)
+/* The catalogue's entry that the panel shows; NULL where it has a query of its own. */
+static enum ap_rc find_metric(const struct pack *pack, const struct panel_keys *keys,
+                              const struct catalogue_metric **ret_metric, struct ap_err *err)
+{
+    *ret_metric = NULL;
+    if (!keys->metric)
+        return AP_OK;
+    if (keys->metric->kind == YAML_KIND_SCALAR)
+        *ret_metric = catalogue_find(pack, keys->metric->text);
+    return *ret_metric ? AP_OK : yaml_fail(err, keys->metric, "metric: the catalogue has none of that name");
+}
+
+static enum ap_rc read_promql(const struct yaml_node *node, const struct panel_keys *keys, struct pack_panel *panel,
+                              struct ap_err *err)
+{
+    if (panel->visualization == PACK_VISUALIZATION_WORLD_MAP)
+        return yaml_fail(err, node, "a world_map needs countries, which PromQL does not give: use query");
+    if (keys->previous || keys->trend)
+        return yaml_fail(err, yaml_get(node, keys->previous ? "previous" : "trend"),
+                         "goes with query; a panel of PromQL is asked for other times by itself");
+    if (keys->metric)
+        return AP_OK; /* which has been checked */
+    panel->promql = keys->promql->text.data;
+    return pack_check_promql(keys->promql, "promql", err);
+}
+
+static enum ap_rc check_panel_keys(const struct yaml_node *node, const struct panel_keys *keys, struct ap_err *err)
+{
+    if (!pack_is_name(keys->id))
+        return yaml_fail(err, yaml_get(node, "id"), "id: expected a-z, then a-z, 0-9 and _, found \"%.80s\"", keys->id);
+    if ((keys->query != NULL) + (keys->promql != NULL) + (keys->metric != NULL) != 1)
+        return yaml_fail(err, node, "a panel has one of query, promql and metric");
+    if (!keys->title && !keys->metric)
+        return yaml_fail(err, node, "\"title\" is missing");
+    return AP_OK;
+}
+
+static enum ap_rc read_panel(struct pack_memory *memory, const struct pack *pack, const struct yaml_node *node,
+                             struct pack_panel *panel, struct ap_err *err)
 {
     struct panel_keys keys = {0};
+    const struct catalogue_metric *metric;
     enum ap_rc rc = yaml_read_struct(node, panel_fields, AP_ARRAY_COUNT(panel_fields), &keys, err);
+    if (rc == AP_OK)
+        rc = check_panel_keys(node, &keys, err);
+    if (rc == AP_OK)
+        rc = find_metric(pack, &keys, &metric, err);
     if (rc != AP_OK)
         return rc;
-    if (!pack_is_name(keys.id))
-        return yaml_fail(err, yaml_get(node, "id"), "id: expected a-z, then a-z, 0-9 and _, found \"%.80s\"", keys.id);
     *panel = (struct pack_panel){
         .id = keys.id,
-        .title = keys.title,
-        .description = keys.description,
+        .title = keys.title ? keys.title : metric->title,
+        .description = keys.description || !metric ? keys.description : metric->meaning,
         .visualization = (enum pack_visualization)keys.visualization,
-        .unit = (enum pack_unit)keys.unit,
+        .unit = metric && !yaml_get(node, "unit") ? metric->query_unit : (enum pack_unit)keys.unit,
+        .promql = metric ? metric->query : NULL,
         .where = pack_printf(memory, "%s:%d:%d", yaml_file(node->document), node->line, node->column),
     };
     if (panel->visualization == PACK_VISUALIZATION_PERCENTAGE && panel->unit != PACK_UNIT_RATIO)
         return yaml_fail(err, node, "a percentage has the unit ratio; this panel has %s", pack_unit_name(panel->unit));
     if (keys.target && pack_target_parse(memory, keys.target, panel->unit, &panel->target, err) != AP_OK)
-        return fail_at_key(node, "target", err);
-    panel->better = which_is_better(keys.better, &panel->target);
+        return pack_fail_at_key(node, "target", err);
+    if (metric && !keys.target)
+        panel->target = metric->target;
+    panel->better =
+        metric && !yaml_get(node, "better") ? metric->better : pack_which_is_better(keys.better, &panel->target);
     panel->width = keys.width > 0 ? (int)keys.width : default_width(panel->visualization);
-    return read_queries(node, &keys, panel, err);
+    return keys.query ? read_queries(node, &keys, panel, err) : read_promql(node, &keys, panel, err);
 }
 
-static enum ap_rc read_section(struct pack_memory *memory, const struct yaml_node *node, struct pack_section *section,
-                               struct ap_err *err)
+static enum ap_rc read_section(struct pack_memory *memory, const struct pack *pack, const struct yaml_node *node,
+                               struct pack_section *section, struct ap_err *err)
 {
     struct section_keys keys = {0};
     enum ap_rc rc = yaml_read_struct(node, section_fields, AP_ARRAY_COUNT(section_fields), &keys, err);
@@ -205,7 +258,7 @@ static enum ap_rc read_section(struct pack_memory *memory, const struct yaml_nod
     struct pack_panel *panels = ap_arena_alloc0(&memory->arena, keys.panels->child_count * sizeof(*panels));
     size_t count = 0;
     for (const struct yaml_node *item = keys.panels->first; item && rc == AP_OK; item = item->next)
-        rc = read_panel(memory, item, &panels[count++], err);
+        rc = read_panel(memory, pack, item, &panels[count++], err);
     *section =
         (struct pack_section){.title = keys.title, .is_cards = keys.style == 1, .panels = panels, .panel_count = count};
     return rc;
@@ -251,8 +304,8 @@ static enum ap_rc check_ids(const struct pack_dashboard *dashboard, struct ap_er
     return AP_OK;
 }
 
-enum ap_rc pack_read_dashboard(struct pack_memory *memory, const struct yaml_node *root, const char *id,
-                               struct pack_dashboard *ret_dashboard, struct ap_err *err)
+enum ap_rc pack_read_dashboard(struct pack_memory *memory, const struct pack *pack, const struct yaml_node *root,
+                               const char *id, struct pack_dashboard *ret_dashboard, struct ap_err *err)
 {
     struct dashboard_keys keys = {0};
     enum ap_rc rc = yaml_read_struct(root, dashboard_fields, AP_ARRAY_COUNT(dashboard_fields), &keys, err);
@@ -265,7 +318,7 @@ enum ap_rc pack_read_dashboard(struct pack_memory *memory, const struct yaml_nod
     struct pack_section *sections = ap_arena_alloc0(&memory->arena, keys.sections->child_count * sizeof(*sections));
     size_t count = 0;
     for (const struct yaml_node *item = keys.sections->first; item && rc == AP_OK; item = item->next)
-        rc = read_section(memory, item, &sections[count++], err);
+        rc = read_section(memory, pack, item, &sections[count++], err);
     if (rc != AP_OK)
         return rc;
     *ret_dashboard = (struct pack_dashboard){

@@ -12,6 +12,7 @@ enum { ARENA_BYTES_MAX = 16 << 20, NAME_BYTES_MAX = 63 };
 
 struct pack_keys {
     const char *name, *version, *title, *description;
+    struct yaml_texts services;
 };
 struct rollup_keys {
     const char *description;
@@ -25,6 +26,10 @@ static const struct yaml_field pack_fields[] = {
     {.key = "version", .type = YAML_TYPE_TEXT, PACK(version), .is_required = true, .doc = "Version of the pack."},
     {.key = "title", .type = YAML_TYPE_TEXT, PACK(title), .is_required = true, .doc = "Name of the product."},
     {.key = "description", .type = YAML_TYPE_TEXT, PACK(description), .doc = "What is in it."},
+    {.key = "services",
+     .type = YAML_TYPE_TEXT_LIST,
+     PACK(services),
+     .doc = "`service.name` of the product's parts (`namespace/name` where they have one): the `job` of its metrics."},
 };
 #define ROLLUP(member) .offset = offsetof(struct rollup_keys, member)
 static const struct yaml_field rollup_fields[] = {
@@ -292,7 +297,7 @@ static enum ap_rc load_dashboards(struct pack *pack, struct file_list *files, st
                             err);
         struct pack_dashboard dashboard;
         if (rc == AP_OK)
-            rc = pack_read_dashboard(memory, root, files->names[i], &dashboard, err);
+            rc = pack_read_dashboard(memory, pack, root, files->names[i], &dashboard, err);
         if (rc != AP_OK)
             return rc;
         if (dashboard.is_home && i > 0 && dashboards[0].is_home)
@@ -305,6 +310,24 @@ static enum ap_rc load_dashboards(struct pack *pack, struct file_list *files, st
     pack->dashboards = dashboards;
     pack->dashboard_count = files->count;
     return rc;
+}
+
+static enum ap_rc load_areas(struct pack *pack, struct file_list *files, struct ap_err *err)
+{
+    struct pack_memory *memory = pack->memory;
+    enum ap_rc rc = list_files(memory, pack->dir, "metrics", ".yaml", files, err);
+    struct catalogue_area *areas = ap_arena_alloc0(&memory->arena, (files->count + 1) * sizeof(*areas));
+    for (size_t i = 0; i < files->count && rc == AP_OK; i++) {
+        const struct yaml_node *root;
+        rc = pack_load_yaml(memory, pack_printf(memory, "%s/metrics/%s.yaml", pack->dir, files->names[i]), &root, err);
+        if (rc == AP_OK)
+            rc = pack_read_area(memory, root, files->names[i], &areas[i], err);
+    }
+    if (rc != AP_OK)
+        return rc;
+    pack->areas = areas;
+    pack->area_count = files->count;
+    return pack_check_catalogue(pack, err);
 }
 
 static enum ap_rc load_all(struct pack *pack, struct ap_err *err)
@@ -324,11 +347,15 @@ static enum ap_rc load_all(struct pack *pack, struct ap_err *err)
     pack->version = keys.version;
     pack->title = keys.title;
     pack->description = keys.description;
+    pack->services = keys.services.items;
+    pack->service_count = keys.services.count;
 
     AP_AUTO_FREE struct file_list *files = ap_new0(struct file_list);
     rc = load_views(pack, files, err);
     if (rc == AP_OK)
         rc = load_rollups(pack, files, err);
+    if (rc == AP_OK)
+        rc = load_areas(pack, files, err);
     if (rc == AP_OK)
         rc = load_dashboards(pack, files, err);
     return rc;
@@ -451,6 +478,8 @@ void pack_describe(struct ap_buf *out)
     yaml_describe_struct(pack_fields, AP_ARRAY_COUNT(pack_fields), out);
     ap_buf_add_cstr(out, "\n### A roll-up\n\n");
     yaml_describe_struct(rollup_fields, AP_ARRAY_COUNT(rollup_fields), out);
+    ap_buf_add_char(out, '\n');
+    catalogue_describe(out);
     ap_buf_add_char(out, '\n');
     pack_describe_dashboard(out);
 }

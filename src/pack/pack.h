@@ -1,9 +1,10 @@
 /*
- * pack/pack.h - what one product adds to the program, as data: views, roll-ups and dashboards
+ * pack/pack.h - what one product adds to the program, as data: views, roll-ups, metrics and dashboards
  *
  *     packs/hive/pack.yaml              name, version, title
  *                views/<name>.sql       one SELECT; becomes the view <name>
  *                rollups/<name>.yaml    tables kept up to date in the writer's transactions
+ *                metrics/<area>.yaml    every metric of the product: pack/catalogue.h
  *                dashboards/<id>.yaml   pages: sections of panels, each a query with a unit, a target, a visualization
  *
  * Loading checks all that can be known without a database and tells faults as file:line:column; pack_check() then binds
@@ -88,7 +89,8 @@ struct pack_panel {
     enum pack_unit unit;
     enum pack_better better;
     struct pack_target target;
-    int width; /* 1 … PACK_WIDTH_MAX */
+    int width;          /* 1 … PACK_WIDTH_MAX */
+    const char *promql; /* NULL: it is SQL, and the next three are in use */
     struct pack_sql query;
     struct pack_sql
         previous;          /* the same figure one period before; none: `query` over the window before, if it has one */
@@ -131,16 +133,22 @@ struct pack_rollup {
     size_t merge_count;
 };
 
+struct catalogue_area; /* pack/catalogue.h */
+
 struct pack {
     const char *dir;
     const char *name;
     const char *version;
     const char *title;
-    const char *description;       /* may be NULL */
+    const char *description;     /* may be NULL */
+    const char *const *services; /* the `job` of the product's metrics; none: any */
+    size_t service_count;
     const struct pack_view *views; /* by name of file: a view may use those before it */
     size_t view_count;
     const struct pack_rollup *rollups;
     size_t rollup_count;
+    const struct catalogue_area *areas; /* of the metric catalogue, by name of file */
+    size_t area_count;
     const struct pack_dashboard *dashboards; /* the home one first, then by name of file */
     size_t dashboard_count;
     struct pack_memory *memory; /* private to pack/ */
@@ -159,7 +167,7 @@ ap_nodiscard enum ap_rc pack_apply(const struct pack *const *packs, size_t pack_
                                    void (*progress)(const char *name, unsigned day, unsigned day_count, void *context),
                                    void *context, struct ap_err *err);
 
-/* One query that was bound. `error` is NULL when it is good, else "file:line: panel …: what DuckDB says". */
+/* One query that was bound, or, of PromQL, parsed. `error` is NULL when it is good, else "file:line: panel …: what DuckDB says". */
 typedef void (*pack_report_fn)(const struct pack *pack, const char *what, const char *error, void *context);
 
 /*

@@ -3,6 +3,7 @@
 
 #include "base/arena.h"
 #include "codec/yaml.h"
+#include "pack/catalogue.h"
 #include "pack/pack.h"
 
 struct pack_memory {
@@ -25,12 +26,30 @@ bool pack_is_name(const char *text);
 ap_nodiscard enum ap_rc pack_sql_of_node(const struct yaml_node *node, const char *key, struct pack_sql *ret_sql,
                                          struct ap_err *err);
 
-/* Reads one dashboards/<id>.yaml. */
-ap_nodiscard enum ap_rc pack_read_dashboard(struct pack_memory *memory, const struct yaml_node *root, const char *id,
+/* Reads one dashboards/<id>.yaml; the catalogue of `pack` is there already. */
+ap_nodiscard enum ap_rc pack_read_dashboard(struct pack_memory *memory, const struct pack *pack,
+                                            const struct yaml_node *root, const char *id,
                                             struct pack_dashboard *ret_dashboard, struct ap_err *err);
 
-/* Reads ">= 1000", "< 50ms", "< 0.1%" for a panel in `unit`. The sentence of an error is without place. */
+/* That the node is PromQL which gives figures; errors have its place, and begin with `key`. */
+ap_nodiscard enum ap_rc pack_check_promql(const struct yaml_node *node, const char *key, struct ap_err *err);
+
+/* Reads ">= 1000", "< 50ms", "< 0.1%" for a figure in `unit`. The sentence of an error is without place. */
 ap_nodiscard enum ap_rc pack_target_parse(struct pack_memory *memory, const char *text, enum pack_unit unit,
                                           struct pack_target *ret_target, struct ap_err *err);
+
+/* Words of pack files that stand for enum pack_unit, and for higher or lower; "auto" is as a target says. */
+extern const char *const pack_units[];
+extern const char *const pack_betters[];
+enum pack_better pack_which_is_better(int word, const struct pack_target *target);
+
+/* Puts the place of the key before the sentence that is there. */
+enum ap_rc pack_fail_at_key(const struct yaml_node *map, const char *key, struct ap_err *err);
+
+/* Reads one metrics/<id>.yaml. */
+ap_nodiscard enum ap_rc pack_read_area(struct pack_memory *memory, const struct yaml_node *root, const char *id,
+                                       struct catalogue_area *ret_area, struct ap_err *err);
+/* When all areas are read: that no name is there twice, and that queries select what is in the catalogue. */
+ap_nodiscard enum ap_rc pack_check_catalogue(const struct pack *pack, struct ap_err *err);
 
 void pack_describe_dashboard(struct ap_buf *out);

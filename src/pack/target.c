@@ -1,4 +1,4 @@
-/* Targets: "at least 1,000", "below 50 ms", in the unit of the panel that they belong to. */
+/* Targets: "at least 1,000", "below 50 ms", in the unit of the figure that they belong to. */
 #include <math.h>
 #include <stdio.h>
 
@@ -28,7 +28,11 @@ static const struct suffix suffixes[] = {
     {"KiB", PACK_UNIT_BYTES, 1024.0, " KiB"},
     {"MiB", PACK_UNIT_BYTES, 1048576.0, " MiB"},
     {"GiB", PACK_UNIT_BYTES, 1073741824.0, " GiB"},
+    {"kB", PACK_UNIT_BYTES, 1e3, " kB"},
+    {"MB", PACK_UNIT_BYTES, 1e6, " MB"},
+    {"GB", PACK_UNIT_BYTES, 1e9, " GB"},
     {"/s", PACK_UNIT_PER_SECOND, 1, "/s"},
+    {"fps", PACK_UNIT_PER_SECOND, 1, " fps"},
 };
 
 static const struct {
@@ -73,7 +77,7 @@ static enum ap_rc fail_suffix(enum pack_unit unit, struct ap_slice suffix, struc
         if (suffixes[i].unit == unit)
             ap_buf_printf(&known, "%s%s", known.bytes > 0 ? ", " : "", suffixes[i].text);
     }
-    return ap_fail(err, AP_E_PARSE, "target: \"%.*s\" does not fit the unit %s of the panel; expected a number%s%.*s",
+    return ap_fail(err, AP_E_PARSE, "target: \"%.*s\" does not fit the unit %s; expected a number%s%.*s",
                    AP_SLICE_ARG(suffix), pack_unit_name(unit), known.bytes > 0 ? " and one of: " : " alone",
                    AP_SLICE_ARG(ap_buf_slice(&known)));
 }

@@ -89,6 +89,7 @@ static void *work(void *context)
             (void)ap_fail(&target->answer.err, AP_E_BUSY, "the server is stopping");
         else
             collect(pool, target);
+        target->answer.duration_us = ap_clock_monotonic_us(pool->clock) - target->began_us;
         pool->answered(pool->context, target);
         pthread_mutex_lock(&pool->mutex);
     }

@@ -23,6 +23,7 @@ enum {
     IDLE_HANDLES_MAX = 64,
     CONNECTIONS_MAX = 20000, /* kept open between requests */
     REASON_BYTES = 64,
+    BELIEVED_BYTES_MAX = 4 << 20,
 };
 
 /* One request under way. */
@@ -154,6 +155,15 @@ void fetcher_release(struct fetcher *fetcher, size_t bytes)
 
 /* ---- The answer ---- */
 
+/* As much as the header says, if that is not too much to believe. */
+static void reserve_body(struct fetch *fetch, size_t bytes)
+{
+    curl_off_t told = -1;
+    curl_easy_getinfo(fetch->curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &told);
+    if (told >= (curl_off_t)bytes && told <= BELIEVED_BYTES_MAX)
+        (void)ap_buf_reserve(&fetch->answer.body, (size_t)told);
+}
+
 static size_t on_body(char *data, size_t one, size_t bytes, void *context)
 {
     (void)one;
@@ -164,6 +174,8 @@ static size_t on_body(char *data, size_t one, size_t bytes, void *context)
     curl_easy_getinfo(fetch->curl, CURLINFO_RESPONSE_CODE, &status);
     if (status != 200)
         return bytes; /* read away, so that the connection can be used again */
+    if (body->bytes == 0)
+        reserve_body(fetch, bytes);
     size_t held = atomic_fetch_add_explicit(&fetch->fetcher->held_bytes, bytes, memory_order_relaxed) + bytes;
     if (body->bytes + bytes > fetch->body_bytes_max || held > FETCH_ALL_BYTES_MAX) {
         fetcher_release(fetch->fetcher, bytes);
@@ -326,7 +338,9 @@ static void set_options(struct fetch *fetch)
 {
     CURL *curl = fetch->curl;
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, fetch->curl_error);
-    curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 64L << 10);
+    curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 128L << 10);
+    /* At the end of each request curl would look through all names that it remembers. Go remembers none either. */
+    curl_easy_setopt(curl, CURLOPT_DNS_CACHE_TIMEOUT, 0L);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, fetch);
     curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);

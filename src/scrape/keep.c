@@ -9,7 +9,7 @@
 #include "base/bits.h"
 #include "scrape/series_labels.h"
 
-enum { SLICE_SERIES = 16 << 10 };
+enum { SLICE_SERIES = 16 << 10, SOURCES_MAX = 64 };
 
 /* Prometheus' staleness marker. */
 static const uint64_t STALE_BITS = UINT64_C(0x7ff0000000000002);
@@ -30,17 +30,29 @@ struct kept {
     uint32_t holder_count; /* atomic */
 };
 
+/* One scrape of those that are kept together. */
+struct source {
+    const struct scrape_job *job; /* lent, as all here */
+    struct ap_slice target_labels;
+    struct page *page;
+    struct line_cache *cache;
+    struct report *report;
+};
+
 struct keeping {
     struct keeper *keeper; /* lent */
     int64_t ts_ms;
-    struct page *page; /* lent; that the lines in the batch are of */
-    struct report *report;
+    struct source sources[SOURCES_MAX]; /* the last one is under way */
+    size_t source_count;
     struct keep_outcome outcome;
     struct batch batch;
     /* By series of the batch. */
-    uint32_t *refs;  /* owned */
-    uint32_t **back; /* owned; where a number is remembered; lent */
-    uint32_t *lines; /* owned; in the page's cache, or REPORT_LINE and what the report has */
+    struct place {
+        uint32_t *ref; /* where the number is remembered; lent */
+        uint32_t line; /* in the source's cache, or REPORT_LINE and what the report has */
+        uint32_t source;
+    } * places;     /* owned */
+    uint32_t *refs; /* owned */
     size_t capacity;
 };
 #define REPORT_LINE (UINT32_MAX - REPORT_COUNT)
@@ -128,33 +140,39 @@ void keeping_free(struct keeping *keeping)
         return;
     batch_clear(&keeping->batch);
     free(keeping->refs);
-    free(keeping->back);
-    free(keeping->lines);
+    free(keeping->places);
     free(keeping);
 }
+
+static void flush(struct keeping *keeping);
 
 static void find_labels(void *context, size_t series_index, struct ap_buf *out)
 {
     struct keeping *keeping = context;
-    uint32_t line = keeping->lines[series_index];
-    if (line == MARKER_LINE) /* no series is made for one */
+    const struct place *place = &keeping->places[series_index];
+    struct source *source = &keeping->sources[place->source];
+    if (place->line == MARKER_LINE) /* no series is made for one */
         return;
-    if (line < REPORT_LINE)
-        page_find_labels(keeping->page, line, out);
+    if (place->line >= REPORT_LINE)
+        series_labels_report(source->report->target_labels,
+                             report_series_name((enum report_series)(place->line - REPORT_LINE)), out);
     else
-        series_labels_report(keeping->report->target_labels,
-                             report_series_name((enum report_series)(line - REPORT_LINE)), out);
+        page_find_labels(source->page, source->job, source->target_labels, source->cache, place->line, out);
 }
 
-void keep_begin(struct keeping *keeping, int64_t ts_ms)
+void keep_begin(struct keeping *keeping, int64_t ts_ms, struct page *page, struct line_cache *cache,
+                struct report *report)
 {
+    if (keeping->source_count == SOURCES_MAX)
+        flush(keeping);
     keeping->ts_ms = ts_ms;
-    keeping->page = NULL;
-    keeping->report = NULL;
-    keeping->outcome = (struct keep_outcome){.rc = AP_OK};
-    batch_reset(&keeping->batch);
-    keeping->batch.find_labels = find_labels;
-    keeping->batch.find_labels_context = keeping;
+    keeping->sources[keeping->source_count++] = (struct source){
+        .job = page->options.job,
+        .target_labels = report->target_labels,
+        .page = page,
+        .cache = cache,
+        .report = report,
+    };
 }
 
 static void note_reason(struct keep_outcome *outcome, const char *reason)
@@ -176,6 +194,8 @@ static void flush(struct keeping *keeping)
 {
     struct batch *batch = &keeping->batch;
     struct keeper *keeper = keeping->keeper;
+    batch->find_labels = find_labels;
+    batch->find_labels_context = keeping;
     if (batch->series_count + batch->metadata_count == 0)
         return;
     struct kept *kept = ap_new0(struct kept);
@@ -192,7 +212,7 @@ static void flush(struct keeping *keeping)
         if (kept->append.outcome.samples_refused)
             note_outcome(&keeping->outcome, &kept->append.outcome);
         for (size_t i = 0; i < batch->series_count; i++)
-            *keeping->back[i] = keeping->refs[i];
+            *keeping->places[i].ref = keeping->refs[i];
     } else { /* appended() was not and will not be called */
         keeping->outcome.rc = rc;
         note_reason(&keeping->outcome, err.text);
@@ -201,14 +221,15 @@ static void flush(struct keeping *keeping)
     }
     let_go(kept);
     batch_reset(batch);
+    keeping->sources[0] = keeping->sources[keeping->source_count - 1]; /* may be under way */
+    keeping->source_count = 1;
 }
 
 static void grow(struct keeping *keeping)
 {
     size_t capacity = keeping->capacity ? keeping->capacity * 2 : 1024;
     keeping->refs = ap_realloc(keeping->refs, capacity * sizeof(*keeping->refs));
-    keeping->back = ap_realloc(keeping->back, capacity * sizeof(*keeping->back));
-    keeping->lines = ap_realloc(keeping->lines, capacity * sizeof(*keeping->lines));
+    keeping->places = ap_realloc(keeping->places, capacity * sizeof(*keeping->places));
     keeping->capacity = capacity;
 }
 
@@ -220,8 +241,7 @@ static struct batch_series *add_series(struct keeping *keeping, struct labels_ha
     if (index == keeping->capacity)
         grow(keeping);
     keeping->refs[index] = *ref;
-    keeping->back[index] = ref;
-    keeping->lines[index] = line;
+    keeping->places[index] = (struct place){ref, line, (uint32_t)keeping->source_count - 1};
     return batch_add_series(&keeping->batch, (struct ap_slice){0}, hash);
 }
 
@@ -239,7 +259,7 @@ static void add_start_zero(struct batch *batch, struct batch_series *series, con
 static void add_with_extra(struct keeping *keeping, const struct page_row *row, struct batch_series *series)
 {
     struct batch *batch = &keeping->batch;
-    const struct page *page = keeping->page;
+    const struct page *page = keeping->sources[keeping->source_count - 1].page;
     const struct page_extra *extra = &page->extras[row->extra - 1];
     int64_t ts_ms = extra->ts_ms == PAGE_NO_TS ? keeping->ts_ms : extra->ts_ms;
     if (extra->histogram.data) {
@@ -252,9 +272,9 @@ static void add_with_extra(struct keeping *keeping, const struct page_row *row, 
         *batch_add_exemplar(batch) = page->exemplars[extra->exemplar_first + i];
 }
 
-void keep_page(struct keeping *keeping, struct page *page)
+void keep_page(struct keeping *keeping)
 {
-    keeping->page = page;
+    const struct page *page = keeping->sources[keeping->source_count - 1].page;
     for (size_t i = 0; i < page->metadata_count; i++)
         *batch_add_metadata(&keeping->batch) = page->metadata[i];
     for (size_t i = 0; i < page->row_count; i++) {
@@ -286,8 +306,9 @@ static void mark_line(struct keeping *keeping, struct cached_line *line)
         add_marker(keeping, line->hash, &line->ref, line->is_histogram);
 }
 
-void keep_markers_of_missing(struct keeping *keeping, struct line_cache *cache)
+void keep_markers_of_missing(struct keeping *keeping)
 {
+    struct line_cache *cache = keeping->sources[keeping->source_count - 1].cache;
     for (size_t i = 0; line_cache_next_missing(cache, &i); i++)
         mark_line(keeping, &cache->lines[i]);
 }
@@ -328,12 +349,10 @@ void report_init(struct report *report, struct ap_slice target_labels, uint64_t 
     }
 }
 
-void keep_report(struct keeping *keeping, struct report *report, const double *values, size_t count)
+void keep_report(struct keeping *keeping, const double *values, size_t count)
 {
+    struct report *report = keeping->sources[keeping->source_count - 1].report;
     AP_ASSERT(count <= REPORT_COUNT);
-    if (keeping->report != report && keeping->batch.series_count + count > SLICE_SERIES)
-        flush(keeping);
-    keeping->report = report;
     for (size_t i = 0; i < count; i++) {
         if (!values) {
             add_marker(keeping, report->series[i].hash, &report->series[i].ref, false);
@@ -344,8 +363,11 @@ void keep_report(struct keeping *keeping, struct report *report, const double *v
     }
 }
 
-void keep_end(struct keeping *keeping, struct keep_outcome *ret_outcome)
+void keep_flush(struct keeping *keeping, struct keep_outcome *ret_outcome)
 {
-    flush(keeping);
+    if (keeping->source_count)
+        flush(keeping);
+    keeping->source_count = 0;
     *ret_outcome = keeping->outcome;
+    keeping->outcome = (struct keep_outcome){.rc = AP_OK};
 }

@@ -64,7 +64,7 @@ struct report {
 };
 void report_init(struct report *report, struct ap_slice target_labels, uint64_t hash_seed);
 
-/* A scrape's samples and markers on their way in. */
+/* Samples and markers of some scrapes on their way in. */
 struct keeping; /* private to keep.c; memory that is used again and again */
 
 struct keeping *keeping_new(struct keeper *keeper);
@@ -76,18 +76,22 @@ struct keep_outcome {
     uint64_t refused_old;
     uint64_t refused_future;
     uint64_t refused_other;
-    char reason[TSDB_REASON_BYTES]; /* of the first; empty: none */
-    enum ap_rc rc;                  /* of the store; then `reason` is its sentence */
+    char reason[TSDB_REASON_BYTES]; /* of the first, with the series; empty: none */
+    enum ap_rc rc;                  /* of the store, when it failed; then `reason` is its sentence */
 };
 
 /*
- * In this order, any of the middle ones: begin, the page's samples, markers for what the page does not tell any more or
- * (keep_markers_of_all()) for all lines that were there before it, report, end.
+ * One scrape: begin, then any of these: the page's samples, markers for what it does not tell any more or
+ * (keep_markers_of_all()) for all lines that were there before it, the report. Several scrapes are kept together, since
+ * the log takes one large record more easily than many small ones: until keep_flush() a cache and a report must stay as
+ * they are, and the page too when anything of it is not just a number of a line that was known.
  */
-void keep_begin(struct keeping *keeping, int64_t ts_ms);
-void keep_page(struct keeping *keeping, struct page *page);
-void keep_markers_of_missing(struct keeping *keeping, struct line_cache *cache);
+void keep_begin(struct keeping *keeping, int64_t ts_ms, struct page *page, struct line_cache *cache,
+                struct report *report);
+void keep_page(struct keeping *keeping);
+void keep_markers_of_missing(struct keeping *keeping);
 void keep_markers_of_all(struct keeping *keeping, struct line_cache *cache);
 /* `values` by enum report_series; `count` REPORT_BASIC_COUNT or REPORT_COUNT. NULL: staleness markers. */
-void keep_report(struct keeping *keeping, struct report *report, const double *values, size_t count);
-void keep_end(struct keeping *keeping, struct keep_outcome *ret_outcome);
+void keep_report(struct keeping *keeping, const double *values, size_t count);
+/* What was kept since the last flush is in the store. */
+void keep_flush(struct keeping *keeping, struct keep_outcome *ret_outcome);

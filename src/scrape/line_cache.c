@@ -160,7 +160,7 @@ uint32_t line_cache_add(struct line_cache *cache, struct ap_slice text)
         return LINE_NONE;
     leave_straight(cache);
     if (cache->count == cache->capacity) {
-        cache->capacity = cache->capacity ? cache->capacity + cache->capacity / 2 : 64;
+        cache->capacity += cache->capacity / 2 + 64;
         cache->lines = ap_realloc(cache->lines, cache->capacity * sizeof(*cache->lines));
     }
     if (cache->count * 2 >= cache->slot_count)

@@ -44,6 +44,12 @@ struct cached_line {
     uint8_t kind;      /* enum line_kind */
     bool is_timed;     /* told with a time of its own: its end is not ours to mark */
     bool is_histogram; /* was told as a native histogram last */
+    bool is_type;      /* a comment that says the type of what follows */
+    /*
+     * Of a series: enum exposition_type that held when its labels were made. A line whose TYPE changes later keeps its
+     * labels until it was missing once, as in Prometheus.
+     */
+    uint8_t type;
 };
 
 struct line_cache {
@@ -111,6 +117,12 @@ uint32_t line_cache_add(struct line_cache *cache, struct ap_slice text);
 bool line_cache_next_missing(const struct line_cache *cache, size_t *index);
 /* Whether this page has told the line. */
 bool line_cache_is_taken(const struct line_cache *cache, size_t index);
+
+/* Whether the page has told what the page before told, and no line will have another index. */
+static inline bool line_cache_is_same(const struct line_cache *cache)
+{
+    return cache->is_straight && cache->next == cache->count;
+}
 
 /* The indexes of lines are others from here on, unless the page repeated the last one. */
 void line_cache_keep(struct line_cache *cache);

@@ -49,6 +49,8 @@ struct page_extra {
     uint32_t exemplar_count;
 };
 
+struct page_custom; /* private to page_custom.c */
+
 struct page_options {
     const struct scrape_job *job;
     struct ap_slice target_labels; /* canonical */
@@ -83,10 +85,29 @@ struct page {
     uint64_t future_count;    /* times too far ahead */
     uint64_t exemplars_refused;
     bool is_over_limit; /* of samples: they are still counted */
+    /* Where reading is. */
+    uint32_t type_line; /* the last line that said a type; LINE_NONE: none did */
+    size_t group_row;   /* the first row of the metric being told: what a start time is about */
+    enum exposition_type type;
+    struct ap_buf family;       /* its name */
+    uint32_t family_type_line;  /* the type_line that these two are of */
+    bool is_gathering;          /* convert_classic_histograms_to_nhcb */
+    struct page_custom *custom; /* owned; a classic histogram that becomes one with custom buckets; NULL: none yet */
+    /* Labels of lines that are new: the store asks for them. */
+    struct ap_buf fresh;
+    struct page_fresh {
+        uint32_t offset;
+        uint32_t bytes;
+    } * fresh_lines; /* owned; by index behind the cache's known ones; bytes 0: not kept */
+    size_t fresh_count;
+    size_t fresh_capacity;
     /* Working memory. */
-    struct exposition *parser; /* owned */
+    struct exposition *parser;      /* owned */
+    struct exposition *line_parser; /* owned; of single lines, while the other is at work */
     struct series_labels maker;
     struct ap_buf labels; /* of one series */
+    struct ap_buf text;   /* of one line made here */
+    struct ap_buf number; /* of one label's value */
     struct ap_arena arena;
 };
 
@@ -102,11 +123,15 @@ void page_begin(struct page *page, const struct page_options *options, struct li
 /* The bytes of `body` must stay until the page is done with. */
 ap_nodiscard enum ap_rc page_read_text(struct page *page, enum exposition_format format, struct ap_slice body,
                                        struct ap_err *err);
+/* Delimited io.prometheus.client.MetricFamily messages. */
+ap_nodiscard enum ap_rc page_read_protobuf(struct page *page, struct ap_slice body, struct ap_err *err);
 
 /*
- * The canonical labels of a line that is a kept series, out of its text and the rules: caches keep no labels. Appends.
+ * The canonical labels of a line that is a kept series, out of its text and the rules: caches keep no labels. The line
+ * is of this page's cache or, while no page is being read, of another's. Appends.
  */
-void page_find_labels(struct page *page, size_t line, struct ap_buf *out);
+void page_find_labels(struct page *page, const struct scrape_job *job, struct ap_slice target_labels,
+                      const struct line_cache *cache, size_t line, struct ap_buf *out);
 
 /* HELP, TYPE and UNIT as they are told now, one family after the other, until `each` returns false. */
 typedef bool (*page_metadata_fn)(const struct batch_metadata *metadata, void *context);

@@ -20,12 +20,18 @@ static inline const char *read_expected(struct page *page, const char *at, const
         return NULL;
     const char *next = at + line->text_bytes;
     if (line->kind == LINE_COMMENT) {
+        size_t index = cache->next;
         if (next == end || *next != '\n' || !line_cache_take_expected(cache))
             return NULL;
+        if (line->is_type) {
+            page->type_line = (uint32_t)index;
+            page->group_row = page->row_count;
+        }
         return next + 1;
     }
     double value;
-    if (next == end || *next != ' ' || line->is_timed || line->is_histogram)
+    if (next == end || *next != ' ' || line->is_timed || line->is_histogram ||
+        (page->is_gathering && page_type(page) == EXPOSITION_HISTOGRAM))
         return NULL;
     next = exposition_number(next + 1, end, &value);
     if (!next || next == end || *next != '\n')
@@ -44,86 +50,61 @@ static inline const char *read_expected(struct page *page, const char *at, const
 
 /* ---- The others ---- */
 
-static uint32_t add_extra(struct page *page, const struct exposition_entry *entry, int64_t own_ts_ms)
+static bool ends_with(struct ap_slice text, const char *end)
 {
-    struct page_extra *extra = page_add_extra(page);
-    uint32_t index = (uint32_t)page->extra_count;
-    extra->ts_ms = own_ts_ms;
-    if (!entry->has_exemplar)
-        return index;
-    const struct exposition_exemplar *exemplar = &entry->exemplar;
-    struct label labels[EXPOSITION_LABELS_MAX];
-    for (size_t i = 0; i < exemplar->label_count; i++)
-        labels[i] = (struct label){exemplar->labels[i].name, exemplar->labels[i].value};
-    int64_t ts_ms = own_ts_ms == PAGE_NO_TS ? page->options.ts_ms : own_ts_ms;
-    page_add_exemplar(page, extra, labels, exemplar->label_count, exemplar->value,
-                      exemplar->has_ts ? exemplar->ts_ms : ts_ms);
-    return index;
+    size_t bytes = strlen(end);
+    return text.bytes >= bytes && memcmp(text.data + text.bytes - bytes, end, bytes) == 0;
 }
 
-static enum ap_rc read_sample(struct page *page, const struct exposition_entry *entry, struct ap_err *err)
+/* The labels as they are written, without those that tell buckets and quantiles apart. */
+static void add_labels_text(struct ap_slice series, struct ap_buf *out)
 {
-    struct line_cache *cache = page->cache;
-    page->sample_count++;
-    if (page->is_over_limit) {
-        page->kept_count++;
-        return AP_OK;
+    const char *open = memchr(series.data, '{', series.bytes);
+    if (!open)
+        return;
+    struct ap_slice rest = ap_slice(open + 1, (size_t)(series.data + series.bytes - open - 2));
+    while (rest.data) {
+        struct ap_slice part = ap_slice_split(&rest, ',');
+        if (part.bytes == 0 || ap_slice_starts_with(part, "le=") || ap_slice_starts_with(part, "quantile="))
+            continue;
+        ap_buf_add_slice(out, part);
+        ap_buf_add_char(out, ',');
     }
-    int64_t own_ts_ms = entry->has_ts && page->options.job->is_honoring_timestamps ? entry->ts_ms : PAGE_NO_TS;
-    uint32_t index = line_cache_find(cache, entry->series);
-    bool is_news = true;
-    if (index != LINE_NONE) {
-        is_news = line_cache_take(cache, index);
-    } else {
-        enum ap_rc rc = page_add_line(page, entry, &index, err);
-        if (rc != AP_OK)
-            return rc;
-    }
-    struct cached_line *line = &cache->lines[index];
-    if (line->kind == LINE_DROPPED)
-        return AP_OK;
-    page->kept_count++;
-    if (!is_news && own_ts_ms == PAGE_NO_TS) {
-        page->duplicate_count++;
-        return AP_OK;
-    }
-    if (own_ts_ms > page->options.ts_ms + PAGE_FUTURE_MS_MAX) {
-        page->future_count++;
-        return AP_OK;
-    }
-    line->is_timed = own_ts_ms != PAGE_NO_TS && !page->options.job->is_tracking_timestamps_staleness;
-    line->is_histogram = false;
-    if (page->row_count >= page->row_max) {
-        page->is_over_limit = true;
-        return AP_OK;
-    }
-    bool has_extra = own_ts_ms != PAGE_NO_TS || entry->has_exemplar;
-    page_add_row(page, index, entry->value, has_extra ? add_extra(page, entry, own_ts_ms) : 0);
-    return AP_OK;
 }
 
-/* HELP, TYPE and UNIT: the whole line is the text. Other comments the parser does not tell. */
-static enum ap_rc read_comment(struct page *page, enum exposition_kind kind, const struct exposition_entry *entry,
-                               struct ap_err *err)
+/* `x_created` of OpenMetrics says since when the samples before it count that have the same labels. */
+static bool take_created(struct page *page, const struct exposition_entry *entry)
 {
-    struct line_cache *cache = page->cache;
-    if (page->is_over_limit)
-        return AP_OK;
-    uint32_t index = line_cache_find(cache, entry->series);
-    bool is_known = index != LINE_NONE;
-    if (is_known) {
-        (void)line_cache_take(cache, index);
-    } else {
-        index = line_cache_add(cache, entry->series);
-        if (index == LINE_NONE)
-            return ap_fail(err, AP_E_LIMIT, "the page has more than %d lines", LINE_CACHE_LINES_MAX);
-        cache->lines[index].kind = LINE_COMMENT;
+    enum exposition_type type = page_type(page);
+    if (!page->options.is_wanting_start_times || !ends_with(entry->name, "_created") ||
+        (type != EXPOSITION_COUNTER && type != EXPOSITION_HISTOGRAM && type != EXPOSITION_SUMMARY) ||
+        !ap_slice_equal(ap_slice(entry->name.data, entry->name.bytes - strlen("_created")),
+                        ap_buf_slice(&page->family)))
+        return false;
+    AP_AUTO_BUF struct ap_buf wanted = {0};
+    AP_AUTO_BUF struct ap_buf labels = {0};
+    add_labels_text(entry->series, &wanted);
+    for (size_t i = page->row_count; i-- > page->group_row;) {
+        ap_buf_reset(&labels);
+        add_labels_text(line_cache_text(page->cache, page->rows[i].line), &labels);
+        if (!ap_slice_equal(ap_buf_slice(&wanted), ap_buf_slice(&labels)))
+            break;
+        if (entry->value > 0 && entry->value < 9e12)
+            page_extra_of(page, i)->start_ts_ms = (int64_t)(entry->value * 1e3);
     }
-    return is_known ? AP_OK : page_add_metadata(page, kind, entry, err);
+    return true;
 }
 
-static enum ap_rc read_entry(struct page *page, enum exposition_kind kind, const struct exposition_entry *entry,
-                             struct ap_err *err)
+static enum ap_rc read_sample(struct page *page, enum exposition_format format, const struct exposition_entry *entry,
+                              struct ap_err *err)
+{
+    if (format == EXPOSITION_OPENMETRICS && take_created(page, entry))
+        return AP_OK;
+    return page_tell_sample(page, entry, PAGE_NO_TS, err);
+}
+
+static enum ap_rc read_entry(struct page *page, enum exposition_format format, enum exposition_kind kind,
+                             const struct exposition_entry *entry, struct ap_err *err)
 {
     switch (kind) {
     case EXPOSITION_BAD:
@@ -133,25 +114,12 @@ static enum ap_rc read_entry(struct page *page, enum exposition_kind kind, const
     case EXPOSITION_HELP:
     case EXPOSITION_TYPE:
     case EXPOSITION_UNIT:
-        return read_comment(page, kind, entry, err);
+        return page_take_comment(page, kind, entry, err);
     case EXPOSITION_END:
         return AP_OK;
     }
-    enum ap_rc rc = read_sample(page, entry, err);
+    enum ap_rc rc = read_sample(page, format, entry, err);
     return rc == AP_OK ? rc : ap_err_prefix(err, "line %zu", entry->line);
-}
-
-/* The metadata of the lines that the page before had told already. */
-static void retell_metadata(struct page *page)
-{
-    struct exposition_entry entry;
-    enum exposition_kind kind;
-    struct ap_err err;
-    for (size_t i = 0; i < page->cache->known_count; i++)
-        if (page->cache->lines[i].kind == LINE_COMMENT && line_cache_is_taken(page->cache, i) &&
-            page_parse_metadata(page->parser, line_cache_text(page->cache, i), &kind, &entry) &&
-            page_add_metadata(page, kind, &entry, &err) != AP_OK)
-            return; /* next time */
 }
 
 enum ap_rc page_read_text(struct page *page, enum exposition_format format, struct ap_slice body, struct ap_err *err)
@@ -172,15 +140,11 @@ enum ap_rc page_read_text(struct page *page, enum exposition_format format, stru
         enum exposition_kind kind = exposition_next(parser, &entry);
         if (kind == EXPOSITION_END)
             break;
-        enum ap_rc rc = read_entry(page, kind, &entry, err);
+        enum ap_rc rc = read_entry(page, format, kind, &entry, err);
         if (rc != AP_OK)
             return rc;
     }
     if (format == EXPOSITION_OPENMETRICS && !exposition_has_eof(parser))
         return ap_fail(err, AP_E_PARSE, "data does not end with # EOF");
-    if (page->is_over_limit)
-        return ap_fail(err, AP_E_LIMIT, "sample limit exceeded");
-    if (page->options.is_telling_all_metadata)
-        retell_metadata(page);
-    return AP_OK;
+    return page_end(page, err);
 }

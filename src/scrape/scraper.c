@@ -3,8 +3,8 @@
  * core, read the pages and give them to the store: a large page keeps one of them busy, and large pages are read one at
  * a time, so that there is always a desk for the others. Collectors' threads are in collect_pool.c.
  *
- *     due ──► loop: fetch ─────────┐
- *         └─► collectors' threads ─┴──► queue ──► desk: target_finish() ──► not busy any more
+ *     due ──► loop: fetch ──answers, some together──┐
+ *         └─► collectors' threads ──────────────────┴──► queue ──► desk: target_finish() ──► not busy any more
  */
 #include "scrape/scraper.h"
 
@@ -27,6 +27,9 @@ enum {
     ALIGN_MS_MAX =
         10, /* a scrape that begins so little late is told as begun in time: chunks of even times are small */
     DUE_AT_ONCE = 64,
+    DESK_AT_ONCE = 32,  /* answers that a desk takes from the queue together */
+    HAND_OVER_MS = 100, /* answers wait so long for others: threads are woken, and the log written, less often */
+    HAND_OVER_COUNT = 16,
 };
 
 struct pool {
@@ -46,6 +49,11 @@ struct scraper {
     bool has_loop_thread;
     pthread_t desk_threads[DESKS_MAX];
     size_t desk_count;
+    /* The loop's: answers that wait for others. */
+    struct target *answered_first;
+    struct target **answered_tail;
+    size_t answered_count;
+    int64_t answered_us; /* when the first one came */
     /* Under mutex; targets' fields that say so, too. Not held while anything is read, kept or asked. */
     pthread_mutex_t mutex;
     struct pool *pools; /* by name */
@@ -54,7 +62,8 @@ struct scraper {
     size_t heap_count;
     size_t heap_capacity;
     int64_t seen_ms; /* the wall clock when it was looked at last */
-    bool is_ending;
+    bool is_closing; /* nobody is asked any more */
+    bool is_ending;  /* and no further answer comes */
     struct scraper_stats stats;
     pthread_cond_t queue_changed;
     struct target *queue_first; /* answered, or to be ended */
@@ -142,25 +151,17 @@ static void enqueue_locked(struct scraper *scraper, struct target *target)
     pthread_cond_signal(&scraper->queue_changed);
 }
 
-/* The target has its answer: for fetcher and collectors. */
-static void on_answered(struct scraper *scraper, struct target *target)
-{
-    pthread_mutex_lock(&scraper->mutex);
-    enqueue_locked(scraper, target);
-    pthread_mutex_unlock(&scraper->mutex);
-}
-
 static bool is_large(const struct target *target)
 {
     return target->answer.body.bytes > LARGE_BODY_BYTES;
 }
 
-/* Large pages wait for each other, and are overtaken by small ones. */
-static struct target *dequeue_locked(struct scraper *scraper)
+/* Large pages wait for each other, and are overtaken by small ones; NULL: nothing that may be taken now. */
+static struct target *dequeue_locked(struct scraper *scraper, bool may_be_large)
 {
     for (struct target **at = &scraper->queue_first; *at; at = &(*at)->next) {
         struct target *target = *at;
-        if (is_large(target) && scraper->is_large_read)
+        if (is_large(target) && (scraper->is_large_read || !may_be_large))
             continue;
         *at = target->next;
         if (scraper->queue_tail == &target->next)
@@ -203,68 +204,126 @@ static bool was_not_asked(const struct target *target)
     return !target->is_ending && target->answer.err.rc == AP_E_BUSY;
 }
 
-static void finish_unlocked(struct scraper *scraper, struct target *target, struct target_desk *desk)
+/* Everything of these is in the store. */
+static void release_locked(struct scraper *scraper, struct target *target, const struct target_result *result)
 {
-    if (was_not_asked(target)) {
-        target_unref(target);
-        return;
-    }
-    size_t held_bytes = target->answer.body.bytes;
-    bool is_fetched = target->asked && !target->asked->shown.job->collector;
-    struct target_result result;
-    if (target->is_ending)
-        target_end(target, desk);
-    else
-        target_finish(target, desk, &result);
-    if (is_fetched && held_bytes)
-        fetcher_release(scraper->fetcher, held_bytes);
-    struct target_info *asked = target->asked;
-    pthread_mutex_lock(&scraper->mutex);
-    target->asked = NULL;
     target->is_busy = false;
-    if (!target->is_ending) {
-        note_result_locked(scraper, target, &result);
-        if (target->is_gone)
-            schedule_end_locked(scraper, target);
+    if (target->is_ending)
+        return;
+    note_result_locked(scraper, target, result);
+    if (target->is_gone)
+        schedule_end_locked(scraper, target);
+}
+
+/* What a desk has taken from the queue. */
+struct sitting {
+    struct target *targets[DESK_AT_ONCE];
+    struct target_result results[DESK_AT_ONCE];
+    size_t held_bytes[DESK_AT_ONCE];
+    size_t count;
+    bool has_large;
+};
+
+static void take_sitting_locked(struct scraper *scraper, struct sitting *sitting)
+{
+    sitting->count = 0;
+    sitting->has_large = false;
+    while (sitting->count < DESK_AT_ONCE && !sitting->has_large) {
+        struct target *target = dequeue_locked(scraper, sitting->count == 0);
+        if (!target)
+            break;
+        sitting->has_large = is_large(target);
+        sitting->targets[sitting->count++] = target;
+    }
+    scraper->is_large_read |= sitting->has_large;
+}
+
+static void finish_sitting(struct scraper *scraper, struct sitting *sitting, struct target_desk *desk)
+{
+    for (size_t i = 0; i < sitting->count; i++) {
+        struct target *target = sitting->targets[i];
+        bool is_fetched = target->asked && !target->asked->shown.job->collector;
+        sitting->held_bytes[i] = is_fetched ? target->answer.body.bytes : 0;
+        if (target->is_ending)
+            target_end(target, desk);
+        else if (!was_not_asked(target))
+            target_finish(target, desk, &sitting->results[i]);
+        if (sitting->held_bytes[i])
+            fetcher_release(scraper->fetcher, sitting->held_bytes[i]);
+    }
+    uint64_t refused = target_desk_flush(desk);
+    struct target_info *asked[DESK_AT_ONCE];
+    pthread_mutex_lock(&scraper->mutex);
+    scraper->stats.samples_refused += refused;
+    for (size_t i = 0; i < sitting->count; i++) {
+        struct target *target = sitting->targets[i];
+        asked[i] = target->asked;
+        target->asked = NULL;
+        if (!was_not_asked(target))
+            release_locked(scraper, target, &sitting->results[i]);
+    }
+    if (sitting->has_large) {
+        scraper->is_large_read = false;
+        pthread_cond_broadcast(&scraper->queue_changed);
     }
     pthread_mutex_unlock(&scraper->mutex);
-    target_info_unref(asked);
-    target_unref(target);
+    for (size_t i = 0; i < sitting->count; i++) {
+        target_info_unref(asked[i]);
+        target_unref(sitting->targets[i]);
+    }
 }
 
 static void *desk_main(void *context)
 {
     struct scraper *scraper = context;
     struct target_desk desk;
+    AP_AUTO_FREE struct sitting *sitting = ap_new0(struct sitting);
     target_desk_init(&desk, scraper->keeper);
     desk.is_wanting_start_times = scraper->options.is_injecting_start_zeros;
     desk.trouble = scraper->options.trouble;
     desk.context = scraper->options.context;
-    pthread_mutex_lock(&scraper->mutex);
     for (;;) {
-        struct target *target = dequeue_locked(scraper);
-        if (!target && scraper->is_ending)
-            break;
-        if (!target) {
-            pthread_cond_wait(&scraper->queue_changed, &scraper->mutex);
-            continue;
-        }
-        bool is_large_one = is_large(target);
-        scraper->is_large_read |= is_large_one;
-        pthread_mutex_unlock(&scraper->mutex);
-        finish_unlocked(scraper, target, &desk);
         pthread_mutex_lock(&scraper->mutex);
-        if (is_large_one) {
-            scraper->is_large_read = false;
-            pthread_cond_broadcast(&scraper->queue_changed);
+        take_sitting_locked(scraper, sitting);
+        while (sitting->count == 0 && !scraper->is_ending) {
+            pthread_cond_wait(&scraper->queue_changed, &scraper->mutex);
+            take_sitting_locked(scraper, sitting);
         }
+        pthread_mutex_unlock(&scraper->mutex);
+        if (sitting->count == 0)
+            break;
+        finish_sitting(scraper, sitting, &desk);
     }
-    pthread_mutex_unlock(&scraper->mutex);
     target_desk_clear(&desk);
     return NULL;
 }
 
 /* ---- The loop ---- */
+
+static void hand_over(struct scraper *scraper)
+{
+    pthread_mutex_lock(&scraper->mutex);
+    *scraper->queue_tail = scraper->answered_first;
+    scraper->queue_tail = scraper->answered_tail;
+    pthread_cond_signal(&scraper->queue_changed);
+    pthread_mutex_unlock(&scraper->mutex);
+    scraper->answered_first = NULL;
+    scraper->answered_tail = &scraper->answered_first;
+    scraper->answered_count = 0;
+}
+
+/* How long the loop may wait at most. */
+static int hand_over_when_due(struct scraper *scraper, int wait_ms)
+{
+    if (scraper->answered_count == 0)
+        return wait_ms;
+    int64_t waited_us = ap_clock_monotonic_us(&ap_clock_system) - scraper->answered_us;
+    int64_t left_ms = HAND_OVER_MS - waited_us / AP_US_PER_MS;
+    if (left_ms > 0 && scraper->answered_count < HAND_OVER_COUNT)
+        return (int)AP_MIN(left_ms, (int64_t)wait_ms);
+    hand_over(scraper);
+    return wait_ms;
+}
 
 struct fetching {
     struct scraper *scraper;
@@ -274,14 +333,25 @@ struct fetching {
 static void on_fetch_answered(void *context, struct fetch_answer *answer)
 {
     struct fetching *fetching = context;
-    fetching->target->answer = *answer;
-    on_answered(fetching->scraper, fetching->target);
+    struct scraper *scraper = fetching->scraper;
+    struct target *target = fetching->target;
     free(fetching);
+    target->answer = *answer;
+    target->next = NULL;
+    *scraper->answered_tail = target;
+    scraper->answered_tail = &target->next;
+    if (scraper->answered_count++ == 0)
+        scraper->answered_us = ap_clock_monotonic_us(&ap_clock_system);
+    if (is_large(target))
+        scraper->answered_count = HAND_OVER_COUNT; /* it holds memory */
 }
 
 static void on_collected(void *context, struct target *target)
 {
-    on_answered(context, target);
+    struct scraper *scraper = context;
+    pthread_mutex_lock(&scraper->mutex);
+    enqueue_locked(scraper, target);
+    pthread_mutex_unlock(&scraper->mutex);
 }
 
 /* The reference is the scrape's. */
@@ -369,14 +439,17 @@ static void *loop_main(void *context)
         struct target *due[DUE_AT_ONCE];
         int wait_ms;
         pthread_mutex_lock(&scraper->mutex);
-        bool is_ending = scraper->is_ending;
-        size_t count = is_ending ? 0 : take_all_due_locked(scraper, due, &wait_ms);
+        bool is_closing = scraper->is_closing;
+        size_t count = is_closing ? 0 : take_all_due_locked(scraper, due, &wait_ms);
         pthread_mutex_unlock(&scraper->mutex);
-        if (is_ending)
+        if (is_closing) {
+            if (scraper->answered_count)
+                hand_over(scraper);
             return NULL;
+        }
         for (size_t i = 0; i < count; i++)
             begin_scrape(scraper, due[i]);
-        fetcher_wait(scraper->fetcher, wait_ms);
+        fetcher_wait(scraper->fetcher, hand_over_when_due(scraper, wait_ms));
     }
 }
 
@@ -511,6 +584,7 @@ enum ap_rc scraper_open(const struct scraper_options *options, struct scraper **
     scraper->options = *options;
     scraper->cache_seed = ap_random_system_seed();
     scraper->queue_tail = &scraper->queue_first;
+    scraper->answered_tail = &scraper->answered_first;
     pthread_mutex_init(&scraper->mutex, NULL);
     pthread_cond_init(&scraper->queue_changed, NULL);
     scraper->keeper = keeper_new(&(struct keeper_options){
@@ -545,20 +619,23 @@ void scraper_stop(struct scraper *scraper)
     if (!scraper->keeper)
         return; /* it has been stopped, or was never opened */
     pthread_mutex_lock(&scraper->mutex);
-    scraper->is_ending = true;
-    pthread_cond_broadcast(&scraper->queue_changed);
+    scraper->is_closing = true;
     pthread_mutex_unlock(&scraper->mutex);
     if (scraper->has_loop_thread) {
         fetcher_wake(scraper->fetcher);
         pthread_join(scraper->loop_thread, NULL);
     }
     collect_pool_free(scraper->collect_pool);
+    pthread_mutex_lock(&scraper->mutex);
+    scraper->is_ending = true;
+    pthread_cond_broadcast(&scraper->queue_changed);
+    pthread_mutex_unlock(&scraper->mutex);
     for (size_t i = 0; i < scraper->desk_count; i++)
         pthread_join(scraper->desk_threads[i], NULL);
     fetcher_close(scraper->fetcher);
-    while (scraper->queue_first) { /* the fetcher's, that nobody was asked for */
-        struct target *target = scraper->queue_first;
-        scraper->queue_first = target->next;
+    while (scraper->answered_first) { /* that the fetcher has given up */
+        struct target *target = scraper->answered_first;
+        scraper->answered_first = target->next;
         target_unref(target);
     }
     keeper_free(scraper->keeper);

@@ -103,6 +103,8 @@ static void add_overriding(struct series_labels *maker)
         }
         there->value = label.value;
     }
+    if (conflict_count == 0)
+        return;
     /* All at once, so that names made first do not move; each conflict is in the way of the others at most once. */
     (void)ap_buf_reserve(&maker->names, conflict_bytes + conflict_count * sizeof(EXPORTED_PREFIX) * (maker->count + 1));
     for (size_t i = 0; i < conflict_count; i++) {

@@ -173,7 +173,7 @@ static enum ap_rc read_page(struct finishing *finishing)
         return rc;
     switch (format) {
     case PAGE_FORMAT_PROTOBUF:
-        return ap_fail(err, AP_E_PARSE, "protobuf is not read yet");
+        return page_read_protobuf(finishing->desk->page, finishing->body, err);
     case PAGE_FORMAT_TEXT:
         return page_read_text(finishing->desk->page, EXPOSITION_TEXT, finishing->body, err);
     case PAGE_FORMAT_OPENMETRICS:
@@ -232,9 +232,9 @@ static void keep_good(struct finishing *finishing)
 {
     struct target *target = finishing->target;
     struct keeping *keeping = finishing->desk->keeping;
-    keep_page(keeping, finishing->desk->page);
+    keep_page(keeping);
     if (!target->is_marked)
-        keep_markers_of_missing(keeping, &target->cache);
+        keep_markers_of_missing(keeping);
     target->is_marked = false;
 }
 
@@ -259,76 +259,100 @@ static void keep_figures(struct finishing *finishing, int64_t duration_us)
         [REPORT_DURATION_SECONDS] = (double)duration_us / 1e6,
         [REPORT_SAMPLES_SCRAPED] = (double)page->sample_count,
         [REPORT_SAMPLES_POST_METRIC_RELABELING] = (double)page->kept_count,
-        [REPORT_SERIES_ADDED] = (double)page->series_added,
+        [REPORT_SERIES_ADDED] = is_up ? (double)page->series_added : 0,
         [REPORT_TIMEOUT_SECONDS] = (double)finishing->shown->timeout_ms / 1e3,
         [REPORT_SAMPLE_LIMIT] = (double)job->limits.samples_max,
         [REPORT_BODY_SIZE_BYTES] = body_bytes,
     };
-    target->report.target_labels = finishing->shown->labels;
     target->has_report |= job->is_extra_metrics;
-    keep_report(finishing->desk->keeping, &target->report, values,
+    keep_report(finishing->desk->keeping, values,
                 job->is_extra_metrics ? (size_t)REPORT_COUNT : (size_t)REPORT_BASIC_COUNT);
 }
 
-/* Samples that the store did not take do not make a target down; they are told, seldom. */
-static void tell_refusals(struct finishing *finishing, const struct keep_outcome *outcome)
+static bool may_tell(int64_t *told_us)
+{
+    int64_t now_us = ap_clock_monotonic_us(&ap_clock_system);
+    if (*told_us && now_us - *told_us < TROUBLE_EVERY_S * AP_US_PER_S)
+        return false;
+    *told_us = now_us;
+    return true;
+}
+
+/* What is left out does not make a target down; it is told, seldom. */
+static void tell_page(struct finishing *finishing)
 {
     struct target *target = finishing->target;
     const struct page *page = finishing->desk->page;
-    uint64_t duplicates = outcome->refused_duplicate + page->duplicate_count;
-    uint64_t outside = outcome->refused_old + outcome->refused_future + page->future_count;
-    int64_t now_us = ap_clock_monotonic_us(&ap_clock_system);
-    if ((duplicates + outside + outcome->refused_other == 0 && outcome->rc == AP_OK) ||
-        (target->told_us && now_us - target->told_us < TROUBLE_EVERY_S * AP_US_PER_S))
+    if (page->duplicate_count + page->future_count == 0 || !may_tell(&target->told_us))
         return;
-    target->told_us = now_us;
     struct ap_err err;
-    if (outcome->rc != AP_OK)
-        (void)ap_fail(&err, outcome->rc, "job %s, target %s: the store did not take what was scraped: %s",
-                      finishing->shown->job->name, finishing->shown->url, outcome->reason);
+    (void)ap_fail(&err, AP_E_CONFLICT,
+                  "job %s, target %s: samples were left out: %" PRIu64 " told twice, %" PRIu64
+                  " more than ten minutes in the future",
+                  finishing->shown->job->name, finishing->shown->url, page->duplicate_count, page->future_count);
+    finishing->desk->trouble(&err, finishing->desk->context);
+}
+
+uint64_t target_desk_flush(struct target_desk *desk)
+{
+    struct keep_outcome outcome;
+    struct ap_err err;
+    keep_flush(desk->keeping, &outcome);
+    uint64_t outside = outcome.refused_old + outcome.refused_future;
+    uint64_t refused = outcome.refused_duplicate + outside + outcome.refused_other;
+    if ((refused == 0 && outcome.rc == AP_OK) || !may_tell(&desk->told_us))
+        return refused;
+    if (outcome.rc != AP_OK)
+        (void)ap_fail(&err, outcome.rc, "the store did not take what was scraped: %s", outcome.reason);
     else
         (void)ap_fail(&err, AP_E_CONFLICT,
-                      "job %s, target %s: samples were left out: %" PRIu64 " duplicate, %" PRIu64
-                      " too old or too far in the future, %" PRIu64 " for other reasons%s%s",
-                      finishing->shown->job->name, finishing->shown->url, duplicates, outside, outcome->refused_other,
-                      outcome->reason[0] ? "; first: " : "", outcome->reason);
-    if (finishing->desk->trouble)
-        finishing->desk->trouble(&err, finishing->desk->context);
+                      "scraped samples were left out: %" PRIu64 " with another value for a time that has one, %" PRIu64
+                      " too old or too far in the future, %" PRIu64 " for other reasons; first: %s",
+                      outcome.refused_duplicate, outside, outcome.refused_other, outcome.reason);
+    desk->trouble(&err, desk->context);
+    return refused;
 }
 
 void target_finish(struct target *target, struct target_desk *desk, struct target_result *ret_result)
 {
     struct finishing finishing = {.target = target, .desk = desk, .shown = &target->asked->shown};
+    struct page *page = desk->page;
+    int64_t began_us = ap_clock_monotonic_us(&ap_clock_system);
     finishing.err = target->answer.err;
     finishing.is_over_limit = target->answer.is_over_limit;
+    uint64_t refused = 0;
     pthread_mutex_lock(&target->cache_mutex);
     check_rules(target);
     begin_page(&finishing);
     if (finishing.err.rc == AP_OK)
         finishing.err.rc = read_page(&finishing);
-    keep_begin(desk->keeping, target->ts_ms);
     bool is_up = finishing.err.rc == AP_OK;
+    /* What waits for others must not need the page, which the next target takes. */
+    bool is_waiting = page->extra_count + page->metadata_count == 0 && !target->old_cache &&
+                      (is_up ? line_cache_is_same(&target->cache) : target->cache.count == target->cache.known_count);
+    target->report.target_labels = finishing.shown->labels;
+    keep_begin(desk->keeping, target->ts_ms, page, &target->cache, &target->report);
     if (is_up)
         keep_good(&finishing);
     else
         keep_bad(&finishing);
     if (target->old_cache)
         keep_markers_of_all(desk->keeping, target->old_cache);
-    int64_t duration_us = ap_clock_monotonic_us(&ap_clock_system) - target->began_us;
+    /* Not what it waited for its turn. */
+    int64_t duration_us = target->answer.duration_us + ap_clock_monotonic_us(&ap_clock_system) - began_us;
     keep_figures(&finishing, duration_us);
-    struct keep_outcome outcome;
-    keep_end(desk->keeping, &outcome);
+    if (!is_waiting)
+        refused = target_desk_flush(desk);
     if (is_up)
         line_cache_keep(&target->cache);
     drop_old_cache(target);
     pthread_mutex_unlock(&target->cache_mutex);
-    tell_refusals(&finishing, &outcome);
+    tell_page(&finishing);
     *ret_result = (struct target_result){
         .err = finishing.err,
         .duration_us = duration_us,
-        .samples = desk->page->sample_count,
-        .samples_refused = outcome.refused_duplicate + outcome.refused_old + outcome.refused_future +
-                           outcome.refused_other + desk->page->duplicate_count + desk->page->future_count,
+        .samples = page->sample_count,
+        .samples_refused = refused + page->duplicate_count + page->future_count,
         .body_bytes = finishing.body.bytes,
     };
     free(finishing.unpacked);
@@ -337,15 +361,12 @@ void target_finish(struct target *target, struct target_desk *desk, struct targe
 
 void target_end(struct target *target, struct target_desk *desk)
 {
-    struct keep_outcome outcome;
     pthread_mutex_lock(&target->cache_mutex);
-    keep_begin(desk->keeping, target->stale_ms);
+    keep_begin(desk->keeping, target->stale_ms, desk->page, &target->cache, &target->report);
     if (!target->is_marked)
         keep_markers_of_all(desk->keeping, &target->cache);
     if (target->old_cache)
         keep_markers_of_all(desk->keeping, target->old_cache);
-    keep_report(desk->keeping, &target->report, NULL,
-                target->has_report ? (size_t)REPORT_COUNT : (size_t)REPORT_BASIC_COUNT);
-    keep_end(desk->keeping, &outcome);
+    keep_report(desk->keeping, NULL, target->has_report ? (size_t)REPORT_COUNT : (size_t)REPORT_BASIC_COUNT);
     pthread_mutex_unlock(&target->cache_mutex);
 }

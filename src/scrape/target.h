@@ -66,7 +66,7 @@ struct target *target_new(const struct scrape_target *from, uint64_t cache_seed,
 struct target *target_ref(struct target *target);
 void target_unref(struct target *target); /* NULL is allowed */
 
-/* What a thread needs that finishes scrapes, one after the other. */
+/* What a thread needs that finishes scrapes, some at a time. */
 struct target_desk {
     struct keeper *keeper; /* lent */
     struct page *page;     /* owned, as what follows */
@@ -75,6 +75,7 @@ struct target_desk {
     bool is_wanting_start_times;
     void (*trouble)(const struct ap_err *err, void *context);
     void *context;
+    int64_t told_us;
 };
 void target_desk_init(struct target_desk *desk, struct keeper *keeper);
 void target_desk_clear(struct target_desk *desk);
@@ -83,10 +84,15 @@ struct target_result {
     struct ap_err err; /* rc AP_OK: up */
     int64_t duration_us;
     uint64_t samples;
-    uint64_t samples_refused;
+    uint64_t samples_refused; /* before they came to the store */
     size_t body_bytes;
 };
-/* Reads target->answer, keeps what it says and that it was said. Consumes the answer's body. */
+/*
+ * Reads target->answer, keeps what it says and that it was said. Consumes the answer's body. The target stays busy
+ * until target_desk_flush(), as with target_end(): only then all is in the store.
+ */
 void target_finish(struct target *target, struct target_desk *desk, struct target_result *ret_result);
 /* Ends its series, all of them, at target->stale_ms. */
 void target_end(struct target *target, struct target_desk *desk);
+/* Returns how many samples the store refused. */
+uint64_t target_desk_flush(struct target_desk *desk);

@@ -188,21 +188,27 @@ static enum ap_rc reduce_buckets(struct histogram_buckets *buckets, bool is_floa
     return AP_OK;
 }
 
-enum ap_rc histogram_reduce(struct histogram *histogram, struct ap_arena *arena, struct ap_err *err)
+enum ap_rc histogram_reduce_to(struct histogram *histogram, int32_t schema_max, struct ap_arena *arena,
+                               struct ap_err *err)
 {
-    if (histogram->schema <= HISTOGRAM_SCHEMA_MAX || histogram->schema > HISTOGRAM_SCHEMA_WIRE_MAX)
+    if (histogram->schema <= schema_max || histogram->schema > HISTOGRAM_SCHEMA_WIRE_MAX)
         return AP_OK;
     enum ap_rc rc = check_spans(&histogram->positive, "positive", err);
     if (rc == AP_OK)
         rc = check_spans(&histogram->negative, "negative", err);
-    unsigned steps = (unsigned)(histogram->schema - HISTOGRAM_SCHEMA_MAX);
+    unsigned steps = (unsigned)(histogram->schema - schema_max);
     if (rc == AP_OK)
         rc = reduce_buckets(&histogram->positive, histogram->is_float, steps, arena, err);
     if (rc == AP_OK)
         rc = reduce_buckets(&histogram->negative, histogram->is_float, steps, arena, err);
     if (rc == AP_OK)
-        histogram->schema = HISTOGRAM_SCHEMA_MAX;
+        histogram->schema = schema_max;
     return rc;
+}
+
+enum ap_rc histogram_reduce(struct histogram *histogram, struct ap_arena *arena, struct ap_err *err)
+{
+    return histogram_reduce_to(histogram, HISTOGRAM_SCHEMA_MAX, arena, err);
 }
 
 /* ---- One sample as bytes: docs/format/tsdb.md, "Histogram samples" ---- */

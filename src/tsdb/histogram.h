@@ -92,6 +92,9 @@ ap_nodiscard enum ap_rc histogram_check(const struct histogram *histogram, struc
  * that pass 2^64 together.
  */
 ap_nodiscard enum ap_rc histogram_reduce(struct histogram *histogram, struct ap_arena *arena, struct ap_err *err);
+/* The same down to `schema_max`, HISTOGRAM_SCHEMA_MIN at least. */
+ap_nodiscard enum ap_rc histogram_reduce_to(struct histogram *histogram, int32_t schema_max, struct ap_arena *arena,
+                                            struct ap_err *err);
 
 /*
  * One sample as self-contained bytes (the log's and the head's form); equal histograms give equal bytes, doubles are

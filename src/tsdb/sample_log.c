@@ -89,6 +89,8 @@ void sample_writer_clear(struct sample_writer *writer)
                              &writer->metadata,    &writer->body};
     for (size_t i = 0; i < AP_ARRAY_COUNT(bufs); i++)
         ap_buf_clear(bufs[i]);
+    ZSTD_freeCCtx(writer->zstd);
+    writer->zstd = NULL;
 }
 
 bool sample_writer_is_empty(const struct sample_writer *writer)
@@ -277,12 +279,16 @@ void sample_writer_metadata(struct sample_writer *writer, uint8_t type, struct a
     }
 }
 
-static void compress(const struct ap_buf *body, struct ap_buf *out, size_t flags_at)
+static void compress(struct sample_writer *writer, struct ap_buf *out, size_t flags_at)
 {
+    const struct ap_buf *body = &writer->body;
     size_t bound = ZSTD_compressBound(body->bytes);
     char *to = body->bytes >= ZSTD_BYTES_MIN ? ap_buf_reserve(out, bound) : NULL;
-    size_t bytes = to ? ZSTD_compress(to, bound, body->data, body->bytes, ZSTD_LEVEL) : 0;
-    if (to && !ZSTD_isError(bytes) && bytes < body->bytes) {
+    if (to && !writer->zstd)
+        writer->zstd = ZSTD_createCCtx();
+    size_t bytes =
+        writer->zstd && to ? ZSTD_compressCCtx(writer->zstd, to, bound, body->data, body->bytes, ZSTD_LEVEL) : 0;
+    if (bytes && !ZSTD_isError(bytes) && bytes < body->bytes) {
         out->bytes += bytes;
         out->data[flags_at] |= FLAG_ZSTD;
     } else {
@@ -314,7 +320,7 @@ void sample_writer_finish(struct sample_writer *writer, uint32_t shard, uint32_t
     ap_buf_add_varint(out, writer->epoch);
     ap_buf_add_varint(out, seq);
     ap_buf_add_varint(out, body->bytes);
-    compress(body, out, flags_at);
+    compress(writer, out, flags_at);
 }
 
 /* ---- Reading: nothing is believed but that the log's own checksum was right ---- */

@@ -55,6 +55,7 @@ struct sample_writer {
     uint64_t ts_repeat;
     int64_t histogram_ts_last;
     struct ap_buf body;
+    struct ZSTD_CCtx_s *zstd; /* owned; made when it is needed */
 };
 
 void sample_writer_reset(struct sample_writer *writer, uint32_t epoch);

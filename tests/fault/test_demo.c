@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,7 +18,8 @@
 struct demo {
     pid_t pid; /* 0: has ended */
     FILE *output;
-    char tmp[64]; /* its TMPDIR */
+    char tmp[64];  /* its TMPDIR */
+    char pack[64]; /* with a reporter and a node of its own; empty: none */
     struct server server;
 };
 
@@ -35,6 +37,8 @@ static void start(struct demo *demo, const char *const *arguments)
         while (*arguments)
             all[count++] = *arguments++;
         setenv("TMPDIR", demo->tmp, 1);
+        if (demo->pack[0])
+            setenv("PATH", demo->pack, 1);
         dup2(fds[1], STDOUT_FILENO);
         dup2(fds[1], STDERR_FILENO);
         close(fds[0]);
@@ -104,6 +108,13 @@ static int tear_down(void **state)
     }
     if (demo->output)
         fclose(demo->output);
+    static const char *const files[] = {"pack.yaml", "node", "demo/report.mjs", "said", "demo/node_modules",
+                                        "demo",      ""};
+    for (size_t i = 0; demo->pack[0] && i < sizeof(files) / sizeof(files[0]); i++) {
+        char path[128];
+        snprintf(path, sizeof(path), "%s/%s", demo->pack, files[i]);
+        remove(path);
+    }
     /* rmdir and not rm -r: the demo has to have removed what it made. */
     return demo->tmp[0] && rmdir(demo->tmp) != 0 ? -1 : 0;
 }
@@ -141,6 +152,104 @@ static void test_says_when_its_server_dies(void **state)
     assert_int_equal(end(demo), 1);
 }
 
+/* ---- The reporter of a pack, played by a script that is called node ---- */
+
+static void write_into_pack(const struct demo *demo, const char *name, const char *text)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "%s/%s", demo->pack, name);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fchmod(fileno(file), 0755), 0);
+    fclose(file);
+}
+
+static void make_pack(struct demo *demo)
+{
+    strcpy(demo->pack, "/tmp/apiary-test-pack.XXXXXX");
+    assert_non_null(mkdtemp(demo->pack));
+    char path[128];
+    snprintf(path, sizeof(path), "%s/demo", demo->pack);
+    assert_int_equal(mkdir(path, 0700), 0);
+    write_into_pack(demo, "pack.yaml", "name: toy\nversion: \"1\"\ntitle: Toy\n");
+    write_into_pack(demo, "demo/report.mjs", "");
+}
+
+static void give_packages(const struct demo *demo)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "%s/demo/node_modules", demo->pack);
+    assert_int_equal(mkdir(path, 0700), 0);
+}
+
+/* It is told where the server is, and started again without a past when it ends by itself. */
+static void test_restarts_the_reporter(void **state)
+{
+    struct demo *demo = *state;
+    char line[512];
+    make_pack(demo);
+    write_into_pack(demo, "node", "#!/bin/sh\necho \"$@\"\nexit 3\n");
+    give_packages(demo);
+    const char *const arguments[] = {"--seed", "5", "--pack", demo->pack, NULL};
+    start(demo, arguments);
+    read_address(demo);
+    assert_true(read_until(demo, "the reporter ended (exit status 3), once more in 1 s", line));
+    char want[256];
+    snprintf(want, sizeof(want), "/demo/report.mjs --url http://127.0.0.1:%d/ --seed 5 --installations 6 --history 1",
+             demo->server.port);
+    assert_non_null(strstr(line, want));
+    assert_true(read_until(demo, "the reporter ended (exit status 3), once more in 2 s", line));
+    assert_non_null(strstr(line, "--history 0"));
+    kill(demo->pid, SIGINT);
+    assert_int_equal(end(demo), 0);
+}
+
+/* However long it would go on: it ends with the demo, and by force when it does not listen. */
+static void test_ends_the_reporter(void **state)
+{
+    struct demo *demo = *state;
+    char line[512], path[128];
+    make_pack(demo);
+    char script[256];
+    snprintf(script, sizeof(script), "#!/bin/sh\ntrap '' TERM\necho $$ >%s/said\nwhile :; do :; done\n", demo->pack);
+    write_into_pack(demo, "node", script);
+    give_packages(demo);
+    const char *const arguments[] = {"--pack", demo->pack, NULL};
+    start(demo, arguments);
+    assert_true(read_until(demo, "Live:", line));
+    kill(demo->pid, SIGINT);
+    assert_int_equal(end(demo), 0);
+    snprintf(path, sizeof(path), "%s/said", demo->pack);
+    FILE *said = fopen(path, "r");
+    int pid = 0;
+    assert_non_null(said);
+    assert_int_equal(fscanf(said, "%d", &pid), 1);
+    fclose(said);
+    assert_int_equal(kill(pid, 0), -1);
+}
+
+static void test_says_why_it_reports_no_metrics(void **state)
+{
+    struct demo *demo = *state;
+    char line[512];
+    make_pack(demo);
+    const char *const arguments[] = {"--pack", demo->pack, NULL};
+    start(demo, arguments);
+    assert_true(read_until(demo, "/demo has no node_modules; `npm ci` there brings them", line));
+    assert_true(read_until(demo, "Live:", line));
+    kill(demo->pid, SIGINT);
+    assert_int_equal(end(demo), 0);
+    fclose(demo->output);
+    assert_int_equal(rmdir(demo->tmp), 0);
+    give_packages(demo);
+    start(demo, arguments);
+    assert_true(read_until(demo, "Metrics are not reported: there is no node in PATH", line));
+    assert_true(read_until(demo, "Live:", line));
+    kill(demo->pid, SIGINT);
+    assert_int_equal(end(demo), 0);
+}
+
 static void test_refuses_what_makes_no_sense(void **state)
 {
     struct demo *demo = *state;
@@ -156,6 +265,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_fills_goes_live_and_ends, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_says_when_its_server_dies, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_restarts_the_reporter, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_ends_the_reporter, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_says_why_it_reports_no_metrics, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refuses_what_makes_no_sense, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -183,7 +183,17 @@ static void test_errors(void **state)
           ":7:20: visualization: unknown word \"gage\"; did you mean \"gauge\"?");
     ERROR(D, PANEL "    visualization: number\n    unit: second\n    query: SELECT 1\n",
           ":8:11: unit: unknown word \"second\"");
-    ERROR(D, PANEL "    visualization: number\n", ":5:5: \"query\" is missing");
+    ERROR(D, PANEL "    visualization: number\n", ":5:5: a panel has one of query, promql and metric");
+    ERROR(D, PANEL "    visualization: number\n    query: SELECT 1\n    promql: up\n",
+          ":5:5: a panel has one of query, promql and metric");
+    ERROR(D, PANEL "    visualization: number\n    promql: sum(up\n", ":8:19: promql: parse error: unclosed left");
+    ERROR(D, PANEL "    visualization: number\n    promql: up[5m]\n",
+          ":8:13: promql: expected one that gives a figure");
+    ERROR(D, PANEL "    visualization: number\n    promql: []\n", ":8:13: promql: expected PromQL");
+    ERROR(D, PANEL "    visualization: number\n    promql: up\n    trend: SELECT 1\n",
+          ":9:12: goes with query; a panel of PromQL");
+    ERROR(D, PANEL "    visualization: world_map\n    promql: up\n", ":5:5: a world_map needs countries");
+    ERROR(D, PANEL "    visualization: number\n    metric: up\n", ":8:13: metric: the catalogue has none of that name");
     ERROR(D, PANEL "    visualization: number\n    query: ' '\n", ":8:12: query: expected SQL");
     ERROR(D, PANEL "    visualization: number\n    query: SELECT $form\n",
           ":8:12: query: unknown parameter $form; there are $from, $to and $step");
@@ -194,7 +204,7 @@ static void test_errors(void **state)
     ERROR(D, PANEL "    visualization: number\n    unit: s\n    target: fast\n    query: SELECT 1\n",
           ":9:13: target: expected a comparison such as");
     ERROR(D, PANEL "    visualization: number\n    unit: users\n    target: '< 5ms'\n    query: SELECT 1\n",
-          ":9:13: target: \"ms\" does not fit the unit users of the panel; expected a number alone");
+          ":9:13: target: \"ms\" does not fit the unit users; expected a number alone");
     ERROR(D,
           PANEL "    visualization: number\n    query: SELECT 1\n"
                 "  - {id: p, title: Q, visualization: number, query: SELECT 2}\n",
@@ -263,6 +273,9 @@ static void test_targets(void **state)
     TARGET("ratio", "< 0.1%", LT, 0.001, "< 0.1%");
     TARGET("ratio", ">= 0.75", GE, 0.75, "≥ 75%");
     TARGET("bytes", "<= 64MiB", LE, 67108864, "≤ 64 MiB");
+    TARGET("bytes", "<25MB", LT, 25e6, "< 25 MB");
+    TARGET("per_second", ">60fps", GT, 60, "> 60 fps");
+    TARGET("per_second", "> 200/s", GT, 200, "> 200/s");
     TARGET("none", "> -1.5", GT, -1.5, "> -1.5");
 }
 

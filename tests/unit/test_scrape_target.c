@@ -3,6 +3,8 @@
  */
 #include "test_scrape_fixture.h"
 
+#include "codec/protobuf.h"
+#include "scrape/relabel.h"
 #include "scrape/target.h"
 
 enum { BASE_MS = 1000000 };
@@ -107,6 +109,7 @@ static void finish(struct fixture *fx)
     fx->store.now_ms = fx->ts_ms;
     fx->target->began_us = ap_clock_monotonic_us(&ap_clock_system);
     target_finish(fx->target, &fx->desk, &fx->result);
+    (void)target_desk_flush(&fx->desk);
     fx->ts_ms += 10000;
 }
 
@@ -205,7 +208,7 @@ static void test_duplicates(void **state)
     HOLDS("scrape_samples_post_metric_relabeling",
           "scrape_samples_post_metric_relabeling{instance=\"i\", job=\"j\"} 3@0 3@10000 3@20000\n");
     assert_int_equal(fx->result.samples_refused, 1);
-    assert_non_null(strstr(fx->trouble, "1 duplicate"));
+    assert_non_null(strstr(fx->trouble, "1 told twice"));
     assert_non_null(strstr(fx->trouble, "http://target/metrics"));
 }
 
@@ -313,6 +316,7 @@ static void test_target_ends(void **state)
     scrape_ok(fx, "a 1\n");
     fx->target->stale_ms = fx->ts_ms;
     target_end(fx->target, &fx->desk);
+    (void)target_desk_flush(&fx->desk);
     HOLDS("a", "a{instance=\"i\", job=\"j\"} 1@0 stale@10000\n");
     HOLDS("up", "up{instance=\"i\", job=\"j\"} 1@0 stale@10000\n");
     HOLDS("scrape_timeout_seconds", "scrape_timeout_seconds{instance=\"i\", job=\"j\"} 5@0 stale@10000\n");
@@ -330,6 +334,7 @@ static void test_target_comes_back(void **state)
     scrape_ok(fx, "a 2\n");
     scrape_ok(fx, "a 3\n");
     target_end(old, &fx->desk);
+    (void)target_desk_flush(&fx->desk);
     target_unref(old);
     HOLDS("a", "a{instance=\"i\", job=\"j\"} 1@0 2@10000 3@20000\n");
     HOLDS("b", "b{instance=\"i\", job=\"j\"} 1@0 stale@10000\n");
@@ -405,14 +410,431 @@ static void test_metadata(void **state)
     }
 }
 
+/* ---- Protobuf ---- */
+
+static void add_message(struct ap_buf *out, uint32_t field, const struct ap_buf *message)
+{
+    protobuf_add_bytes(out, field, ap_slice(message->data ? message->data : "", message->bytes));
+}
+
+static void add_label(struct ap_buf *out, const char *name, const char *value)
+{
+    AP_AUTO_BUF struct ap_buf label = {0};
+    protobuf_add_text(&label, 1, name);
+    protobuf_add_text(&label, 2, value);
+    add_message(out, 1, &label);
+}
+
+static void add_ts(struct ap_buf *out, uint32_t field, int64_t ts_ms)
+{
+    AP_AUTO_BUF struct ap_buf ts = {0};
+    protobuf_add_varint(&ts, 1, (uint64_t)(ts_ms / 1000));
+    protobuf_add_varint(&ts, 2, (uint64_t)(ts_ms % 1000 * 1000000));
+    add_message(out, field, &ts);
+}
+
+static void add_exemplar(struct ap_buf *out, uint32_t field, const char *trace_id, double value, int64_t ts_ms)
+{
+    AP_AUTO_BUF struct ap_buf exemplar = {0};
+    add_label(&exemplar, "trace_id", trace_id);
+    protobuf_add_double(&exemplar, 2, value);
+    if (ts_ms)
+        add_ts(&exemplar, 3, ts_ms);
+    add_message(out, field, &exemplar);
+}
+
+/* One family with one metric, delimited. */
+static void add_family(struct ap_buf *page, const char *name, uint64_t type, uint32_t field, const struct ap_buf *value,
+                       const char *label, int64_t ts_ms)
+{
+    AP_AUTO_BUF struct ap_buf metric = {0};
+    AP_AUTO_BUF struct ap_buf family = {0};
+    if (label)
+        add_label(&metric, "l", label);
+    add_message(&metric, field, value);
+    if (ts_ms)
+        protobuf_add_varint(&metric, 6, (uint64_t)ts_ms);
+    protobuf_add_text(&family, 1, name);
+    protobuf_add_text(&family, 2, "Helps\nmuch.");
+    protobuf_add_varint(&family, 3, type);
+    add_message(&family, 4, &metric);
+    ap_buf_add_varint(page, family.bytes);
+    ap_buf_add_slice(page, ap_buf_slice(&family));
+}
+
+static void scrape_protobuf(struct fixture *fx, const struct ap_buf *page)
+{
+    answer(fx, "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
+           ap_buf_slice(page));
+    finish(fx);
+}
+static void scrape_protobuf_ok(struct fixture *fx, const struct ap_buf *page)
+{
+    scrape_protobuf(fx, page);
+    if (fx->result.err.rc != AP_OK)
+        fail_msg("%s", fx->result.err.text);
+}
+
+static void add_span(struct ap_buf *out, uint32_t field, int32_t offset, uint32_t length)
+{
+    AP_AUTO_BUF struct ap_buf span = {0};
+    protobuf_add_sint(&span, 1, offset);
+    protobuf_add_varint(&span, 2, length);
+    add_message(out, field, &span);
+}
+
+static void add_bucket(struct ap_buf *out, double bound, uint64_t cumulative, int64_t exemplar_ts_ms)
+{
+    AP_AUTO_BUF struct ap_buf bucket = {0};
+    protobuf_add_varint(&bucket, 1, cumulative);
+    protobuf_add_double(&bucket, 2, bound);
+    if (exemplar_ts_ms)
+        add_exemplar(&bucket, 3, "b", bound / 2, exemplar_ts_ms);
+    add_message(out, 3, &bucket);
+}
+
+/* Classic buckets, and exponential ones when `is_native`. */
+static void make_histogram(struct ap_buf *out, bool is_native)
+{
+    protobuf_add_varint(out, 1, 6);
+    protobuf_add_double(out, 2, 12.5);
+    add_bucket(out, 1, 2, base_ms + 1);
+    add_bucket(out, 2.5, 5, 0);
+    if (!is_native)
+        return;
+    protobuf_add_sint(out, 5, 0);
+    protobuf_add_double(out, 6, 0.001);
+    protobuf_add_varint(out, 7, 1);
+    add_span(out, 12, 1, 2); /* two that become one at half the resolution */
+    protobuf_add_sint(out, 13, 2);
+    protobuf_add_sint(out, 13, 1);
+}
+
+static bool add_exemplar_text(struct ap_slice series_labels, const struct batch_exemplar *exemplar, void *context)
+{
+    struct ap_buf *out = context;
+    ap_buf_add_slice(out, labels_get(series_labels, ap_slice_cstr("__name__")));
+    ap_buf_printf(out, " %.*s %g@%" PRId64 "\n", AP_SLICE_ARG(labels_get(exemplar->labels, ap_slice_cstr("trace_id"))),
+                  exemplar->value, exemplar->ts_ms - base_ms);
+    return true;
+}
+
+static const char *exemplars_text(struct fixture *fx)
+{
+    static struct ap_buf out;
+    struct matchers matchers = {0};
+    struct ap_err err;
+    assert_int_equal(matchers_parse(ap_slice_cstr("{job=\"j\"}"), &matchers, &err), AP_OK);
+    ap_buf_reset(&out);
+    tsdb_exemplars(fx->store.tsdb, &matchers, INT64_MIN, INT64_MAX, add_exemplar_text, &out);
+    ap_buf_add_char(&out, '\0');
+    matchers_clear(&matchers);
+    return out.data;
+}
+
+static void test_protobuf_values(void **state)
+{
+    struct fixture *fx = *state;
+    AP_AUTO_BUF struct ap_buf page = {0};
+    AP_AUTO_BUF struct ap_buf counter = {0};
+    AP_AUTO_BUF struct ap_buf gauge = {0};
+    AP_AUTO_BUF struct ap_buf summary = {0};
+    AP_AUTO_BUF struct ap_buf quantile = {0};
+    protobuf_add_double(&counter, 1, 42);
+    add_exemplar(&counter, 2, "t", 1, base_ms + 7);
+    add_ts(&counter, 3, base_ms - 5000);
+    protobuf_add_double(&gauge, 1, -1.5);
+    protobuf_add_double(&quantile, 1, 1);
+    protobuf_add_double(&quantile, 2, 9);
+    protobuf_add_varint(&summary, 1, 3);
+    protobuf_add_double(&summary, 2, 10);
+    add_message(&summary, 3, &quantile);
+    add_family(&page, "c_total", 0, 3, &counter, "a\"b\\c\nd", 0);
+    add_family(&page, "g.h", 1, 2, &gauge, NULL, base_ms + 11);
+    add_family(&page, "s", 2, 4, &summary, NULL, 0);
+    add_family(&page, "u", 3, 5, &gauge, NULL, 0);
+    scrape_protobuf_ok(fx, &page);
+    scrape_protobuf_ok(fx, &page);
+    HOLDS("c_total", "c_total{instance=\"i\", job=\"j\", l=\"a\\\"b\\\\c\\nd\"} 42@0 42@10000\n");
+    HOLDS("{__name__=\"g.h\"}", "{\"g.h\", instance=\"i\", job=\"j\"} -1.5@11\n");
+    HOLDS("{__name__=~\"s|s_.*\"}", "s{instance=\"i\", job=\"j\", quantile=\"1.0\"} 9@0 9@10000\n"
+                                    "s_count{instance=\"i\", job=\"j\"} 3@0 3@10000\n"
+                                    "s_sum{instance=\"i\", job=\"j\"} 10@0 10@10000\n");
+    HOLDS("u", "u{instance=\"i\", job=\"j\"} -1.5@0 -1.5@10000\n");
+    HOLDS("scrape_samples_scraped", "scrape_samples_scraped{instance=\"i\", job=\"j\"} 6@0 6@10000\n");
+    HOLDS("scrape_series_added", "scrape_series_added{instance=\"i\", job=\"j\"} 6@0 0@10000\n");
+    assert_string_equal(exemplars_text(fx), "c_total t 1@7\n");
+    AP_AUTO_BUF struct ap_buf text = {0};
+    page_each_metadata(&fx->target->cache, add_metadata, &text);
+    ap_buf_add_char(&text, '\0');
+    assert_string_equal(text.data, "c_total counter Helps\nmuch. \ng.h gauge Helps\nmuch. \n"
+                                   "s summary Helps\nmuch. \nu unknown Helps\nmuch. \n");
+    /* A target that changes its format goes on with the same series. */
+    scrape_ok(fx, "# TYPE s summary\ns{quantile=\"1\"} 10\ns_count 4\ns_sum 11\n");
+    HOLDS("s", "s{instance=\"i\", job=\"j\", quantile=\"1.0\"} 9@0 9@10000 10@20000\n");
+    HOLDS("u", "u{instance=\"i\", job=\"j\"} -1.5@0 -1.5@10000 stale@20000\n");
+}
+
+static void test_protobuf_start_times(void **state)
+{
+    struct fixture *fx = *state;
+    AP_AUTO_BUF struct ap_buf page = {0};
+    AP_AUTO_BUF struct ap_buf counter = {0};
+    protobuf_add_double(&counter, 1, 42);
+    add_ts(&counter, 3, base_ms - 5000);
+    add_family(&page, "c_total", 0, 3, &counter, NULL, 0);
+    fx->desk.is_wanting_start_times = true;
+    scrape_protobuf_ok(fx, &page);
+    scrape_protobuf_ok(fx, &page);
+    HOLDS("c_total", "c_total{instance=\"i\", job=\"j\"} 0@-5000 42@0 42@10000\n");
+}
+
+static void test_protobuf_histograms(void **state)
+{
+    struct fixture *fx = *state;
+    static const char classic[] = "h_bucket{instance=\"i\", job=\"j\", le=\"+Inf\"} 6@%d\n"
+                                  "h_bucket{instance=\"i\", job=\"j\", le=\"1.0\"} 2@%d\n"
+                                  "h_bucket{instance=\"i\", job=\"j\", le=\"2.5\"} 5@%d\n"
+                                  "h_count{instance=\"i\", job=\"j\"} 6@%d\n"
+                                  "h_sum{instance=\"i\", job=\"j\"} 12.5@%d\n";
+    char want[512];
+    AP_AUTO_BUF struct ap_buf page = {0};
+    AP_AUTO_BUF struct ap_buf histogram = {0};
+    make_histogram(&histogram, true);
+    add_family(&page, "h", 4, 7, &histogram, NULL, 0);
+    scrape_protobuf_ok(fx, &page); /* native ones are not wanted */
+    snprintf(want, sizeof(want), classic, 0, 0, 0, 0, 0);
+    HOLDS("{__name__=~\"h|h_.*\"}", want);
+    assert_string_equal(exemplars_text(fx), "h_bucket b 0.5@1\n");
+    fx->job.shown.is_native_histograms = true;
+    scrape_protobuf_ok(fx, &page);
+    HOLDS("h", "h{instance=\"i\", job=\"j\"} h(6,12.5)@10000\n");
+    HOLDS("h_count", "h_count{instance=\"i\", job=\"j\"} 6@0 stale@10000\n");
+    assert_non_null(strstr(exemplars_text(fx), "h b 0.5@1\n"));
+    fx->job.shown.is_always_classic = true;
+    scrape_protobuf_ok(fx, &page);
+    HOLDS("h_count", "h_count{instance=\"i\", job=\"j\"} 6@0 stale@10000 6@20000\n");
+    scrape_ok(fx, "a 1\n");
+    HOLDS("h", "h{instance=\"i\", job=\"j\"} h(6,12.5)@10000 h(6,12.5)@20000 hstale@30000\n");
+    fx->job.shown.limits.histogram_buckets_max = 1;
+    scrape_protobuf_ok(fx, &page); /* halved until it fits */
+    HOLDS("h", "h{instance=\"i\", job=\"j\"} h(6,12.5)@10000 h(6,12.5)@20000 hstale@30000 h(6,12.5)@40000\n");
+}
+
+static void test_protobuf_bad(void **state)
+{
+    struct fixture *fx = *state;
+    AP_AUTO_BUF struct ap_buf page = {0};
+    AP_AUTO_BUF struct ap_buf gauge = {0};
+    protobuf_add_double(&gauge, 1, 1);
+    add_family(&page, "g", 1, 2, &gauge, NULL, 0);
+    page.bytes--;
+    scrape_protobuf(fx, &page);
+    FAILED("the page is cut off");
+    ap_buf_reset(&page);
+    add_family(&page, "g", 77, 2, &gauge, NULL, 0);
+    scrape_protobuf(fx, &page);
+    FAILED("unknown metric type for metric \"g\"");
+    ap_buf_reset(&page);
+    add_family(&page, "", 1, 2, &gauge, NULL, 0);
+    scrape_protobuf(fx, &page);
+    FAILED("invalid metric name: ");
+    ap_buf_reset(&page);
+    add_family(&page, "g", 1, 2, &gauge, "\xff", 0);
+    scrape_protobuf(fx, &page);
+    assert_int_equal(fx->result.err.rc, AP_E_PARSE);
+    /* Buckets that do not sum up. */
+    AP_AUTO_BUF struct ap_buf histogram = {0};
+    protobuf_add_varint(&histogram, 1, 1);
+    protobuf_add_sint(&histogram, 5, 0);
+    add_span(&histogram, 12, 0, 1);
+    protobuf_add_sint(&histogram, 13, 5);
+    ap_buf_reset(&page);
+    fx->job.shown.is_native_histograms = true;
+    add_family(&page, "h", 4, 7, &histogram, NULL, 0);
+    scrape_protobuf(fx, &page);
+    assert_int_equal(fx->result.err.rc, AP_E_PARSE);
+    HOLDS("h", "");
+}
+
+/* ---- Meaning of text ---- */
+
+static void test_bounds(void **state)
+{
+    struct fixture *fx = *state;
+    for (int i = 0; i < 2; i++)
+        scrape_ok(fx, "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"0.10\"} 0\nh_bucket{le=\"1e6\"} 1\n"
+                      "h_bucket{le=\"+Inf\"} 1\n# TYPE g gauge\ng{le=\"1\"} 1\n");
+    HOLDS("h_bucket", "h_bucket{instance=\"i\", job=\"j\", le=\"+Inf\"} 1@0 1@10000\n"
+                      "h_bucket{instance=\"i\", job=\"j\", le=\"0.1\"} 0@0 0@10000\n"
+                      "h_bucket{instance=\"i\", job=\"j\", le=\"1.0\"} 1@0 1@10000\n"
+                      "h_bucket{instance=\"i\", job=\"j\", le=\"1e+06\"} 1@0 1@10000\n");
+    HOLDS("g", "g{instance=\"i\", job=\"j\", le=\"1\"} 1@0 1@10000\n");
+}
+
+static void test_start_times(void **state)
+{
+    struct fixture *fx = *state;
+    static const char page[] = "# TYPE c counter\nc_total{a=\"1\"} 5\nc_created{a=\"1\"} 1763999990\n"
+                               "c_total{a=\"2\"} 6\nc_created{a=\"2\"} 1763999991.5\n"
+                               "# TYPE h histogram\nh_bucket{le=\"+Inf\"} 1\nh_count 1\nh_sum 2\nh_created 1763999992\n"
+                               "# EOF\n";
+    fx->desk.is_wanting_start_times = true;
+    for (int i = 0; i < 2; i++) {
+        scrape_openmetrics(fx, page);
+        FAILED("");
+    }
+    HOLDS("c_total", "c_total{a=\"1\", instance=\"i\", job=\"j\"} 0@-10000 5@0 5@10000\n"
+                     "c_total{a=\"2\", instance=\"i\", job=\"j\"} 0@-8500 6@0 6@10000\n");
+    HOLDS("{__name__=~\"h_.*\"}", "h_bucket{instance=\"i\", job=\"j\", le=\"+Inf\"} 0@-8000 1@0 1@10000\n"
+                                  "h_count{instance=\"i\", job=\"j\"} 0@-8000 1@0 1@10000\n"
+                                  "h_sum{instance=\"i\", job=\"j\"} 0@-8000 2@0 2@10000\n");
+    HOLDS("c_created", "");
+    fx->desk.is_wanting_start_times = false;
+    scrape_openmetrics(fx, page);
+    HOLDS("h_created", "h_created{instance=\"i\", job=\"j\"} 1.764e+09@20000\n");
+}
+
+static void test_classic_to_custom(void **state)
+{
+    struct fixture *fx = *state;
+    static const char page[] =
+        "# TYPE h histogram\nh_bucket{a=\"1\",le=\"1\"} 2\nh_bucket{a=\"1\",le=\"5\"} 2\n"
+        "h_bucket{a=\"1\",le=\"+Inf\"} 3\nh_sum{a=\"1\"} 9\nh_count{a=\"1\"} 3\n"
+        "h_bucket{a=\"2\",le=\"+Inf\"} 1\nh_sum{a=\"2\"} 4\nh_count{a=\"2\"} 1\n# TYPE g gauge\ng 1\n"
+        "# TYPE bad histogram\nbad_bucket{le=\"1\"} 2\nbad_bucket{le=\"+Inf\"} 1\n";
+    fx->job.shown.is_classic_to_custom = true;
+    scrape_ok(fx, page);
+    scrape_ok(fx, page);
+    HOLDS("{__name__=~\"h.*|g|bad.*\"}", "g{instance=\"i\", job=\"j\"} 1@0 1@10000\n"
+                                         "h{a=\"1\", instance=\"i\", job=\"j\"} h(3,9)@0 h(3,9)@10000\n"
+                                         "h{a=\"2\", instance=\"i\", job=\"j\"} h(1,4)@0 h(1,4)@10000\n");
+    fx->job.shown.is_always_classic = true;
+    scrape_ok(fx, page);
+    HOLDS("h_count", "h_count{a=\"1\", instance=\"i\", job=\"j\"} 3@20000\n"
+                     "h_count{a=\"2\", instance=\"i\", job=\"j\"} 1@20000\n");
+    HOLDS("h", "h{a=\"1\", instance=\"i\", job=\"j\"} h(3,9)@0 h(3,9)@10000 h(3,9)@20000\n"
+               "h{a=\"2\", instance=\"i\", job=\"j\"} h(1,4)@0 h(1,4)@10000 h(1,4)@20000\n");
+}
+
+/* ---- Rules ---- */
+
+static struct relabel_rules *rules_of(const char *yaml)
+{
+    AP_AUTO(yaml) struct yaml_document *document = NULL;
+    struct relabel_rules *rules = NULL;
+    struct ap_err err = {0};
+    if (yaml_parse(ap_slice_cstr(yaml), "rules", &document, &err) != AP_OK ||
+        relabel_rules_read(yaml_root(document), true, &rules, &err) != AP_OK)
+        fail_msg("%s", err.text);
+    return rules;
+}
+
+static void test_relabelling(void **state)
+{
+    struct fixture *fx = *state;
+    AP_AUTO(relabel_rules)
+    struct relabel_rules *rules =
+        rules_of("- {source_labels: [__name__], regex: 'drop_.*', action: drop}\n"
+                 "- {source_labels: [x], target_label: y}\n- {regex: x, action: labeldrop}\n");
+    fx->job.shown.metric_relabel = rules;
+    fx->job.shown.limits.samples_max = 2; /* counted behind the rules */
+    for (int i = 0; i < 2; i++)
+        scrape_ok(fx, "drop_a 1\nb{x=\"1\"} 1\ndrop_c 1\nd 1\n");
+    HOLDS("{__name__=~\"[bd]|drop.*\"}", "b{instance=\"i\", job=\"j\", y=\"1\"} 1@0 1@10000\n"
+                                         "d{instance=\"i\", job=\"j\"} 1@0 1@10000\n");
+    HOLDS("scrape_samples_scraped", "scrape_samples_scraped{instance=\"i\", job=\"j\"} 4@0 4@10000\n");
+    HOLDS("scrape_samples_post_metric_relabeling",
+          "scrape_samples_post_metric_relabeling{instance=\"i\", job=\"j\"} 2@0 2@10000\n");
+    HOLDS("scrape_series_added", "scrape_series_added{instance=\"i\", job=\"j\"} 2@0 0@10000\n");
+}
+
+/* A reload that changes the rules makes other series of the same lines: those that were end, those that stay go on. */
+static void test_rules_change(void **state)
+{
+    struct fixture *fx = *state;
+    AP_AUTO(relabel_rules)
+    struct relabel_rules *rules =
+        rules_of("- {source_labels: [__name__], regex: b, target_label: __name__, replacement: c}\n");
+    scrape_ok(fx, "a 1\nb 1\n");
+    struct job changed = fx->job;
+    changed.shown.metric_relabel = rules;
+    struct scrape_target told = fx->target->info->shown;
+    told.job = &changed.shown;
+    struct target_info *info = target_info_new(&told);
+    target_info_unref(fx->target->info);
+    fx->target->info = info;
+    scrape_ok(fx, "a 2\nb 2\n");
+    scrape_ok(fx, "a 3\nb 3\n");
+    HOLDS("{__name__=~\"[abc]\"}", "a{instance=\"i\", job=\"j\"} 1@0 2@10000 3@20000\n"
+                                   "b{instance=\"i\", job=\"j\"} 1@0 stale@10000\n"
+                                   "c{instance=\"i\", job=\"j\"} 2@10000 3@20000\n");
+    target_unref(fx->target); /* before the rules go */
+    begin_target(fx);
+}
+
+/* What waits for other targets is the same as what does not. */
+static void test_kept_together(void **state)
+{
+    struct fixture *fx = *state;
+    struct target *first = fx->target;
+    for (int i = 0; i < 3; i++) {
+        for (int which = 0; which < 2; which++) {
+            if (which == 1 && i == 0)
+                begin_target(fx);
+            char page[32];
+            snprintf(page, sizeof(page), "t%d %d\n", which, i);
+            answer(fx, "text/plain", ap_slice_cstr(page));
+            target_info_unref(fx->target->asked);
+            fx->target->asked = target_info_ref(fx->target->info);
+            fx->target->ts_ms = fx->ts_ms;
+            target_finish(fx->target, &fx->desk, &fx->result);
+            struct target *other = fx->target;
+            fx->target = first;
+            first = other;
+        }
+        if (i == 1) { /* known lines of both wait; the store forgets nothing meanwhile, and neither do they */
+            assert_null(strstr(store_text(&fx->store, "{__name__=~\"t.\"}", base_ms), "@10000"));
+        }
+        fx->store.now_ms = fx->ts_ms;
+        (void)target_desk_flush(&fx->desk); /* both have the same labels: the second one's duration is refused */
+        fx->ts_ms += 10000;
+    }
+    HOLDS("{__name__=~\"t.\"}", "t0{instance=\"i\", job=\"j\"} 0@0 1@10000 2@20000\n"
+                                "t1{instance=\"i\", job=\"j\"} 0@0 1@10000 2@20000\n");
+    target_unref(first);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        CASE(test_same_lines),        CASE(test_lines_come_and_go), CASE(test_failure_ends_all), CASE(test_empty_page),
-        CASE(test_duplicates),        CASE(test_own_times),         CASE(test_honor_labels),     CASE(test_limits),
-        CASE(test_invalid_utf8),      CASE(test_openmetrics),       CASE(test_content_types),    CASE(test_target_ends),
-        CASE(test_target_comes_back), CASE(test_restart),           CASE(test_series_removed),   CASE(test_metadata),
+        CASE(test_same_lines),
+        CASE(test_lines_come_and_go),
+        CASE(test_failure_ends_all),
+        CASE(test_empty_page),
+        CASE(test_duplicates),
+        CASE(test_own_times),
+        CASE(test_honor_labels),
+        CASE(test_limits),
+        CASE(test_invalid_utf8),
+        CASE(test_openmetrics),
+        CASE(test_content_types),
+        CASE(test_target_ends),
+        CASE(test_target_comes_back),
+        CASE(test_restart),
+        CASE(test_series_removed),
+        CASE(test_metadata),
+        CASE(test_protobuf_values),
+        CASE(test_protobuf_start_times),
+        CASE(test_protobuf_histograms),
+        CASE(test_protobuf_bad),
+        CASE(test_bounds),
+        CASE(test_start_times),
+        CASE(test_classic_to_custom),
+        CASE(test_relabelling),
+        CASE(test_rules_change),
+        CASE(test_kept_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,6 +45,11 @@ static bool say(int fd, const void *data, size_t bytes)
     return true;
 }
 
+static bool say_all(int fd, const char *text)
+{
+    return say(fd, text, strlen(text));
+}
+
 static bool say_page(int fd, const char *type, const char *more, const void *body, size_t bytes)
 {
     char head[512];
@@ -148,11 +153,11 @@ static bool serve(struct server *server, int fd, const char *path, const char *r
     if (strcmp(path, "/broken") == 0)
         return say_status(fd, "500 Internal Server Error", "");
     if (strcmp(path, "/untyped") == 0)
-        return say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\na 1\n", 43);
+        return say_all(fd, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\na 1\n");
     if (strcmp(path, "/utf8") == 0)
         return say_text(fd, "a{x=\"\xff\"} 1\n");
     if (strcmp(path, "/cut") == 0) {
-        (void)say(fd, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 400\r\n\r\na 1\n", 73);
+        (void)say_all(fd, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 400\r\n\r\na 1\n");
         return false;
     }
     return say_status(fd, "404 Not Found", "");

@@ -1,4 +1,5 @@
 import { queryOptions } from '@tanstack/react-query';
+import { shownUnit } from '../format/unit';
 import { fetchJson } from './client';
 import { type Decoder, flag, list, number, oneOf, optional, record, text, withDefault } from './decode';
 
@@ -29,6 +30,7 @@ export interface Panel {
   width: number;
   usesRange: boolean;
   query: string;
+  language: 'sql' | 'promql';
 }
 
 export interface Section {
@@ -56,7 +58,7 @@ const decodeSummary: Decoder<DashboardSummary> = (value, at) => {
   };
 };
 
-const decodeTarget: Decoder<Target> = (value, at) => {
+export const decodeTarget: Decoder<Target> = (value, at) => {
   const o = record(value, at);
   const op = oneOf(['>=', '<=', '>', '<'], '>=')(o['op'], `${at}.op`);
   const bound = number(o['value'], `${at}.value`);
@@ -77,18 +79,20 @@ const VISUALIZATIONS: readonly Visualization[] = [
 const decodePanel: Decoder<Panel> = (value, at) => {
   const o = record(value, at);
   const id = text(o['id'], `${at}.id`);
+  const target = optional(decodeTarget)(o['target'], `${at}.target`);
   return {
     id,
     title: withDefault(text, id)(o['title'], `${at}.title`),
     description: withDefault(text, '')(o['description'], `${at}.description`),
     // A server newer than this page may draw in ways we do not know: its rows are still worth a table.
     visualization: oneOf(VISUALIZATIONS, 'table')(o['visualization'], `${at}.visualization`),
-    unit: withDefault(text, 'count')(o['unit'], `${at}.unit`),
-    target: optional(decodeTarget)(o['target'], `${at}.target`),
+    unit: shownUnit(withDefault(text, 'count')(o['unit'], `${at}.unit`), target?.text),
+    target,
     better: oneOf(['higher', 'lower', 'neither'], 'neither')(o['better'], `${at}.better`),
     width: Math.min(12, Math.max(1, Math.round(withDefault(number, 12)(o['width'], `${at}.width`)))),
     usesRange: withDefault(flag, true)(o['uses_range'], `${at}.uses_range`),
     query: withDefault(text, '')(o['query'], `${at}.query`),
+    language: oneOf(['sql', 'promql'], 'sql')(o['language'], `${at}.language`),
   };
 };
 

@@ -76,6 +76,15 @@ function DashboardNav({ dashboards }: { dashboards: DashboardSummary[] }) {
             )}
           </li>
         ))}
+        <li>
+          <Link
+            to="/catalogue"
+            activeOptions={{ includeSearch: false }}
+            title="Every metric that the product reports"
+          >
+            Metrics
+          </Link>
+        </li>
       </ul>
     </nav>
   );

@@ -1,4 +1,6 @@
 import { createRootRoute, createRoute, createRouter } from '@tanstack/react-router';
+import { parseCatalogueSearch } from '../metrics/filter';
+import { MetricsPage } from '../metrics/metrics_page';
 import { parseSearch } from '../timerange/time_range';
 import { Layout } from './layout';
 import { ChosenPage, HomePage, NotFoundPage } from './pages';
@@ -16,7 +18,16 @@ const chosenRoute = createRoute({
   component: ChosenPage,
 });
 
-export const router = createRouter({ routeTree: rootRoute.addChildren([homeRoute, chosenRoute]) });
+const catalogueRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: '/catalogue',
+  component: MetricsPage,
+  validateSearch: parseCatalogueSearch,
+});
+
+export const router = createRouter({
+  routeTree: rootRoute.addChildren([homeRoute, chosenRoute, catalogueRoute]),
+});
 
 declare module '@tanstack/react-router' {
   interface Register {

@@ -1,8 +1,8 @@
 import * as Popover from '@radix-ui/react-popover';
-import { useState } from 'react';
 import type { Panel } from '../api/dashboards';
 import type { PanelData } from '../api/panels';
 import { formatMoment, formatTook } from '../format/time';
+import { QueryBlock } from './query_block';
 
 interface Props {
   panel: Panel;
@@ -35,7 +35,7 @@ export function PanelInfo({ panel, data }: Props) {
         >
           <h4>{panel.title}</h4>
           {panel.description !== '' && <p>{panel.description}</p>}
-          {panel.query !== '' && <Query sql={panel.query.trim()} />}
+          {panel.query !== '' && <QueryBlock text={panel.query.trim()} language={panel.language} />}
           <dl>
             <dt>Window</dt>
             <dd>{windowText(panel, data)}</dd>
@@ -62,33 +62,4 @@ function windowText(panel: Panel, data: PanelData | undefined): string {
   if (!panel.usesRange) return 'its own, given in the query; the time range above does not change it';
   if (data === undefined || data.toMs === 0) return 'the time range above';
   return `${formatMoment(data.fromMs)} to ${formatMoment(data.toMs)}`;
-}
-
-function Query({ sql }: { sql: string }) {
-  const [isCopied, setIsCopied] = useState(false);
-  const copy = () => {
-    navigator.clipboard.writeText(sql).then(
-      () => {
-        setIsCopied(true);
-      },
-      () => {
-        setIsCopied(false); // not allowed here; the text can still be selected
-      },
-    );
-  };
-  return (
-    <div className="sql">
-      <div className="sql-header">
-        <span>Defined by this SQL</span>
-        <button type="button" className="button button-small" onClick={copy}>
-          {isCopied ? 'Copied' : 'Copy'}
-        </button>
-      </div>
-      {/* Long lines scroll, so the block must be reachable by keyboard. */}
-      {/* eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex */}
-      <pre tabIndex={0} role="region" aria-label="SQL query">
-        <code>{sql}</code>
-      </pre>
-    </div>
-  );
 }

@@ -1,4 +1,4 @@
-import type { Panel } from '../api/dashboards';
+import type { Panel, Target } from '../api/dashboards';
 import type { PanelData } from '../api/panels';
 import { formatParts } from '../format/unit';
 import { changeOf, changeSpoken, changeText } from './change';
@@ -41,15 +41,19 @@ function formatBefore(value: number | null, unit: string): string {
 }
 
 export function FigureTarget({ panel, value }: { panel: Panel; value: number | null }) {
-  if (panel.target === null) return null;
-  const isMet = value === null ? null : isTargetMet(value, panel.target);
+  return <TargetMark target={panel.target} value={value} />;
+}
+
+export function TargetMark({ target, value }: { target: Target | null; value: number | null }) {
+  if (target === null) return null;
+  const isMet = value === null ? null : isTargetMet(value, target);
   return (
     <p className="target" data-met={isMet ?? 'unknown'}>
       <svg viewBox="0 0 16 16" aria-hidden="true">
         <path d={isMet === null ? 'M4 8h8' : isMet ? 'm3.5 8.5 3 3 6-7' : 'm4.5 4.5 7 7m0-7-7 7'} />
       </svg>
       <span>
-        Target {panel.target.text}
+        Target {target.text}
         {isMet !== null && <strong> {isMet ? 'met' : 'missed'}</strong>}
       </span>
     </p>

@@ -1,0 +1,73 @@
+/*
+ * alert/notification.h - what one receiver is to be told about one group of alerts, once
+ *
+ *     alerting.h decides that and when ──struct notification──► notify/ makes it words and sends it ──outcome──►
+ * alerting.h
+ *
+ * A notification is a copy of what was known when it was decided: it is immutable, counted, and may be sent from any
+ * thread long after the alerts have changed.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "alert/config.h"
+#include "base/slice.h"
+
+struct notified_alert {
+    struct ap_slice labels;      /* canonical */
+    struct ap_slice annotations; /* in the same form; values may be empty */
+    struct ap_slice generator_url;
+    int64_t starts_ms; /* since 1970, as all here */
+    int64_t ends_ms;   /* of a firing one: when it ends unless it is told again */
+    bool is_resolved;
+};
+
+enum notification_reason { /* webhooks tell it, as Alertmanager does since 0.32 */
+                           NOTIFICATION_FIRST,
+                           NOTIFICATION_NEW_ALERTS,
+                           NOTIFICATION_SOME_RESOLVED,
+                           NOTIFICATION_ALL_RESOLVED,
+                           NOTIFICATION_REPEAT,
+};
+
+struct notification {
+    const struct receiver *receiver;
+    const struct receiver_way *way; /* one of the receiver's */
+    const struct receiver_global *global;
+    struct ap_slice group_key;    /* "{}/{team="db"}:{alertname="Down"}": the same for all that is said of the group */
+    struct ap_slice group_labels; /* canonical */
+    const struct notified_alert
+        *alerts; /* in order of start, then labels; firing and (if the way wants them) resolved */
+    size_t alert_count;
+    size_t firing_count;
+    enum notification_reason reason;
+    int64_t decided_ms;
+    /*
+     * Of the group and way, the same until all its alerts have resolved: services that know such a key (PagerDuty's
+     * dedup_key) count a repetition as the same incident, also one that follows a crash between sending and noting it.
+     */
+    char dedup_key[65]; /* SHA-256 in hex, of the group key */
+    uint64_t id;        /* of this notification; grows */
+};
+
+struct notification *notification_ref(struct notification *notification);
+void notification_unref(struct notification *notification); /* NULL is allowed */
+
+/* What came of sending. */
+enum delivery_outcome {
+    DELIVERY_DONE,
+    DELIVERY_RETRY,   /* it may succeed later: 429, 5xx, no connection, time-out */
+    DELIVERY_REFUSED, /* it never will: 4xx, a template that fails */
+};
+struct delivery {
+    enum delivery_outcome outcome;
+    int64_t retry_after_ms; /* what the receiver asked for; 0: nothing */
+    unsigned status;        /* HTTP's or SMTP's; 0: there was none */
+    char text[256];         /* for people: the receiver's answer or the error, without secrets */
+    int64_t duration_us;
+    /* What the receiver gave to know the message by (Slack's ts and channel), kept with the group; may be empty. */
+    char reference[128];
+};

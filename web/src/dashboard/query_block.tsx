@@ -1,0 +1,33 @@
+import { useState } from 'react';
+
+const LANGUAGES = { sql: 'SQL', promql: 'PromQL' } as const;
+
+/** A definition, to be read and copied. */
+export function QueryBlock({ text, language }: { text: string; language: keyof typeof LANGUAGES }) {
+  const [isCopied, setIsCopied] = useState(false);
+  const copy = () => {
+    navigator.clipboard.writeText(text).then(
+      () => {
+        setIsCopied(true);
+      },
+      () => {
+        setIsCopied(false); // not allowed here; the text can still be selected
+      },
+    );
+  };
+  return (
+    <div className="sql">
+      <div className="sql-header">
+        <span>Defined by this {LANGUAGES[language]}</span>
+        <button type="button" className="button button-small" onClick={copy}>
+          {isCopied ? 'Copied' : 'Copy'}
+        </button>
+      </div>
+      {/* Long lines scroll, so the block must be reachable by keyboard. */}
+      {/* eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex */}
+      <pre tabIndex={0} role="region" aria-label={`${LANGUAGES[language]} query`}>
+        <code>{text}</code>
+      </pre>
+    </div>
+  );
+}
