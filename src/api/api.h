@@ -19,10 +19,13 @@ struct keyring;
 struct live;
 struct pack;
 struct pool;
+struct probes;
 struct promql_engine;
+struct push;
 struct rule_manager;
 struct scrape_manager;
 struct scraper;
+struct statsd;
 struct tsdb;
 struct wal;
 struct warehouse;
@@ -45,8 +48,12 @@ struct api {
     struct scrape_manager *scrape;
     struct pool *questions; /* to the tsdb, from whoever reads */
     struct pool *chores;    /* its administration, one after the other */
+    struct pool *probing;   /* probes that somebody asks for */
+    struct probes *probes;
     struct keyring *keyring;
     struct ingest *ingest;
+    struct push *push;
+    const struct statsd *statsd; /* NULL: off */
     struct live *live;
     const struct pack *const *packs;
     size_t pack_count;
@@ -66,6 +73,7 @@ struct api {
     void *reload_context;
     size_t remote_read_bytes_max; /* of one answer of /api/v1/read */
     bool is_open;                 /* no keys are asked for */
+    size_t listener_count;        /* listeners from this one on are for OpenTelemetry alone; 0: none is */
     /* Set once the server listens; atomic. */
     const struct http_server *server;
     /* Any thread, atomic. */

@@ -116,11 +116,42 @@ static const struct figure scrapes[] = {
     FIGURE(scraper_stats, body_bytes, "body_bytes_total", "What they came in, decompressed."),
 };
 
+static const struct figure push[] = {
+    FIGURE(push_stats, groups, "groups", "Groups of metrics that were pushed and are still there."),
+    FIGURE(push_stats, series, "series", "Series in these groups."),
+    FIGURE(push_stats, bytes, "bytes", "Memory that they take."),
+    FIGURE(push_stats, pushes, "pushes_total", "Pushes that came in."),
+    FIGURE(push_stats, refused, "pushes_refused_total", "Those that were inconsistent or over a limit."),
+    FIGURE(push_stats, deletions, "deletions_total", "Deletions of groups that were asked for, and expirations."),
+    FIGURE(push_stats, expired, "groups_expired_total", "Groups removed because nobody pushed to them (push.expire)."),
+    FIGURE(push_stats, samples_written, "samples_written_total", "Samples of pushed metrics written at intervals."),
+    FIGURE(push_stats, samples_refused, "samples_refused_total", "Those that the store refused."),
+    FIGURE(push_stats, intervals_skipped, "intervals_skipped_total",
+           "Intervals at which the log could not take the samples."),
+};
+
+static const struct figure statsd[] = {
+    FIGURE(statsd_stats, series, "series", "Series that come by StatsD."),
+    FIGURE(statsd_stats, packets, "packets_total", "Packets that came in."),
+    FIGURE(statsd_stats, packets_dropped, "packets_dropped_total",
+           "Packets that the kernel threw away because they were not taken in time."),
+    FIGURE(statsd_stats, lines, "lines_total", "Lines in these packets."),
+    FIGURE(statsd_stats, lines_bad, "lines_refused_total{reason=\"malformed\"}", "Lines that were not taken."),
+    FIGURE(statsd_stats, lines_over, "lines_refused_total{reason=\"series_limit\"}", NULL),
+    FIGURE(statsd_stats, lines_ignored, "lines_refused_total{reason=\"no_metric\"}", NULL),
+    FIGURE(statsd_stats, samples_written, "samples_written_total", "Samples written."),
+    FIGURE(statsd_stats, samples_refused, "samples_refused_total", "Those that the store refused."),
+    FIGURE(statsd_stats, flushes_skipped, "flushes_skipped_total",
+           "Intervals at which the log could not take the samples."),
+};
+
 static const struct table tables[] = {
     [FIGURES_TSDB] = {"tsdb", tsdb, AP_ARRAY_COUNT(tsdb)},
     [FIGURES_RULES] = {"rules", rules, AP_ARRAY_COUNT(rules)},
     [FIGURES_TARGETS] = {"scrape", targets, AP_ARRAY_COUNT(targets)},
     [FIGURES_SCRAPES] = {"scrape", scrapes, AP_ARRAY_COUNT(scrapes)},
+    [FIGURES_PUSH] = {"push", push, AP_ARRAY_COUNT(push)},
+    [FIGURES_STATSD] = {"statsd", statsd, AP_ARRAY_COUNT(statsd)},
 };
 
 /* Of a head without samples, as struct tsdb_stats has them. */

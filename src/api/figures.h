@@ -4,6 +4,8 @@
 #pragma once
 
 #include "base/buf.h"
+#include "ingest/push.h"
+#include "ingest/statsd.h"
 #include "rules/manager.h"
 #include "scrape/manager.h"
 #include "scrape/scraper.h"
@@ -14,6 +16,8 @@ enum figures_table {
     FIGURES_RULES,   /* of struct rule_manager_stats */
     FIGURES_TARGETS, /* of struct scrape_manager_stats */
     FIGURES_SCRAPES, /* of struct scraper_stats */
+    FIGURES_PUSH,    /* of struct push_stats */
+    FIGURES_STATSD,  /* of struct statsd_stats */
 };
 
 /* An object of all of them, by their names in the struct. */

@@ -14,7 +14,9 @@
 #include "api/live.h"
 #include "api/metadata.h"
 #include "api/pages.h"
+#include "api/probe.h"
 #include "api/prometheus.h"
+#include "api/pushed.h"
 #include "api/query.h"
 #include "api/query_text.h"
 #include "api/remote_read.h"
@@ -76,6 +78,7 @@ static const struct route routes[] = {
     {"/api/v1/label", true, READ, RIGHT_VIEWER, series_handle_label_values},
     {"/api/v1/labels", false, ASK, RIGHT_VIEWER, series_handle_labels},
     {"/api/v1/metadata", false, READ, RIGHT_VIEWER, metadata_handle},
+    {"/api/v1/metrics", false, READ, RIGHT_VIEWER, pushed_handle},
     {"/api/v1/parse_query", false, ASK, RIGHT_VIEWER, query_text_handle_parse},
     {"/api/v1/query", false, ASK, RIGHT_VIEWER, query_handle},
     {"/api/v1/query_range", false, ASK, RIGHT_VIEWER, query_handle_range},
@@ -101,6 +104,7 @@ static const struct route routes[] = {
     {"/api/v1/status/tsdb", false, READ, RIGHT_VIEWER, cardinality_handle},
     {"/api/v1/status/tsdb/blocks", false, READ, RIGHT_VIEWER, cardinality_handle_blocks},
     {"/metrics", false, READ, RIGHT_VIEWER, status_handle_metrics},
+    {"/probe", false, READ, RIGHT_SECRET, probe_handle},
     {"/ping", false, ASK, RIGHT_NONE, influx_handle_ping},
     {"/health", false, READ, RIGHT_NONE, influx_handle_health},
     {"/query", false, ASK, RIGHT_NONE, influx_handle_query},
@@ -224,6 +228,11 @@ void api_admit(struct http_request *request, void *context)
     struct api *api = context;
     struct ap_slice path = effective_path(api, request);
     struct ingest_endpoint endpoint = find_endpoint(request, path);
+    bool is_for_otlp = api->listener_count && http_listener_index(request) >= api->listener_count;
+    if (is_for_otlp && !ingest_endpoint_is_otlp(endpoint)) {
+        api_reply_error(request, 404, "this address takes OpenTelemetry's data only: POST /v1/metrics");
+        return;
+    }
     if (ingest_endpoint_is_there(endpoint)) {
         ingest_admit(api->ingest, endpoint, request);
         return;

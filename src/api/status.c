@@ -24,6 +24,8 @@ struct figures {
     struct rule_manager_stats rules;
     struct scrape_manager_stats targets;
     struct scraper_stats scrapes;
+    struct push_stats push;
+    struct statsd_stats statsd;
     struct promql_cache_stats promql_cache;
     struct ingest_table_stats ingest[INGEST_ENDPOINT_COUNT];
     struct metrics_stats metrics[METRICS_WAY_COUNT];
@@ -59,6 +61,10 @@ static void take_figures(const struct api *api, struct figures *figures)
         scrape_manager_stats_get(api->scrape, &figures->targets);
     if (api->scraper)
         scraper_stats_get(api->scraper, &figures->scrapes);
+    if (api->push)
+        push_stats_get(api->push, &figures->push);
+    if (api->statsd)
+        statsd_stats_get(api->statsd, &figures->statsd);
     promql_engine_cache_stats(api->engine, &figures->promql_cache);
     ingest_stats_get(api->ingest, figures->ingest);
     ingest_metrics_stats_get(api->ingest, figures->metrics);
@@ -129,6 +135,10 @@ void status_handle(struct api *api, struct http_request *request, struct ap_slic
     figures_add_json(&out, FIGURES_TARGETS, &figures.targets);
     ap_buf_add_cstr(&out, ",\"scrapes\":");
     figures_add_json(&out, FIGURES_SCRAPES, &figures.scrapes);
+    ap_buf_add_cstr(&out, ",\"push\":");
+    figures_add_json(&out, FIGURES_PUSH, &figures.push);
+    ap_buf_add_cstr(&out, ",\"statsd\":");
+    figures_add_json(&out, FIGURES_STATSD, &figures.statsd);
     ap_buf_add_cstr(&out, ",\"ingest\":{");
     for (size_t i = 0; i < INGEST_ENDPOINT_COUNT; i++) {
         const struct ingest_stats *stats = &figures.ingest[i].stats;
@@ -328,6 +338,8 @@ void status_add_metrics(const struct api *api, struct ap_buf *out)
     figures_add_metrics(out, FIGURES_RULES, &figures.rules);
     figures_add_metrics(out, FIGURES_TARGETS, &figures.targets);
     figures_add_metrics(out, FIGURES_SCRAPES, &figures.scrapes);
+    figures_add_metrics(out, FIGURES_PUSH, &figures.push);
+    figures_add_metrics(out, FIGURES_STATSD, &figures.statsd);
     query_figures_add_metrics(out, api->engine);
 }
 

@@ -94,11 +94,8 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } parts[] = {
-    {"coverage", cli_check_coverage},
-    {"routes", cli_check_routes},
-    {"rules", cli_check_rules},
-    {"scrape", cli_check_scrape},
-    {"test", cli_check_test},
+    {"coverage", cli_check_coverage}, {"routes", cli_check_routes}, {"rules", cli_check_rules},
+    {"scrape", cli_check_scrape},     {"test", cli_check_test},
 };
 
 int cli_check(int argc, char **argv)

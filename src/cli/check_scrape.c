@@ -196,7 +196,7 @@ int cli_check_scrape(int argc, char **argv)
     if (first >= argc)
         return cli_misused(&command, "name at least one configuration file");
     struct collectors collectors;
-    collectors_init(&collectors, NULL);
+    collectors_init_names(&collectors);
     bool are_good = true;
     for (int i = first; i < argc; i++)
         are_good = check_file(argv[i], &collectors, is_json) && are_good;

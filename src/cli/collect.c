@@ -10,6 +10,7 @@
 #include "cli/options.h"
 #include "codec/exposition.h"
 #include "scrape/host.h"
+#include "scrape/probe.h"
 
 enum { DEADLINE_MS = 60 * 1000 };
 
@@ -143,17 +144,72 @@ static int collect_host(int argc, char **argv)
     return run(&collector, &request, is_json);
 }
 
+/* ---- probe ---- */
+
+static int collect_probe(int argc, char **argv)
+{
+    bool is_json = false, is_debug = false;
+    const char *target = NULL, *module = "http_2xx", *modules_path = NULL;
+    const struct cli_option options[] = {
+        {"target", 't', CLI_OPTION_TEXT, "TARGET", &target, "a URL, or an address with or without port"},
+        {"module", 'm', CLI_OPTION_TEXT, "NAME", &module, "how to probe (default: http_2xx)"},
+        {"modules", 0, CLI_OPTION_TEXT, "FILE", &modules_path,
+         "blackbox_exporter's file of modules; without it:\nhttp_2xx, http_post_2xx, tcp_connect, icmp, dns"},
+        {"debug", 'd', CLI_OPTION_FLAG, NULL, &is_debug, "also say what was done, step by step"},
+        {"json", 0, CLI_OPTION_FLAG, NULL, &is_json, "for programs"},
+    };
+    const struct cli_command command = {
+        .name = "collect probe",
+        .summary =
+            "Probes a target once and prints what the collector `probe` says, in the names of blackbox_exporter.",
+        .details = "A probe that failed is an answer too: probe_success is 0, and the exit status is 0.\n\n"
+                   "Example:\n  apiary collect probe --target https://example.com --debug\n",
+        .options = options,
+        .option_count = AP_ARRAY_COUNT(options),
+    };
+    int first, exit_code;
+    if (!cli_parse(&command, argc, argv, &first, &exit_code))
+        return exit_code;
+    if (first != argc)
+        return cli_misused(&command, "'%s' is too much", argv[first]);
+    if (!target)
+        return cli_misused(&command, "--target is needed");
+    if (is_json && is_debug)
+        return cli_misused(&command, "--json and --debug do not go together");
+    AP_AUTO(probes) struct probes *probes = NULL;
+    AP_AUTO_BUF struct ap_buf text = {0};
+    struct ap_err err;
+    const struct probe_request request = {.target = ap_slice_cstr(target),
+                                          .module = ap_slice_cstr(module),
+                                          .deadline_monotonic_us = deadline_us(),
+                                          .is_debug = is_debug};
+    if (probes_open(modules_path, "Apiary/" APIARY_VERSION, &probes, &err) != AP_OK ||
+        probes_run(probes, &request, &text, &err) != AP_OK) {
+        fprintf(stderr, "apiary collect probe: %s\n", err.text);
+        return CLI_FAILED;
+    }
+    print(ap_buf_slice(&text), is_json);
+    return CLI_DONE;
+}
+
 int cli_collect(int argc, char **argv)
 {
     const struct cli_command command = {
         .name = "collect",
-        .arguments = "host [OPTION]...",
+        .arguments = "host|probe [OPTION]...",
         .summary = "Prints what a collector says at this moment, as a scrape would see it.",
-        .details = "'apiary collect host --help' says more.\n\n"
-                   "Example:\n  apiary collect host --only cpu\n",
+        .details = "Collectors:\n"
+                   "  host   this machine\n"
+                   "  probe  somebody else, over HTTP, TCP, DNS or ICMP\n\n"
+                   "'apiary collect host --help' says more.\n\n"
+                   "Examples:\n"
+                   "  apiary collect host --only cpu\n"
+                   "  apiary collect probe --target https://example.com\n",
     };
     if (argc > 1 && strcmp(argv[1], "host") == 0)
         return collect_host(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "probe") == 0)
+        return collect_probe(argc - 1, argv + 1);
     int first, exit_code;
     if (!cli_parse(&command, argc, argv, &first, &exit_code))
         return exit_code;

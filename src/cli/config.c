@@ -6,10 +6,18 @@
 #include <stdio.h>
 
 #include "base/assert.h"
+#include "ingest/otlp_names.h"
 
 enum { ENVIRONMENT_NAME_BYTES = 64, KEY_BYTES = 64 };
 
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
+static const char *const otlp_strategies[] = {
+    [OTLP_UNDERSCORES_WITH_SUFFIXES] = "UnderscoreEscapingWithSuffixes",
+    [OTLP_UNDERSCORES_WITHOUT_SUFFIXES] = "UnderscoreEscapingWithoutSuffixes",
+    [OTLP_UTF8_WITH_SUFFIXES] = "NoUTF8EscapingWithSuffixes",
+    [OTLP_NO_TRANSLATION] = "NoTranslation",
+    NULL,
+};
 
 #define AT(member)  .offset = offsetof(struct config, member)
 #define SECONDS(n)  ((n)*INT64_C(1000))
@@ -285,6 +293,93 @@ static const struct yaml_field settings[] = {
      .min = SECONDS(1),
      .max = DAYS(1),
      .doc = "How often these two are asked."},
+    {.key = "otlp.listen",
+     .type = YAML_TYPE_TEXT_LIST,
+     AT(otlp.listen),
+     .default_text = "127.0.0.1:4318",
+     .doc = "Further addresses with port, for OpenTelemetry alone: its exporters send to 4318 unless told otherwise. "
+            "An empty list: none. "
+            "The default address is left out, with a warning, when it is in use."},
+    {.key = "otlp.translation_strategy",
+     .type = YAML_TYPE_CHOICE,
+     AT(otlp.translation_strategy),
+     .default_text = "UnderscoreEscapingWithSuffixes",
+     .choices = otlp_strategies,
+     .doc =
+         "How OpenTelemetry's names become metric and label names: `http.duration` in `s` as `http_duration_seconds`, "
+         "`http_duration`, `http.duration_seconds`, or as it is."},
+    {.key = "otlp.promote_resource_attributes",
+     .type = YAML_TYPE_TEXT_LIST,
+     AT(otlp.promote_resource_attributes),
+     .doc = "Attributes of resources that become labels of their series, beside `job` and `instance`."},
+    {.key = "otlp.promote_all_resource_attributes",
+     .type = YAML_TYPE_BOOLEAN,
+     AT(otlp.promote_all_resource_attributes),
+     .default_text = "false",
+     .doc = "All of them become labels, but those of `otlp.ignore_resource_attributes`."},
+    {.key = "otlp.ignore_resource_attributes",
+     .type = YAML_TYPE_TEXT_LIST,
+     AT(otlp.ignore_resource_attributes),
+     .doc = "With `otlp.promote_all_resource_attributes`: those that do not."},
+    {.key = "otlp.keep_identifying_resource_attributes",
+     .type = YAML_TYPE_BOOLEAN,
+     AT(otlp.keep_identifying_resource_attributes),
+     .default_text = "false",
+     .doc = "`target_info` also has `service.name`, `service.namespace` and `service.instance.id`, of which `job` and "
+            "`instance` are made."},
+    {.key = "otlp.promote_scope_metadata",
+     .type = YAML_TYPE_BOOLEAN,
+     AT(otlp.promote_scope_metadata),
+     .default_text = "false",
+     .doc = "Name, version, schema and attributes of the instrumentation scope become labels `otel_scope_…`."},
+    {.key = "otlp.convert_histograms_to_nhcb",
+     .type = YAML_TYPE_BOOLEAN,
+     AT(otlp.convert_histograms_to_nhcb),
+     .default_text = "false",
+     .doc = "Histograms with explicit bounds become native histograms with custom buckets, not one series a bucket."},
+    {.key = "otlp.label_name_underscore_sanitization",
+     .type = YAML_TYPE_BOOLEAN,
+     AT(otlp.label_name_underscore_sanitization),
+     .default_text = "true",
+     .doc = "Where names are escaped, the attribute `_a` becomes the label `key_a`."},
+    {.key = "otlp.label_name_preserve_multiple_underscores",
+     .type = YAML_TYPE_BOOLEAN,
+     AT(otlp.label_name_preserve_multiple_underscores),
+     .default_text = "true",
+     .doc = "Where names are escaped, the attribute `a..b` becomes the label `a__b`; otherwise `a_b`."},
+    {.key = "otlp.max_delta_streams",
+     .type = YAML_TYPE_INTEGER,
+     AT(otlp.max_delta_streams),
+     .default_text = "1000000",
+     .min = 1,
+     .max = 1000000000,
+     .doc = "Series of delta temporality whose sums are in memory, some 200 bytes each. Above it those go that were "
+            "used the longest "
+            "time ago, and come back from the store."},
+    {.key = "otlp.delta_stream_idle",
+     .type = YAML_TYPE_DURATION,
+     AT(otlp.delta_stream_idle),
+     .default_text = "10m",
+     .min = SECONDS(1),
+     .max = DAYS(31),
+     .doc = "And those that got nothing for so long."},
+    {.key = "probes.modules",
+     .type = YAML_TYPE_TEXT,
+     AT(probes.modules),
+     .doc =
+         "File of modules for the collector `probe` and for `/probe`, as blackbox_exporter has it. Without: http_2xx, "
+         "http_post_2xx, tcp_connect, icmp, dns."},
+    {.key = "host.proc",
+     .type = YAML_TYPE_TEXT,
+     AT(host.proc),
+     .default_text = "/proc",
+     .doc = "Where the collector `host` reads; in a container, where the host's is mounted."},
+    {.key = "host.sys", .type = YAML_TYPE_TEXT, AT(host.sys), .default_text = "/sys", .doc = "The same for /sys."},
+    {.key = "host.root",
+     .type = YAML_TYPE_TEXT,
+     AT(host.root),
+     .default_text = "/",
+     .doc = "The same for /, below which it asks for the size of file systems."},
     {.key = "limits.header",
      .type = YAML_TYPE_BYTES,
      AT(limits.header),
@@ -351,6 +446,61 @@ static const struct yaml_field settings[] = {
      AT(ingest.influx_separator),
      .default_text = "_",
      .doc = "What stands between measurement and field in the name of a series that came by InfluxDB line protocol."},
+    {.key = "push.interval",
+     .type = YAML_TYPE_DURATION,
+     AT(push.interval),
+     .default_text = "15s",
+     .min = SECONDS(1),
+     .max = SECONDS(300),
+     .doc = "How often metrics that were pushed to `/metrics/job/…` are written again."},
+    {.key = "push.expire",
+     .type = YAML_TYPE_DURATION,
+     AT(push.expire),
+     .default_text = "0s",
+     .min = 0,
+     .max = DAYS(36500),
+     .doc = "A group that nobody has pushed to for so long is removed; 0 keeps it until it is deleted, as the "
+            "Pushgateway does."},
+    {.key = "push.max_groups",
+     .type = YAML_TYPE_INTEGER,
+     AT(push.max_groups),
+     .default_text = "10000",
+     .min = 1,
+     .max = 10000000,
+     .doc = "Groups of pushed metrics. Pushes to further ones are refused."},
+    {.key = "push.max_size",
+     .type = YAML_TYPE_BYTES,
+     AT(push.max_size),
+     .default_text = "64MiB",
+     .min = MIB(1),
+     .max = MIB(4096),
+     .doc = "Memory for pushed metrics, all together. Pushes that need more are refused."},
+    {.key = "statsd.listen",
+     .type = YAML_TYPE_TEXT,
+     AT(statsd.listen),
+     .doc =
+         "UDP address that takes StatsD: `127.0.0.1:8125`. No keys are asked for there. Without one, StatsD is off."},
+    {.key = "statsd.flush_interval",
+     .type = YAML_TYPE_DURATION,
+     AT(statsd.flush_interval),
+     .default_text = "10s",
+     .min = SECONDS(1),
+     .max = SECONDS(300),
+     .doc = "How often what came in by StatsD is written."},
+    {.key = "statsd.expire",
+     .type = YAML_TYPE_DURATION,
+     AT(statsd.expire),
+     .default_text = "1h",
+     .min = 0,
+     .max = DAYS(36500),
+     .doc = "A series that nothing came in for this long ends; 0: none does."},
+    {.key = "statsd.max_series",
+     .type = YAML_TYPE_INTEGER,
+     AT(statsd.max_series),
+     .default_text = "100000",
+     .min = 1,
+     .max = 100000000,
+     .doc = "Series that come by StatsD. Lines of further ones are left out."},
     {.key = "privacy.hash_user_ids",
      .type = YAML_TYPE_BOOLEAN,
      AT(privacy.hash_user_ids),
@@ -386,6 +536,13 @@ static const struct yaml_field *find_setting(struct ap_slice key)
 static void remember_origin(struct config *config, const struct yaml_field *setting, const char *origin)
 {
     config->memory->origins[setting - settings] = origin;
+}
+
+bool config_is_default(const struct config *config, const char *key)
+{
+    const struct yaml_field *setting = find_setting(ap_slice_cstr(key));
+    AP_ASSERT(setting != NULL);
+    return strcmp(config->memory->origins[setting - settings], "default") == 0;
 }
 
 static enum ap_rc read_defaults(struct config *config, struct ap_err *err)
@@ -626,22 +783,40 @@ static enum ap_rc fail_text(const struct yaml_texts *texts, size_t index, struct
     return ap_fail(err, AP_E_PARSE, "%s", sentence);
 }
 
-static enum ap_rc check_listen(const struct config *config, struct ap_err *err)
+static enum ap_rc check_addresses(const struct config *config, const struct yaml_texts *listen, struct ap_err *err)
 {
-    if (config->listen.count == 0)
-        return ap_fail(err, AP_E_PARSE, "listen: at least one address is needed, such as 127.0.0.1:8484");
-    for (size_t i = 0; i < config->listen.count; i++) {
+    for (size_t i = 0; i < listen->count; i++) {
         char address[64];
         uint16_t port;
         struct ap_err reason;
-        if (config_split_address(config->listen.items[i], address, &port, &reason) != AP_OK)
-            return fail_text(&config->listen, i, err, reason.text);
+        if (config_split_address(listen->items[i], address, &port, &reason) != AP_OK)
+            return fail_text(listen, i, err, reason.text);
         if (config->open && !config_is_loopback(address))
             return ap_fail(err, AP_E_PARSE,
                            "open: everybody who reaches %s could read and write without a key; listen on 127.0.0.1 "
                            "or [::1] only, or leave \"open\" away and make keys with `apiary key create`",
-                           config->listen.items[i]);
+                           listen->items[i]);
     }
+    return AP_OK;
+}
+
+static enum ap_rc check_listen(const struct config *config, struct ap_err *err)
+{
+    if (config->listen.count == 0)
+        return ap_fail(err, AP_E_PARSE, "listen: at least one address is needed, such as 127.0.0.1:8484");
+    enum ap_rc rc = check_addresses(config, &config->listen, err);
+    return rc == AP_OK ? check_addresses(config, &config->otlp.listen, err) : rc;
+}
+
+static enum ap_rc check_otlp(const struct config *config, struct ap_err *err)
+{
+    if (config->otlp.promote_all_resource_attributes && config->otlp.promote_resource_attributes.count)
+        return fail_text(&config->otlp.promote_resource_attributes, 0, err,
+                         "otlp.promote_resource_attributes names what otlp.promote_all_resource_attributes promotes "
+                         "already; keep one of them");
+    if (!config->otlp.promote_all_resource_attributes && config->otlp.ignore_resource_attributes.count)
+        return fail_text(&config->otlp.ignore_resource_attributes, 0, err,
+                         "otlp.ignore_resource_attributes needs otlp.promote_all_resource_attributes");
     return AP_OK;
 }
 
@@ -661,6 +836,8 @@ enum ap_rc config_check(const struct config *config, struct ap_err *err)
     enum ap_rc rc = check_listen(config, err);
     if (rc == AP_OK)
         rc = check_hosts(config, err);
+    if (rc == AP_OK)
+        rc = check_otlp(config, err);
     if (rc != AP_OK)
         return rc;
     if (config->data[0] == '\0')

@@ -81,6 +81,28 @@ struct config {
         int64_t interval;
     } scrape;
     struct {
+        struct yaml_texts listen;
+        int translation_strategy; /* enum otlp_strategy */
+        struct yaml_texts promote_resource_attributes;
+        bool promote_all_resource_attributes;
+        struct yaml_texts ignore_resource_attributes;
+        bool keep_identifying_resource_attributes;
+        bool promote_scope_metadata;
+        bool convert_histograms_to_nhcb;
+        bool label_name_underscore_sanitization;
+        bool label_name_preserve_multiple_underscores;
+        int64_t max_delta_streams;
+        int64_t delta_stream_idle;
+    } otlp;
+    struct {
+        const char *modules; /* NULL: the built-in ones */
+    } probes;
+    struct {
+        const char *proc;
+        const char *sys;
+        const char *root;
+    } host;
+    struct {
         int64_t header;
         int64_t body;
         int64_t decompressed_body;
@@ -94,6 +116,18 @@ struct config {
         struct yaml_texts trusted_proxies; /* addresses or networks */
         const char *influx_separator;
     } ingest;
+    struct {
+        int64_t interval;
+        int64_t expire; /* 0: never */
+        int64_t max_groups;
+        int64_t max_size;
+    } push;
+    struct {
+        const char *listen; /* NULL: StatsD is off */
+        int64_t flush_interval;
+        int64_t expire; /* 0: never */
+        int64_t max_series;
+    } statsd;
     struct {
         bool hash_user_ids;
     } privacy;
@@ -116,6 +150,8 @@ struct config_flag {
 ap_nodiscard enum ap_rc config_load(const struct config_flag *flags, size_t flag_count, const char *file,
                                     const char *const *environment, struct config **ret_config, struct ap_err *err);
 void config_free(struct config *config); /* NULL is allowed */
+/* Whether nobody has set it: flag, environment or file. */
+bool config_is_default(const struct config *config, const char *key);
 AP_DEFINE_AUTO(config, struct config, config_free)
 
 /* A listen address in its parts: "127.0.0.1:8484", "[::1]:0", ":8484" (all of IPv4). `ret_address` holds 64 bytes. */

@@ -16,7 +16,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-enum { STOP_MS = 3000, POLL_NS = 20 * 1000 * 1000, LINE_BYTES_MAX = 200, EXIT_NOT_FOUND = 127 };
+enum { STOP_MS = 3000, POLL_NS = 20 * 1000 * 1000, LINE_BYTES_MAX = 400, EXIT_NOT_FOUND = 127 };
 
 static const int64_t back_off_first_us = AP_US_PER_S;
 static const int64_t back_off_max_us = 60 * AP_US_PER_S;

@@ -25,6 +25,9 @@
 #include "cli/serve_arguments.h"
 #include "ingest/geo.h"
 #include "ingest/ingest.h"
+#include "ingest/otlp_sink.h"
+#include "ingest/push.h"
+#include "ingest/statsd.h"
 #include "meta/keyring.h"
 #include "meta/meta.h"
 #include "os/fs.h"
@@ -47,6 +50,8 @@ enum {
     QUESTIONS_WAITING_MAX = 256,
     CHORES_WAITING_MAX = 16,
     RULE_THREADS = 2,
+    PROBES_AT_A_TIME = 16,
+    PROBES_WAITING_MAX = 256,
 };
 
 /* Everything that the running server is made of; each member is owned. */
@@ -60,6 +65,7 @@ struct apiary {
     struct promql_engine *engine;
     struct pool *questions; /* to the tsdb */
     struct pool *chores;    /* its administration */
+    struct pool *probing;   /* probes that somebody asks for */
     struct rules_keep *rules_keep;
     struct rule_manager *rules;
     struct collectors collectors;
@@ -73,6 +79,8 @@ struct apiary {
     struct meta *meta;
     struct keyring *keyring;
     struct geo *geo;
+    struct push *push;
+    struct statsd *statsd; /* NULL: off */
     struct ingest *ingest;
     struct live *live;
     struct pack **packs;
@@ -82,6 +90,7 @@ struct apiary {
     struct http_server *server;
     struct http_listener listeners[LISTENERS_MAX];
     char addresses[LISTENERS_MAX][64]; /* what the listeners point to */
+    struct otlp_settings otlp;
     struct api api;
 };
 
@@ -235,6 +244,12 @@ static enum ap_rc open_rules(struct apiary *apiary, struct ap_err *err)
 
 /* ---- Scraping ---- */
 
+static enum ap_rc open_collectors(struct apiary *apiary, struct ap_err *err)
+{
+    enum ap_rc rc = collectors_open(apiary->config, &apiary->api, &apiary->collectors, err);
+    return rc == AP_OK ? pool_open("probe", PROBES_AT_A_TIME, PROBES_WAITING_MAX, &apiary->probing, err) : rc;
+}
+
 static void scrape_trouble(const struct ap_err *err, void *context)
 {
     (void)context;
@@ -246,14 +261,6 @@ static void sync_targets(void *context, const char *pool, const struct scrape_ta
 {
     const struct apiary *apiary = context;
     scraper_sync(apiary->scraper, pool, targets, count);
-}
-
-static bool has_collector(const struct apiary *apiary, const char *name)
-{
-    for (size_t i = 0; i < apiary->collectors.count; i++)
-        if (strcmp(apiary->collectors.items[i].name, name) == 0)
-            return true;
-    return false;
 }
 
 static void log_ignored(const struct apiary *apiary)
@@ -270,10 +277,9 @@ static enum ap_rc open_scrape(struct apiary *apiary, struct ap_err *err)
     size_t builtin_count = 0;
     if (gethostname(apiary->host_name, sizeof(apiary->host_name) - 1) != 0)
         strcpy(apiary->host_name, "localhost");
-    collectors_init(&apiary->collectors, &apiary->api);
-    if (config->scrape.host && has_collector(apiary, "host"))
+    if (config->scrape.host && collectors_have(&apiary->collectors, "host"))
         apiary->builtins[builtin_count++] = (struct scrape_builtin){"node", "host", apiary->host_name};
-    if (config->scrape.self && has_collector(apiary, "self"))
+    if (config->scrape.self && collectors_have(&apiary->collectors, "self"))
         apiary->builtins[builtin_count++] = (struct scrape_builtin){"apiary", "self", apiary->host_name};
     const struct scraper_options scraper_options = {
         .tsdb = apiary->tsdb,
@@ -422,6 +428,67 @@ static enum ap_rc open_meta(struct apiary *apiary, struct ap_err *err)
     return rc == AP_OK ? keyring_open(path, &ap_clock_system, &apiary->keyring, err) : rc;
 }
 
+static void push_trouble(const struct ap_err *err, void *context)
+{
+    (void)context;
+    static struct ap_log_limit limit = {.interval_ms = LOG_INTERVAL_MS};
+    ap_log_limited(&limit, AP_LOG_WARN, "push", "%s", err->text);
+}
+
+static enum ap_rc open_push(struct apiary *apiary, struct ap_err *err)
+{
+    const struct config *config = apiary->config;
+    AP_AUTO_FREE char *path = ap_asprintf("%s/meta.sqlite", config->data);
+    const struct push_options options = {
+        .meta_path = path,
+        .tsdb = apiary->tsdb,
+        .append = tsdb_append,
+        .hash_seed = tsdb_hash_seed(apiary->tsdb),
+        .clock = &ap_clock_system,
+        .interval_ms = config->push.interval,
+        .expire_ms = config->push.expire,
+        .groups_max = (size_t)config->push.max_groups,
+        .bytes_max = (size_t)config->push.max_size,
+        .trouble = push_trouble,
+        .context = apiary,
+    };
+    return push_open(&options, &apiary->push, err);
+}
+
+static void statsd_trouble(const struct ap_err *err, void *context)
+{
+    (void)context;
+    static struct ap_log_limit limit = {.interval_ms = LOG_INTERVAL_MS};
+    ap_log_limited(&limit, AP_LOG_WARN, "statsd", "%s", err->text);
+}
+
+static enum ap_rc open_statsd(struct apiary *apiary, struct ap_err *err)
+{
+    const struct config *config = apiary->config;
+    if (!config->statsd.listen)
+        return AP_OK;
+    char address[64];
+    struct statsd_options options = {
+        .address = address,
+        .tsdb = apiary->tsdb,
+        .append = tsdb_append,
+        .hash_seed = tsdb_hash_seed(apiary->tsdb),
+        .clock = &ap_clock_system,
+        .flush_interval_ms = config->statsd.flush_interval,
+        .expire_ms = config->statsd.expire,
+        .series_max = (size_t)config->statsd.max_series,
+        .trouble = statsd_trouble,
+        .context = apiary,
+    };
+    enum ap_rc rc = config_split_address(config->statsd.listen, address, &options.port, err);
+    if (rc == AP_OK)
+        rc = statsd_open(&options, &apiary->statsd, err);
+    if (rc != AP_OK)
+        return ap_err_prefix(err, "statsd");
+    ap_log(AP_LOG_INFO, "statsd", "listening on UDP port %u of %s", statsd_port(apiary->statsd), address);
+    return AP_OK;
+}
+
 /* The file that was named must be there; the one that comes with the program may be missing. */
 static enum ap_rc open_geo(struct apiary *apiary, struct ap_err *err)
 {
@@ -434,9 +501,33 @@ static enum ap_rc open_geo(struct apiary *apiary, struct ap_err *err)
     return geo_open(named ? named : found, &apiary->geo, err);
 }
 
+static void set_otlp(struct apiary *apiary)
+{
+    const struct config *config = apiary->config;
+    struct otlp_settings *otlp = &apiary->otlp;
+    const struct yaml_texts *attributes = config->otlp.promote_all_resource_attributes
+                                              ? &config->otlp.ignore_resource_attributes
+                                              : &config->otlp.promote_resource_attributes;
+    otlp_settings_init(otlp);
+    otlp->naming.strategy = (enum otlp_strategy)config->otlp.translation_strategy;
+    otlp->naming.is_prefixing_underscores = config->otlp.label_name_underscore_sanitization;
+    otlp->naming.is_keeping_underscores = config->otlp.label_name_preserve_multiple_underscores;
+    otlp->resource_attributes = (const char *const *)attributes->items;
+    otlp->resource_attribute_count = attributes->count;
+    otlp->is_promoting_all = config->otlp.promote_all_resource_attributes;
+    otlp->is_keeping_identifying = config->otlp.keep_identifying_resource_attributes;
+    otlp->is_promoting_scope = config->otlp.promote_scope_metadata;
+    otlp->is_making_custom_buckets = config->otlp.convert_histograms_to_nhcb;
+    otlp->target_info_interval_ms = AP_MAX(config->promql.lookback_delta / 2, INT64_C(1));
+    otlp->window_ms = config->tsdb.out_of_order_window;
+    otlp->streams_max = (uint64_t)config->otlp.max_delta_streams;
+    otlp->stream_idle_ms = config->otlp.delta_stream_idle;
+}
+
 static enum ap_rc open_ingest(struct apiary *apiary, struct ap_err *err)
 {
     const struct config *config = apiary->config;
+    set_otlp(apiary);
     struct ingest_options options = {
         .wal = apiary->wal,
         .keyring = apiary->keyring,
@@ -446,9 +537,12 @@ static enum ap_rc open_ingest(struct apiary *apiary, struct ap_err *err)
         .is_hashing_user_ids = config->privacy.hash_user_ids,
         .tsdb = apiary->tsdb,
         .tsdb_append = tsdb_append,
+        .tsdb_newest = tsdb_newest,
         .tsdb_hash_seed = tsdb_hash_seed(apiary->tsdb),
         .is_injecting_start_zeros = config->tsdb.created_timestamp_zero_ingestion,
         .influx_separator = config->ingest.influx_separator,
+        .otlp = &apiary->otlp,
+        .push = apiary->push,
     };
     client_networks_init_loopback(&options.trusted_proxies);
     enum ap_rc rc = AP_OK;
@@ -471,22 +565,50 @@ static void set_hosts(struct apiary *apiary)
         apiary->hosts[i] = (struct api_host){hosts->keys[i], strcmp(hosts->items[i], "/") == 0 ? "" : hosts->items[i]};
 }
 
-static enum ap_rc reload(void *context, struct ap_err *err);
-
-static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
+/* The main addresses, and behind them those of OpenTelemetry. */
+static enum ap_rc set_listeners(struct apiary *apiary, struct ap_err *err)
 {
     const struct config *config = apiary->config;
-    if (config->listen.count == 0 || config->listen.count > LISTENERS_MAX)
-        return ap_fail(err, AP_E_LIMIT, "listen: from 1 to %d addresses can be given", LISTENERS_MAX);
-    for (size_t i = 0; i < config->listen.count; i++) {
+    if (config->listen.count == 0 || config->listen.count + config->otlp.listen.count > LISTENERS_MAX)
+        return ap_fail(err, AP_E_LIMIT, "listen: from 1 to %d addresses can be given, with those of otlp.listen",
+                       LISTENERS_MAX);
+    for (size_t i = 0; i < config->listen.count + config->otlp.listen.count; i++) {
+        bool is_otlp = i >= config->listen.count;
+        const char *text = is_otlp ? config->otlp.listen.items[i - config->listen.count] : config->listen.items[i];
         struct http_listener *listener = &apiary->listeners[i];
-        enum ap_rc rc = config_split_address(config->listen.items[i], apiary->addresses[i], &listener->port, err);
+        enum ap_rc rc = config_split_address(text, apiary->addresses[i], &listener->port, err);
         if (rc != AP_OK)
             return rc;
         listener->address = apiary->addresses[i];
         listener->certificate_file = config->tls.certificate;
         listener->key_file = config->tls.key;
+        listener->is_optional = is_otlp && config_is_default(config, "otlp.listen");
     }
+    return AP_OK;
+}
+
+/* Whether the addresses for OpenTelemetry are there: the default one may be in use, and is no reason not to start. */
+static void say_otlp(const struct apiary *apiary)
+{
+    const struct config *config = apiary->config;
+    for (size_t i = 0; i < config->otlp.listen.count; i++) {
+        if (http_server_port(apiary->server, config->listen.count + i))
+            ap_log(AP_LOG_INFO, "serve", "OpenTelemetry at %s", config->otlp.listen.items[i]);
+        else
+            ap_log(AP_LOG_WARN, "serve",
+                   "%s is in use: OpenTelemetry's exporters must be told the main address (setting otlp.listen)",
+                   config->otlp.listen.items[i]);
+    }
+}
+
+static enum ap_rc reload(void *context, struct ap_err *err);
+
+static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
+{
+    const struct config *config = apiary->config;
+    enum ap_rc rc = set_listeners(apiary, err);
+    if (rc != AP_OK)
+        return rc;
     set_hosts(apiary);
     AP_AUTO_BUF struct ap_buf text = {0};
     config_print(config, &text);
@@ -501,8 +623,12 @@ static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
         .scrape = apiary->scrape,
         .questions = apiary->questions,
         .chores = apiary->chores,
+        .probing = apiary->probing,
+        .probes = apiary->collectors.probes,
         .keyring = apiary->keyring,
         .ingest = apiary->ingest,
+        .push = apiary->push,
+        .statsd = apiary->statsd,
         .live = apiary->live,
         .packs = (const struct pack *const *)apiary->packs,
         .pack_count = apiary->pack_count,
@@ -520,11 +646,12 @@ static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
         .reload = reload,
         .reload_context = apiary,
         .remote_read_bytes_max = (size_t)config->tsdb.remote_read_size,
+        .listener_count = config->listen.count,
         .is_open = config->open,
     };
     struct http_server_options options = {
         .listeners = apiary->listeners,
-        .listener_count = config->listen.count,
+        .listener_count = config->listen.count + config->otlp.listen.count,
         .limits =
             {
                 .header_bytes_max = (uint32_t)config->limits.header,
@@ -542,7 +669,7 @@ static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
         .error_body = api_error_body,
         .error_content_type = "application/json",
     };
-    enum ap_rc rc = http_server_open(&options, &apiary->server, err);
+    rc = http_server_open(&options, &apiary->server, err);
     if (rc == AP_OK)
         __atomic_store_n(&apiary->api.server, apiary->server, __ATOMIC_RELEASE);
     return rc;
@@ -554,7 +681,8 @@ static enum ap_rc apiary_open(struct apiary *apiary, struct ap_err *err)
 {
     apiary->live = live_new(&ap_clock_system);
     static enum ap_rc (*const steps[])(struct apiary *, struct ap_err *) = {
-        open_data, open_wal, hold_log, open_stores, open_rules, open_scrape, open_meta, open_geo, open_ingest,
+        open_data,   open_wal,  hold_log, open_stores, open_collectors, open_rules,
+        open_scrape, open_meta, open_geo, open_push,   open_ingest,
     };
     for (size_t i = 0; i < AP_ARRAY_COUNT(steps); i++) {
         enum ap_rc rc = steps[i](apiary, err);
@@ -565,7 +693,11 @@ static enum ap_rc apiary_open(struct apiary *apiary, struct ap_err *err)
     if (rc == AP_OK)
         rc = tsdb_start(apiary->tsdb, err);
     if (rc == AP_OK)
+        rc = open_statsd(apiary, err);
+    if (rc == AP_OK)
         rc = open_server(apiary, err);
+    if (rc == AP_OK)
+        rc = push_start(apiary->push, err);
     if (rc == AP_OK)
         rc = rule_manager_start(apiary->rules, err);
     return rc == AP_OK ? scrape_manager_start(apiary->scrape, err) : rc;
@@ -589,6 +721,10 @@ static void apiary_close(struct apiary *apiary)
         scraper_stop(apiary->scraper);
     if (apiary->rules)
         rule_manager_stop(apiary->rules);
+    if (apiary->push)
+        push_stop(apiary->push);
+    if (apiary->statsd)
+        statsd_stop(apiary->statsd);
     if (apiary->wal)
         wal_stop(apiary->wal);
     rules_keep_free(apiary->rules_keep);
@@ -596,14 +732,20 @@ static void apiary_close(struct apiary *apiary)
         pool_stop(apiary->questions);
     if (apiary->chores)
         pool_stop(apiary->chores);
+    if (apiary->probing)
+        pool_stop(apiary->probing);
     warehouse_close(apiary->warehouse);
     http_server_close(apiary->server);
+    push_close(apiary->push);
+    statsd_close(apiary->statsd);
     rule_manager_close(apiary->rules);
     scrape_manager_close(apiary->scrape);
     scraper_close(apiary->scraper);
     ap_buf_clear(&apiary->external_labels);
     pool_close(apiary->questions);
     pool_close(apiary->chores);
+    pool_close(apiary->probing);
+    collectors_close(&apiary->collectors);
     promql_engine_close(apiary->engine);
     tsdb_close(apiary->tsdb);
     wal_close(apiary->wal);
@@ -635,6 +777,7 @@ static void say_ready(const struct apiary *apiary)
                apiary->addresses[i], is_v6 ? "]" : "", http_server_port(apiary->server, i));
     }
     fflush(stdout);
+    say_otlp(apiary);
     ap_log(AP_LOG_INFO, "serve", "version " APIARY_VERSION ", data in %s, %zu packs%s", config->data,
            apiary->pack_count, config->open ? ", open: no keys are asked for" : "");
 }
@@ -663,6 +806,14 @@ static enum ap_rc reload_rules(struct apiary *apiary, struct ap_err *err)
     return AP_OK;
 }
 
+static enum ap_rc reload_collectors(struct apiary *apiary, struct ap_err *err)
+{
+    enum ap_rc rc = collectors_reload(&apiary->collectors, err);
+    if (rc != AP_OK)
+        ap_log(AP_LOG_ERROR, "serve", "reload of the collectors' files: %s; those before stay", err->text);
+    return rc;
+}
+
 static enum ap_rc reload_scrape(struct apiary *apiary, struct ap_err *err)
 {
     enum ap_rc rc = scrape_manager_reload(apiary->scrape, err);
@@ -681,7 +832,8 @@ static enum ap_rc reload_scrape(struct apiary *apiary, struct ap_err *err)
 static enum ap_rc reload(void *context, struct ap_err *err)
 {
     struct apiary *apiary = context;
-    static enum ap_rc (*const steps[])(struct apiary *, struct ap_err *) = {reload_keys, reload_rules, reload_scrape};
+    static enum ap_rc (*const steps[])(struct apiary *, struct ap_err *) = {reload_keys, reload_rules,
+                                                                            reload_collectors, reload_scrape};
     enum ap_rc first_rc = AP_OK;
     pthread_mutex_lock(&apiary->reload_mutex);
     for (size_t i = 0; i < AP_ARRAY_COUNT(steps); i++) {

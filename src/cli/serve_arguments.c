@@ -54,13 +54,15 @@ static void print_config(const struct config *config)
 bool serve_arguments_read(int argc, char **argv, struct config **ret_config, int *ret_exit_code)
 {
     const char *file = NULL, *data = NULL, *scrape = NULL;
-    struct cli_list listen = {0}, packs = {0}, rules = {0}, settings = {0};
+    struct cli_list listen = {0}, otlp_listen = {0}, packs = {0}, rules = {0}, settings = {0};
     bool is_open = false, is_print = false;
     const struct cli_option options[] = {
         {"config", 'c', CLI_OPTION_TEXT, "FILE", &file, "configuration file (YAML)"},
         {"data", 0, CLI_OPTION_TEXT, "DIR", &data, "data directory (default: data)"},
         {"listen", 0, CLI_OPTION_LIST, "ADDRESS", &listen,
          "address and port, may be repeated\n(default: 127.0.0.1:8484)"},
+        {"otlp-listen", 0, CLI_OPTION_LIST, "ADDRESS", &otlp_listen,
+         "for OpenTelemetry alone, may be repeated; '' is none\n(default: 127.0.0.1:4318, if it is free)"},
         {"pack", 0, CLI_OPTION_LIST, "DIR", &packs, "pack to load, may be repeated"},
         {"rules", 0, CLI_OPTION_LIST, "FILE", &rules, "rule file or pattern ('rules/*.yml'), may be repeated"},
         {"scrape", 0, CLI_OPTION_TEXT, "FILE", &scrape, "Prometheus' configuration: its scrape_configs are scraped"},
@@ -81,10 +83,12 @@ bool serve_arguments_read(int argc, char **argv, struct config **ret_config, int
 
     struct flags flags = {0};
     AP_AUTO_FREE char *listen_text = join(&listen);
+    AP_AUTO_FREE char *otlp_listen_text = join(&otlp_listen);
     AP_AUTO_FREE char *packs_text = join(&packs);
     AP_AUTO_FREE char *rules_text = join(&rules);
     add_flag(&flags, "data", data);
     add_flag(&flags, "listen", listen_text);
+    add_flag(&flags, "otlp.listen", otlp_listen_text);
     add_flag(&flags, "pack", packs_text);
     add_flag(&flags, "rules.files", rules_text);
     add_flag(&flags, "scrape.config", scrape);

@@ -13,6 +13,7 @@
 #include "ingest/cors.h"
 #include "ingest/geo.h"
 #include "ingest/json_rows.h"
+#include "ingest/metrics_protocol.h"
 #include "ingest/row_report.h"
 #include "ingest/user_id.h"
 #include "meta/keyring.h"
@@ -86,6 +87,7 @@ struct ingest *ingest_new(const struct ingest_options *options)
         ingest->metrics = metrics_new(&(struct metrics_options){
             .tsdb = options->tsdb,
             .append = options->tsdb_append,
+            .newest = options->tsdb_newest,
             .hash_seed = options->tsdb_hash_seed,
             .is_injecting_start_zeros = options->is_injecting_start_zeros,
             .otlp = options->otlp,
@@ -141,6 +143,11 @@ struct ingest_endpoint ingest_endpoint_find(struct ap_slice path)
     struct ingest_endpoint endpoint = {0};
     endpoint.metrics = metrics_protocol_find(path, &endpoint.rest);
     return endpoint;
+}
+
+bool ingest_endpoint_is_otlp(struct ingest_endpoint endpoint)
+{
+    return endpoint.metrics == &metrics_protocol_otlp || endpoint.metrics == &metrics_protocol_otlp_prometheus;
 }
 
 static void count(uint64_t *counter, uint64_t by)

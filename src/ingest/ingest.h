@@ -54,6 +54,7 @@ struct ingest_options {
     /* Metrics. Without a store their endpoints answer 404. */
     struct tsdb *tsdb;                /* lent */
     metrics_append_fn tsdb_append;    /* tsdb_append(), or what stands in for it in a test */
+    metrics_newest_fn tsdb_newest;    /* tsdb_newest(), likewise; may be NULL */
     uint64_t tsdb_hash_seed;          /* tsdb_hash_seed() */
     bool is_injecting_start_zeros;    /* as the store's option for created timestamps */
     const struct otlp_settings *otlp; /* lent; NULL: as without a configuration */
@@ -77,6 +78,7 @@ static inline bool ingest_endpoint_is_there(struct ingest_endpoint endpoint)
 {
     return endpoint.rows || endpoint.metrics;
 }
+bool ingest_endpoint_is_otlp(struct ingest_endpoint endpoint);
 
 /* For http_server_options.admit: replies when the request is refused, before its body is read. */
 void ingest_admit(struct ingest *ingest, struct ingest_endpoint endpoint, struct http_request *request);

@@ -13,6 +13,7 @@
 #include "ingest/metrics_body.h"
 #include "ingest/metrics_protocol.h"
 #include "ingest/otlp_sink.h"
+#include "ingest/otlp_streams.h"
 #include "meta/keyring.h"
 #include "net/http_server.h"
 
@@ -25,14 +26,18 @@ enum {
 };
 
 static const struct metrics_protocol *const protocols[] = {
-    &metrics_protocol_remote_write,    &metrics_protocol_import,   &metrics_protocol_otlp,
-    &metrics_protocol_otlp_prometheus, &metrics_protocol_influx_1, &metrics_protocol_influx_2,
+    &metrics_protocol_remote_write, &metrics_protocol_import,
+    &metrics_protocol_otlp,         &metrics_protocol_otlp_prometheus,
+    &metrics_protocol_influx_1,     &metrics_protocol_influx_2,
+    &metrics_protocol_push,         &metrics_protocol_push_base64,
+    &metrics_protocol_push_wipe,
 };
 
 struct metrics {
     /* Constant. */
     struct metrics_options options;
     struct otlp_settings otlp_default; /* of those who give none */
+    struct otlp_streams *streams;      /* owned */
     /* Any thread, atomic. */
     bool is_draining;
     struct metrics_stats stats[METRICS_WAY_COUNT];
@@ -53,6 +58,13 @@ struct metrics *metrics_new(const struct metrics_options *options)
     otlp_settings_init(&metrics->otlp_default);
     if (!options->otlp)
         metrics->options.otlp = &metrics->otlp_default;
+    metrics->streams = otlp_streams_new(&(struct otlp_streams_options){
+        .streams_max = metrics->options.otlp->streams_max,
+        .idle_ms = metrics->options.otlp->stream_idle_ms,
+        .tsdb = options->tsdb,
+        .newest = options->newest,
+        .clock = options->clock,
+    });
     metrics->log_limit.interval_ms = LOG_INTERVAL_MS;
     pthread_mutex_init(&metrics->idle_mtx, NULL);
     return metrics;
@@ -64,8 +76,14 @@ void metrics_free(struct metrics *metrics)
         return;
     for (size_t i = 0; i < metrics->idle_count; i++)
         metrics_body_free(metrics->idle[i]);
+    otlp_streams_free(metrics->streams);
     pthread_mutex_destroy(&metrics->idle_mtx);
     free(metrics);
+}
+
+struct otlp_streams *metrics_streams(struct metrics *metrics)
+{
+    return metrics->streams;
 }
 
 void metrics_drain(struct metrics *metrics)
@@ -101,12 +119,9 @@ static void body_give(struct metrics *metrics, struct metrics_body *take_body)
 const char *metrics_way_name(enum metrics_way way)
 {
     static const char *const names[METRICS_WAY_COUNT] = {
-        [METRICS_WAY_WRITE_1] = "remote_write_1",
-        [METRICS_WAY_WRITE_2] = "remote_write_2",
-        [METRICS_WAY_IMPORT] = "import",
-        [METRICS_WAY_OTLP_PROTOBUF] = "otlp_protobuf",
-        [METRICS_WAY_OTLP_JSON] = "otlp_json",
-        [METRICS_WAY_PUSH] = "push",
+        [METRICS_WAY_WRITE_1] = "remote_write_1", [METRICS_WAY_WRITE_2] = "remote_write_2",
+        [METRICS_WAY_IMPORT] = "import",          [METRICS_WAY_OTLP_PROTOBUF] = "otlp_protobuf",
+        [METRICS_WAY_OTLP_JSON] = "otlp_json",    [METRICS_WAY_PUSH] = "push",
         [METRICS_WAY_INFLUX] = "influx",
     };
     AP_ASSERT((size_t)way < METRICS_WAY_COUNT);
@@ -361,18 +376,33 @@ static void append_done(struct tsdb_append *append, enum ap_rc rc)
         reply_failed(request, rc);
 }
 
+static void settle(struct metrics_request *request, bool is_appended)
+{
+    if (request->protocol->settle && request->body)
+        request->protocol->settle(request, is_appended);
+    request->body = NULL;
+}
+
+static void appended(struct tsdb_append *append)
+{
+    settle(append->context, true);
+}
+
 /* Hands the batch to the store. Suspended first: done() may come before the store returns. */
 static void append(struct metrics_request *request, const struct metrics_body *body)
 {
     struct metrics *metrics = request->metrics;
     request->append.batch = &body->batch;
     request->append.done = append_done;
+    request->append.appended = request->protocol->settle ? appended : NULL;
     request->append.context = request;
     http_suspend_briefly(request->http);
     struct ap_err err;
     enum ap_rc rc = metrics->options.append(metrics->options.tsdb, &request->append, &err);
-    if (rc != AP_OK)
-        reply_failed(request, rc);
+    if (rc == AP_OK)
+        return;
+    settle(request, false);
+    reply_failed(request, rc);
 }
 
 static void take_refusals(struct metrics_request *request, const struct metrics_body *body)
@@ -393,6 +423,7 @@ static void handle_bytes(struct metrics_request *request, struct metrics_body *b
     const struct batch *batch = &body->batch;
     struct metrics_stats *stats = &request->metrics->stats[request->way];
     struct ap_err err;
+    request->body = body;
     enum ap_rc rc = request->protocol->decode(request, body, bytes, &err);
     count(&stats->body_bytes, body->unpacked ? body->unpacked_bytes : bytes.bytes);
     if (request->key)
@@ -400,15 +431,18 @@ static void handle_bytes(struct metrics_request *request, struct metrics_body *b
                              batch->sample_count + batch->histogram_count + body->samples_refused +
                                  body->histograms_refused);
     if (rc != AP_OK) {
+        settle(request, false);
         reply_error(request, status_of(rc), 0, err.text);
         return;
     }
     count(&stats->metadata_received, batch->metadata_count);
     take_refusals(request, body);
-    if (batch->series_count + batch->metadata_count > 0)
+    if (batch->series_count + batch->metadata_count > 0) {
         append(request, body);
-    else
-        reply_outcome(request);
+        return;
+    }
+    settle(request, false);
+    reply_outcome(request);
 }
 
 void metrics_handle(struct metrics *metrics, struct http_request *http)

@@ -35,11 +35,16 @@ struct metrics_protocol; /* ingest/metrics_protocol.h */
 /* The protocol that has this path, or NULL; and what of the path is behind the protocol's own. */
 const struct metrics_protocol *metrics_protocol_find(struct ap_slice path, struct ap_slice *ret_rest);
 
+struct otlp_streams; /* ingest/otlp_streams.h */
+
 typedef enum ap_rc (*metrics_append_fn)(struct tsdb *tsdb, struct tsdb_append *append, struct ap_err *err);
+typedef bool (*metrics_newest_fn)(struct tsdb *tsdb, struct labels_hash hash, struct ap_arena *arena,
+                                  struct tsdb_newest *ret_newest);
 
 struct metrics_options {
     struct tsdb *tsdb;        /* lent */
     metrics_append_fn append; /* tsdb_append(), or what stands in for it in a test */
+    metrics_newest_fn newest; /* tsdb_newest(), likewise; NULL: nothing is known of any series */
     uint64_t hash_seed;       /* tsdb_hash_seed() */
     bool is_injecting_start_zeros;
     const struct otlp_settings *otlp; /* lent; NULL: as without a configuration */
@@ -54,6 +59,8 @@ struct metrics_options {
 struct metrics *metrics_new(const struct metrics_options *options);
 void metrics_free(struct metrics *metrics); /* NULL is allowed; no request may be under way */
 AP_DEFINE_AUTO(metrics, struct metrics, metrics_free)
+
+struct otlp_streams *metrics_streams(struct metrics *metrics); /* for figures, and the protocol */
 
 /* For http_server_options.admit and .handle, as ingest_admit() and ingest_handle(). */
 void metrics_admit(struct metrics *metrics, const struct metrics_protocol *protocol, struct ap_slice rest,

@@ -3,10 +3,12 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "ingest/otlp_cache.h"
 
 enum {
     ARENA_FIRST_BYTES = 256 << 10,
-    KEPT_SAMPLES_MAX = 256 << 10, /* a larger request's arrays are given back */
+    ARENA_KEPT_BYTES_MAX = 4 << 20, /* what requests need again and again is not asked of the system each time */
+    KEPT_SAMPLES_MAX = 256 << 10,   /* a larger request's arrays are given back */
     KEPT_SERIES_MAX = 64 << 10,
     KEPT_BUF_BYTES_MAX = 1 << 20,
 };
@@ -16,9 +18,23 @@ struct metrics_body *metrics_body_new(uint64_t hash_seed, bool is_injecting_star
     struct metrics_body *body = ap_new0(struct metrics_body);
     body->hash_seed = hash_seed;
     body->is_injecting_start_zeros = is_injecting_start_zeros;
-    body->arena_memory = ap_realloc(NULL, ARENA_FIRST_BYTES);
-    ap_arena_init_with(&body->arena, body->arena_memory, ARENA_FIRST_BYTES, METRICS_ARENA_BYTES_MAX);
+    body->arena_memory_bytes = ARENA_FIRST_BYTES;
+    body->arena_memory = ap_realloc(NULL, body->arena_memory_bytes);
+    ap_arena_init_with(&body->arena, body->arena_memory, body->arena_memory_bytes, METRICS_ARENA_BYTES_MAX);
     return body;
+}
+
+/* The arena begins with as much memory as the last request needed. */
+static void reset_arena(struct metrics_body *body)
+{
+    size_t used_bytes = AP_MIN(body->arena.used_bytes + body->arena.used_bytes / 8, (size_t)ARENA_KEPT_BYTES_MAX);
+    ap_arena_reset(&body->arena);
+    if (used_bytes <= body->arena_memory_bytes)
+        return;
+    free(body->arena_memory);
+    body->arena_memory_bytes = used_bytes;
+    body->arena_memory = ap_realloc(NULL, body->arena_memory_bytes);
+    ap_arena_init_with(&body->arena, body->arena_memory, body->arena_memory_bytes, METRICS_ARENA_BYTES_MAX);
 }
 
 void metrics_body_free(struct metrics_body *body)
@@ -35,6 +51,7 @@ void metrics_body_free(struct metrics_body *body)
         ap_buf_clear(&body->numbers[i]);
     ap_buf_clear(&body->symbols);
     ap_buf_clear(&body->metadata_cache);
+    otlp_cache_free(body->otlp_cache);
     free(body);
 }
 
@@ -55,7 +72,7 @@ void metrics_body_reset(struct metrics_body *body)
         batch_clear(batch);
     else
         batch_reset(batch);
-    ap_arena_reset(&body->arena);
+    reset_arena(body);
     free(body->unpacked);
     body->unpacked = NULL;
     reset_buf(&body->labels);

@@ -27,6 +27,8 @@ enum {
     METRICS_REASON_BYTES = 256,
 };
 
+struct otlp_cache; /* ingest/otlp_cache.h */
+
 struct metrics_body {
     /* The owner's, set once. */
     uint64_t hash_seed;
@@ -35,7 +37,8 @@ struct metrics_body {
     struct batch batch;
     struct ap_arena arena;
     char *arena_memory; /* owned; what the arena begins with */
-    char *unpacked;     /* owned, until the reset: the request's bytes, where a protocol undoes a compression itself */
+    size_t arena_memory_bytes;
+    char *unpacked; /* owned, until the reset: the request's bytes, where a protocol undoes a compression itself */
     size_t unpacked_bytes;
     /* What was refused; not in the batch. */
     uint64_t samples_refused;
@@ -44,11 +47,12 @@ struct metrics_body {
     char reason[METRICS_REASON_BYTES]; /* of the first refused sample or histogram; empty: none */
     char exemplar_reason[METRICS_REASON_BYTES];
     /* Working memory. */
-    struct ap_buf labels;         /* of one label set */
-    struct ap_buf blob;           /* of one histogram */
-    struct ap_buf numbers[5];     /* of one histogram: both signs' spans and counts, custom values */
-    struct ap_buf symbols;        /* 2.0: struct ap_slice of each */
-    struct ap_buf metadata_cache; /* 2.0: which metadata this request has told already */
+    struct ap_buf labels;          /* of one label set */
+    struct ap_buf blob;            /* of one histogram */
+    struct ap_buf numbers[5];      /* of one histogram: both signs' spans and counts, custom values */
+    struct ap_buf symbols;         /* 2.0: struct ap_slice of each */
+    struct ap_buf metadata_cache;  /* 2.0: which metadata this request has told already */
+    struct otlp_cache *otlp_cache; /* owned; NULL: none yet. Survives the reset */
 };
 
 struct metrics_body *metrics_body_new(uint64_t hash_seed, bool is_injecting_start_zeros);

@@ -15,6 +15,12 @@
 #include "ingest/otlp_protobuf.h"
 #include "ingest/otlp_sink.h"
 
+/* metrics_request.state */
+struct otlp_request {
+    struct otlp_sink *sink;  /* owned; from decode() to settle() */
+    uint64_t points_refused; /* by the store */
+};
+
 /* ---- Answers ---- */
 
 static bool is_json(const struct metrics_request *request)
@@ -103,8 +109,9 @@ static void reply_outcome(struct metrics_request *request)
 {
     AP_AUTO_BUF struct ap_buf message = {0};
     struct ap_buf body = {0};
-    uint64_t rejected = metrics_request_samples_refused(request);
-    if (rejected || metrics_request_exemplars_refused(request))
+    const struct otlp_request *state = request->state;
+    uint64_t rejected = request->samples_refused + state->points_refused;
+    if (metrics_request_samples_refused(request) || metrics_request_exemplars_refused(request))
         metrics_request_say_refused(request, true, &message);
     add_response(request, rejected, ap_buf_slice(&message), &body);
     reply(request, 200, &body, 0);
@@ -114,12 +121,13 @@ static void reply_outcome(struct metrics_request *request)
 
 static const char *begin(struct metrics_request *request)
 {
+    request->state = ap_arena_alloc0(http_arena(request->http), sizeof(struct otlp_request));
     struct ap_slice type = http_header(request->http, "Content-Type");
     struct ap_slice name = ap_slice_trim(ap_slice_split(&type, ';'));
     enum inflate_encoding encoding;
-    if (ap_slice_equal_nocase(name, "application/json"))
-        request->way = METRICS_WAY_OTLP_JSON;
-    else if (!ap_slice_equal_nocase(name, "application/x-protobuf"))
+    if (!ap_slice_equal_nocase(name, "application/x-protobuf"))
+        request->way = METRICS_WAY_OTLP_JSON; /* which people who send something else can read, too */
+    if (request->way == METRICS_WAY_OTLP_JSON && !ap_slice_equal_nocase(name, "application/json"))
         return "send OTLP metrics as application/x-protobuf or application/json";
     if (!inflate_encoding_parse(http_header(request->http, "Content-Encoding"), &encoding))
         return "the Content-Encoding is not known; send gzip, zstd or none";
@@ -131,8 +139,33 @@ static const char *begin(struct metrics_request *request)
 static enum ap_rc decode(struct metrics_request *request, struct metrics_body *body, struct ap_slice bytes,
                          struct ap_err *err)
 {
-    AP_AUTO(otlp_sink) struct otlp_sink *sink = otlp_sink_new(body, request->options->otlp, bytes);
-    return is_json(request) ? otlp_json_decode(sink, bytes, err) : otlp_protobuf_decode(sink, bytes, err);
+    struct otlp_request *state = request->state;
+    state->sink = otlp_sink_new(&(struct otlp_sink_options){
+        .body = body,
+        .settings = request->options->otlp,
+        .streams = metrics_streams(request->metrics),
+        .source = bytes,
+        .now_ms = ap_clock_monotonic_us(request->options->clock) / AP_US_PER_MS,
+    });
+    enum ap_rc rc =
+        is_json(request) ? otlp_json_decode(state->sink, bytes, err) : otlp_protobuf_decode(state->sink, bytes, err);
+    if (rc != AP_OK)
+        return rc;
+    size_t refused_bytes = (body->batch.series_count + 1) * sizeof(uint32_t);
+    uint32_t *refused = ap_arena_try_alloc(&body->arena, refused_bytes);
+    if (!refused)
+        return ap_fail(err, AP_E_LIMIT, "the request is too large; send it in smaller parts");
+    request->append.refused_by_series = memset(refused, 0, refused_bytes);
+    return AP_OK;
+}
+
+static void settle(struct metrics_request *request, bool is_appended)
+{
+    struct otlp_request *state = request->state;
+    state->points_refused = otlp_sink_settle(state->sink, is_appended ? request->append.refused_by_series : NULL);
+    otlp_sink_free(state->sink);
+    state->sink = NULL;
+    request->append.refused_by_series = NULL;
 }
 
 const struct metrics_protocol metrics_protocol_otlp = {
@@ -142,6 +175,7 @@ const struct metrics_protocol metrics_protocol_otlp = {
     .way = METRICS_WAY_OTLP_PROTOBUF,
     .begin = begin,
     .decode = decode,
+    .settle = settle,
     .reply_outcome = reply_outcome,
     .reply_error = reply_error,
 };
@@ -153,6 +187,7 @@ const struct metrics_protocol metrics_protocol_otlp_prometheus = {
     .way = METRICS_WAY_OTLP_PROTOBUF,
     .begin = begin,
     .decode = decode,
+    .settle = settle,
     .reply_outcome = reply_outcome,
     .reply_error = reply_error,
 };

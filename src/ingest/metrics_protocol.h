@@ -32,6 +32,7 @@ struct metrics_request {
     struct keyring_entry *key; /* NULL: open */
     enum metrics_way way;      /* whose figures it counts for; begin() may choose another than the protocol's */
     void *state;               /* the protocol's own, from begin() on; in the request's arena */
+    struct metrics_body *body; /* from decode() to settle() */
     /* What decoding found; the batch is gone when the answer is written. */
     uint64_t samples_refused; /* with histograms */
     uint64_t exemplars_refused;
@@ -53,6 +54,11 @@ struct metrics_protocol {
     enum ap_rc (*decode)(struct metrics_request *request, struct metrics_body *body, struct ap_slice bytes,
                          struct ap_err *err);
     /*
+     * Called once behind decode(), before any reply: is_appended, append.outcome is complete, though the log may fail
+     * yet; otherwise the store got nothing. NULL: not needed.
+     */
+    void (*settle)(struct metrics_request *request, bool is_appended);
+    /*
      * In place of decode() and the store: takes the body, which is lent for the call, and sees to an answer, at once or
      * later: metrics_request_finish(), _fail() or _refuse().
      */
@@ -71,6 +77,7 @@ extern const struct metrics_protocol metrics_protocol_influx_1;
 extern const struct metrics_protocol metrics_protocol_influx_2;
 extern const struct metrics_protocol metrics_protocol_push;
 extern const struct metrics_protocol metrics_protocol_push_base64;
+extern const struct metrics_protocol metrics_protocol_push_wipe;
 
 /* ---- For a protocol that takes bodies itself; on any thread ---- */
 

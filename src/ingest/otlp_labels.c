@@ -122,7 +122,8 @@ static enum ap_rc set_fixed(struct otlp_labels *labels, struct otlp_fixed *fixed
     while (at > 0 && compare(fixed[at - 1].name, set->name) > 0)
         at--;
     if (at > 0 && ap_slice_equal(fixed[at - 1].name, set->name)) {
-        fixed[at - 1] = *set;
+        fixed[at - 1].label = set->label;
+        fixed[at - 1].is_weak = set->is_weak;
         return AP_OK;
     }
     if (*count == OTLP_FIXED_MAX)
@@ -316,12 +317,30 @@ static enum ap_rc make_plan(struct otlp_labels *labels, const struct otlp_attrib
     return AP_OK;
 }
 
+/* memcmp() of what is mostly between 4 and 32 bytes long. */
+static inline bool is_same(struct ap_slice a, struct ap_slice b)
+{
+    if (a.bytes != b.bytes)
+        return false;
+    if (a.bytes < 8 || a.bytes > 32)
+        return a.bytes == 0 || memcmp(a.data, b.data, a.bytes) == 0;
+    uint64_t left, right, difference = 0;
+    for (size_t at = 0; at + 8 < a.bytes; at += 8) {
+        memcpy(&left, a.data + at, 8);
+        memcpy(&right, b.data + at, 8);
+        difference |= left ^ right;
+    }
+    memcpy(&left, a.data + a.bytes - 8, 8);
+    memcpy(&right, b.data + b.bytes - 8, 8);
+    return (difference | (left ^ right)) == 0;
+}
+
 static bool fits_plan(const struct otlp_labels *labels, const struct otlp_attributes *attributes, enum otlp_extra extra)
 {
     if (!labels->has_plan || labels->key_count != attributes->count || labels->extra != extra)
         return false;
     for (size_t i = 0; i < attributes->count; i++)
-        if (!ap_slice_equal(labels->keys[i], attributes->items[i].key))
+        if (!is_same(labels->keys[i], attributes->items[i].key))
             return false;
     return true;
 }
@@ -338,19 +357,20 @@ static size_t joined_bytes(const struct otlp_labels *labels, const struct otlp_s
     return bytes;
 }
 
-static inline char *put_attribute(const struct otlp_labels *labels, const struct otlp_step *step,
-                                  const struct otlp_attribute *attributes, char *to)
+static inline char *put_begin(char *to, struct ap_slice name_field, size_t value_bytes)
 {
-    size_t value_bytes = joined_bytes(labels, step, attributes);
-    if (value_bytes == 0)
-        return step->fixed >= 0 && labels->fixed[step->fixed].label.bytes
-                   ? put_made(to, labels->fixed[step->fixed].label)
-                   : to;
     *to++ = PROTOBUF_TAG(1, PROTOBUF_BYTES);
-    to = put_varint(to, step->name_field.bytes + 1 + varint_bytes(value_bytes) + value_bytes);
-    to = put_made(to, step->name_field);
+    to = put_varint(to, name_field.bytes + 1 + varint_bytes(value_bytes) + value_bytes);
+    to = put_made(to, name_field);
     *to++ = PROTOBUF_TAG(2, PROTOBUF_BYTES);
-    to = put_varint(to, value_bytes);
+    return put_varint(to, value_bytes);
+}
+
+/* Several that share a name. */
+static char *put_joined(const struct otlp_labels *labels, const struct otlp_step *step,
+                        const struct otlp_attribute *attributes, size_t value_bytes, char *to)
+{
+    to = put_begin(to, step->name_field, value_bytes);
     const char *begin = to;
     for (size_t i = 0; i < step->attribute_count; i++) {
         if (to > begin)
@@ -358,6 +378,21 @@ static inline char *put_attribute(const struct otlp_labels *labels, const struct
         to = put_text(to, attributes[labels->order[step->attribute_first + i]].value, labels->source);
     }
     return to;
+}
+
+static inline char *put_attribute(const struct otlp_labels *labels, const struct otlp_step *step,
+                                  const struct otlp_attribute *attributes, char *to)
+{
+    struct ap_slice value = attributes[labels->order[step->attribute_first]].value;
+    bool is_joined = step->attribute_count > 1;
+    size_t value_bytes = is_joined ? joined_bytes(labels, step, attributes) : value.bytes;
+    if (value_bytes == 0) {
+        bool has_fixed = step->fixed >= 0 && labels->fixed[step->fixed].label.bytes;
+        return has_fixed ? put_made(to, labels->fixed[step->fixed].label) : to;
+    }
+    if (is_joined)
+        return put_joined(labels, step, attributes, value_bytes, to);
+    return put_text(put_begin(to, step->name_field, value_bytes), value, labels->source);
 }
 
 /* Writes all labels; the metric's name where it belongs unless that is empty, and then says where. */

@@ -4,9 +4,6 @@
 
 #include "base/mem.h"
 
-const char *const otlp_strategy_names[] = {"UnderscoreEscapingWithSuffixes", "UnderscoreEscapingWithoutSuffixes",
-                                           "NoUTF8EscapingWithSuffixes", "NoTranslation", NULL};
-
 /* ---- Characters ---- */
 
 static bool is_digit(char c)

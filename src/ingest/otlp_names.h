@@ -18,8 +18,6 @@ enum otlp_strategy {
     OTLP_UTF8_WITH_SUFFIXES,
     OTLP_NO_TRANSLATION,
 };
-/* "UnderscoreEscapingWithSuffixes" …, in the order of the enum; ends with NULL. For a setting's choices. */
-extern const char *const otlp_strategy_names[];
 
 struct otlp_naming {
     enum otlp_strategy strategy;

@@ -159,6 +159,18 @@ static inline enum ap_rc add_attribute(struct decoding *decoding, struct ap_slic
     return read_attribute(decoding, message, &decoding->attributes[(*count)++], err);
 }
 
+/* As many as stand one behind the other as everybody writes them. Returns where they end. */
+static inline const uint8_t *add_plain_attributes(struct decoding *decoding, const uint8_t *at, const uint8_t *end,
+                                                  uint8_t tag, size_t *count)
+{
+    while (end - at >= 2 && at[0] == tag && at[1] < 0x80 && at[1] <= end - at - 2 && *count < OTLP_ATTRIBUTES_MAX &&
+           read_plain_attribute(ap_slice(at + 2, at[1]), &decoding->attributes[*count])) {
+        (*count)++;
+        at += 2 + at[1];
+    }
+    return at;
+}
+
 /* ---- Exemplars ---- */
 
 /* Bytes in hexadecimal digits; nothing for an id of zeros, which stands for none. */
@@ -291,6 +303,27 @@ static enum ap_rc add_packed_varints(struct decoding *decoding, struct otlp_numb
     return AP_OK;
 }
 
+/* Takes the field if it comes next. */
+static inline const uint8_t *take_fixed64(const uint8_t *at, const uint8_t *end, uint8_t tag, uint64_t *ret_number)
+{
+    if (end - at < 9 || *at != tag)
+        return at;
+    *ret_number = protobuf_fixed64(at + 1);
+    return at + 9;
+}
+
+/* The fields that begin nearly every point, in the order of their numbers. */
+static inline const uint8_t *take_plain_fields(const uint8_t *at, const uint8_t *end, struct otlp_point *point)
+{
+    uint64_t bits = 0;
+    at = take_fixed64(at, end, FIXED64(2), &point->start_ns);
+    at = take_fixed64(at, end, FIXED64(3), &point->ts_ns);
+    const uint8_t *value = take_fixed64(at, end, FIXED64(4), &bits);
+    point->has_value = value > at;
+    point->value = ap_double_of_bits(bits);
+    return value;
+}
+
 static enum ap_rc read_number_point(struct decoding *decoding, struct ap_slice message, struct otlp_point *point,
                                     size_t *attribute_count, struct ap_err *err)
 {
@@ -298,6 +331,8 @@ static enum ap_rc read_number_point(struct decoding *decoding, struct ap_slice m
     struct protobuf_field field;
     bool has_exemplars = false;
     enum ap_rc rc = AP_OK;
+    reader.next = take_plain_fields(reader.next, reader.end, point);
+    reader.next = add_plain_attributes(decoding, reader.next, reader.end, BYTES(7), attribute_count);
     while (rc == AP_OK && protobuf_next(&reader, &field)) {
         switch (field.tag) {
         case BYTES(7):

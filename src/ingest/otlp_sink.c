@@ -9,25 +9,37 @@
 #include "base/assert.h"
 #include "base/bits.h"
 #include "codec/protobuf.h"
+#include "ingest/otlp_cache.h"
 #include "ingest/otlp_histogram.h"
 #include "ingest/otlp_resource.h"
+#include "ingest/otlp_streams.h"
 #include "tsdb/labels.h"
 
 #define STALE_NAN_BITS UINT64_C(0x7ff0000000000002) /* Prometheus' staleness marker */
 
 enum {
     NS_PER_MS = 1000 * 1000,
-    METADATA_CACHE_COUNT = 512, /* what a request says of a metric comes with each of its resources; once is enough */
-    OVERRUN_BYTES = 32,         /* readable behind bytes that otlp_labels.c copies */
+    TELL_AGAIN_MS = 60 * 1000,     /* senders describe a metric with every request; now and then is enough */
+    OVERRUN_BYTES = 32,            /* readable behind bytes that otlp_labels.c copies */
     TARGET_INFO_SAMPLES_MAX = 100, /* of one resource in one request: four hours */
 };
 
+/* Which of metrics_body.numbers holds what: the number of the point that each series of the batch is from. */
+enum { POINTS };
+#define NO_POINT UINT32_MAX
+
 /* The series of a metric: its name, and for histograms and summaries with what comes behind it. */
 enum part { PART_PLAIN, PART_SUM, PART_COUNT, PART_BUCKET, PART_OTHER_COUNT };
+_Static_assert((int)PART_OTHER_COUNT == (int)OTLP_CACHE_PARTS, "the cache keeps all of them");
 
 struct otlp_sink {
     struct metrics_body *body;            /* lent */
     const struct otlp_settings *settings; /* lent */
+    struct otlp_streams *streams;         /* lent; may be NULL */
+    bool has_turn;                        /* they are locked */
+    int64_t now_ms;
+    bool has_told_target_info; /* in this request */
+    uint32_t point_count;
     struct otlp_labels labels;
     /* The resource. */
     struct otlp_resource resource;
@@ -50,15 +62,28 @@ void otlp_settings_init(struct otlp_settings *settings)
                    .is_prefixing_underscores = true,
                    .is_keeping_underscores = true},
         .target_info_interval_ms = 150 * 1000,
+        .window_ms = 2 * 3600 * 1000,
+        .streams_max = 1000 * 1000,
+        .stream_idle_ms = 10 * 60 * 1000,
     };
 }
 
-struct otlp_sink *otlp_sink_new(struct metrics_body *body, const struct otlp_settings *settings, struct ap_slice source)
+struct otlp_sink *otlp_sink_new(const struct otlp_sink_options *options)
 {
+    struct metrics_body *body = options->body;
     struct otlp_sink *sink = ap_realloc(NULL, sizeof(*sink)); /* large, and most of it is never looked at */
     sink->body = body;
-    sink->settings = settings;
-    otlp_labels_init(&sink->labels, &settings->naming, &body->arena, source);
+    sink->settings = options->settings;
+    sink->streams = options->streams;
+    sink->now_ms = options->now_ms;
+    sink->has_turn = false;
+    sink->has_told_target_info = false;
+    sink->point_count = 0;
+    body->numbers[POINTS].bytes_max = 0;
+    if (!body->otlp_cache)
+        body->otlp_cache = otlp_cache_new();
+    otlp_cache_begin(body->otlp_cache);
+    otlp_labels_init(&sink->labels, &options->settings->naming, &body->arena, options->source);
     return sink;
 }
 
@@ -135,27 +160,6 @@ static enum metadata_type type_of(const struct otlp_metric *metric)
     }
 }
 
-/* True: this request has said so before. */
-static bool is_told(struct metrics_body *body, const struct batch_metadata *metadata)
-{
-    struct ap_buf *cache = &body->metadata_cache;
-    size_t bytes = METADATA_CACHE_COUNT * sizeof(uint32_t); /* place in the batch, from 1 */
-    if (cache->bytes == 0) {
-        memset(ap_buf_reserve(cache, bytes), 0, bytes);
-        cache->bytes = bytes;
-    }
-    uint64_t hash = labels_hash_of(body->hash_seed, metadata->metric).low;
-    uint32_t *place = (uint32_t *)(void *)cache->data + hash % METADATA_CACHE_COUNT;
-    if (*place) {
-        const struct batch_metadata *told = &body->batch.metadata[*place - 1];
-        if (told->type == metadata->type && ap_slice_equal(told->metric, metadata->metric) &&
-            ap_slice_equal(told->help, metadata->help) && ap_slice_equal(told->unit, metadata->unit))
-            return true;
-    }
-    *place = (uint32_t)body->batch.metadata_count + 1;
-    return false;
-}
-
 static enum ap_rc add_metadata(struct otlp_sink *sink, struct ap_err *err)
 {
     AP_AUTO_BUF struct ap_buf unit = {0};
@@ -163,7 +167,7 @@ static enum ap_rc add_metadata(struct otlp_sink *sink, struct ap_err *err)
         .metric = sink->name, .help = sink->metric.description, .type = type_of(&sink->metric)};
     otlp_unit_name(sink->metric.unit, &unit);
     metadata.unit = ap_buf_slice(&unit);
-    if (sink->body->batch.metadata_count >= METRICS_SERIES_MAX || is_told(sink->body, &metadata))
+    if (sink->body->batch.metadata_count >= METRICS_SERIES_MAX)
         return AP_OK;
     enum ap_rc rc = metrics_body_keep(sink->body, metadata.unit, &metadata.unit, err);
     if (rc == AP_OK)
@@ -176,6 +180,7 @@ static enum ap_rc make_names(struct otlp_sink *sink, struct ap_slice name, struc
     static const char *const suffixes[PART_OTHER_COUNT] = {"", "_sum", "_count", "_bucket"};
     bool has_parts = sink->metric.kind == OTLP_HISTOGRAM || sink->metric.kind == OTLP_SUMMARY;
     AP_AUTO_BUF struct ap_buf text = {0};
+    memset(sink->parts, 0, sizeof(sink->parts));
     enum ap_rc rc = metrics_body_keep(sink->body, name, &sink->name, err);
     for (size_t i = 0; i < (has_parts ? PART_OTHER_COUNT : 1u) && rc == AP_OK; i++) {
         ap_buf_reset(&text);
@@ -198,9 +203,35 @@ static void say_fault(struct otlp_sink *sink, const char *reason)
              name.data ? name.data : "", reason);
 }
 
-enum ap_rc otlp_sink_begin_metric(struct otlp_sink *sink, const struct otlp_metric *metric, struct ap_err *err)
+/* What the names of its series depend on, and its description. */
+static struct labels_hash key_of_metric(const struct otlp_sink *sink, const struct otlp_metric *metric)
+{
+    struct labels_hash key = labels_hash_of(sink->body->hash_seed, metric->name);
+    key = labels_hash_of(key.low ^ (uint64_t)metric->kind << 1 ^ metric->is_monotonic, metric->unit);
+    struct labels_hash description = labels_hash_of(key.low, metric->description);
+    return (struct labels_hash){description.low ^ key.low, description.high ^ key.high};
+}
+
+/* Names and metadata of a metric that the cache does not know; keeps them there. */
+static enum ap_rc learn_metric(struct otlp_sink *sink, struct labels_hash key, struct ap_err *err)
 {
     AP_AUTO_BUF struct ap_buf name = {0};
+    const struct otlp_metric *metric = &sink->metric;
+    if (otlp_metric_name(&sink->settings->naming, metric->name, metric->unit, suffix_of(metric), &name, err) != AP_OK) {
+        snprintf(sink->fault, sizeof(sink->fault), "%.*s", METRICS_REASON_BYTES - 1, err->text);
+        return AP_OK;
+    }
+    enum ap_rc rc = make_names(sink, ap_buf_slice(&name), err);
+    if (rc != AP_OK)
+        return rc;
+    struct otlp_cached_metric cached = {.key = key, .told_ms = sink->now_ms, .name = sink->name};
+    memcpy(cached.parts, sink->parts, sizeof(cached.parts));
+    otlp_cache_add(sink->body->otlp_cache, &cached);
+    return add_metadata(sink, err);
+}
+
+enum ap_rc otlp_sink_begin_metric(struct otlp_sink *sink, const struct otlp_metric *metric, struct ap_err *err)
+{
     sink->metric = *metric;
     sink->fault[0] = '\0';
     sink->bounds = NULL;
@@ -208,18 +239,21 @@ enum ap_rc otlp_sink_begin_metric(struct otlp_sink *sink, const struct otlp_metr
     sink->bound_labels = NULL;
     if (metric->kind == OTLP_NO_DATA)
         return AP_OK;
-    if (otlp_metric_name(&sink->settings->naming, metric->name, metric->unit, suffix_of(metric), &name, err) != AP_OK) {
-        snprintf(sink->fault, sizeof(sink->fault), "%.*s", METRICS_REASON_BYTES - 1, err->text);
+    bool is_known = metric->temporality == OTLP_CUMULATIVE || (metric->temporality == OTLP_DELTA && sink->streams);
+    if (has_temporality(metric) && !is_known) {
+        say_fault(sink, "its aggregation temporality is neither delta nor cumulative");
         return AP_OK;
     }
-    if (has_temporality(metric) && metric->temporality != OTLP_CUMULATIVE) {
-        say_fault(sink, metric->temporality == OTLP_DELTA
-                            ? "delta temporality is not taken"
-                            : "its aggregation temporality is neither delta nor cumulative");
+    struct labels_hash key = key_of_metric(sink, metric);
+    struct otlp_cached_metric *cached = otlp_cache_find(sink->body->otlp_cache, key);
+    if (!cached)
+        return learn_metric(sink, key, err);
+    sink->name = cached->name;
+    memcpy(sink->parts, cached->parts, sizeof(sink->parts));
+    if (sink->now_ms - cached->told_ms < TELL_AGAIN_MS)
         return AP_OK;
-    }
-    enum ap_rc rc = make_names(sink, ap_buf_slice(&name), err);
-    return rc == AP_OK ? add_metadata(sink, err) : rc;
+    cached->told_ms = sink->now_ms;
+    return add_metadata(sink, err);
 }
 
 /* ---- Points ---- */
@@ -227,11 +261,6 @@ enum ap_rc otlp_sink_begin_metric(struct otlp_sink *sink, const struct otlp_metr
 static int64_t ms_of(uint64_t ts_ns)
 {
     return (int64_t)(ts_ns / NS_PER_MS);
-}
-
-static double value_or_stale(const struct otlp_point *point, double value)
-{
-    return point->flags & OTLP_FLAG_NO_RECORDED_VALUE ? ap_double_of_bits(STALE_NAN_BITS) : value;
 }
 
 static void refuse_point(struct otlp_sink *sink, const char *reason)
@@ -252,9 +281,89 @@ static enum ap_rc refuse_or_fail(struct otlp_sink *sink, enum ap_rc rc, const st
     return AP_OK;
 }
 
-static void begin_series(struct otlp_sink *sink, struct ap_slice labels)
+static void begin_series(struct otlp_sink *sink, struct ap_slice labels, struct labels_hash hash, uint32_t point)
 {
-    (void)batch_add_series(&sink->body->batch, labels, labels_hash_of(sink->body->hash_seed, labels));
+    struct ap_buf *points = &sink->body->numbers[POINTS];
+    memcpy(ap_buf_reserve(points, sizeof(point)), &point, sizeof(point));
+    points->bytes += sizeof(point);
+    (void)batch_add_series(&sink->body->batch, labels, hash);
+}
+
+/* ---- Values in time: as they came, or summed up ---- */
+
+static bool is_stale(const struct otlp_point *point)
+{
+    return point->flags & OTLP_FLAG_NO_RECORDED_VALUE;
+}
+
+/* What the sums say of a delta of this point; `hash` is that of its series, the next in the batch. */
+static struct otlp_delta delta_of(struct otlp_sink *sink, const struct otlp_point *point, struct labels_hash hash,
+                                  bool is_counter)
+{
+    if (!sink->has_turn)
+        otlp_streams_begin(sink->streams);
+    sink->has_turn = true;
+    return (struct otlp_delta){.hash = hash,
+                               .series = (uint32_t)sink->body->batch.series_count,
+                               .start_ns = point->start_ns,
+                               .ts_ns = point->ts_ns,
+                               .has_start = is_counter};
+}
+
+static bool is_delta(const struct otlp_sink *sink)
+{
+    return has_temporality(&sink->metric) && sink->metric.temporality == OTLP_DELTA;
+}
+
+/* The value as of the point's time. A cumulative sum tells when it began: if that is behind all that the store has, the
+ * sender was started again, and a 0 must come between for rate() to see it. Too far back the store would refuse it. */
+static void make_cumulative(const struct otlp_sink *sink, const struct otlp_point *point, double value, bool is_counter,
+                            struct otlp_cumulative *ret_cumulative)
+{
+    int64_t ts_ms = ms_of(point->ts_ns), start_ms = ms_of(point->start_ns);
+    bool has_start = point->start_ns > 0 && point->start_ns < point->ts_ns;
+    *ret_cumulative = (struct otlp_cumulative){
+        .ts_ms = ts_ms,
+        .value = value,
+        .has_zero = is_counter && has_start && ts_ms - start_ms <= sink->settings->window_ms && !is_stale(point),
+        .zero_ts_ms = AP_MIN(start_ms, ts_ms - 1), /* both may lie in one millisecond */
+    };
+}
+
+/* One series with one value. `is_counter`: it rises from 0 on. */
+static void add_value(struct otlp_sink *sink, const struct otlp_point *point, struct ap_slice labels,
+                      struct labels_hash hash, double value, bool is_counter)
+{
+    struct metrics_body *body = sink->body;
+    struct otlp_cumulative cumulative;
+    make_cumulative(sink, point, is_stale(point) ? ap_double_of_bits(STALE_NAN_BITS) : value, is_counter, &cumulative);
+    if (is_delta(sink)) {
+        struct otlp_delta delta = delta_of(sink, point, hash, is_counter);
+        if (is_stale(point))
+            otlp_streams_note_stale(sink->streams, &delta, false);
+        else
+            otlp_streams_add_number(sink->streams, &delta, value, &cumulative);
+    }
+    if (cumulative.is_nothing)
+        return;
+    begin_series(sink, labels, hash, sink->point_count);
+    if (cumulative.has_zero) {
+        struct batch_series *series = &body->batch.series[body->batch.series_count - 1];
+        series->has_start_zero = true;
+        series->is_start_zero_for_restart = !is_delta(sink) && !body->is_injecting_start_zeros;
+        batch_add_sample(&body->batch, cumulative.zero_ts_ms, 0);
+    }
+    batch_add_sample(&body->batch, cumulative.ts_ms, cumulative.value);
+}
+
+/* The labels of a point that is one series, and their hash. */
+static enum ap_rc make_labels(struct otlp_sink *sink, const struct otlp_point *point, struct ap_slice *ret_labels,
+                              struct labels_hash *ret_hash, struct ap_err *err)
+{
+    enum ap_rc rc = otlp_labels_of_series(&sink->labels, &point->attributes, sink->parts[PART_PLAIN], ret_labels, err);
+    if (rc == AP_OK)
+        *ret_hash = labels_hash_of(sink->body->hash_seed, *ret_labels);
+    return rc;
 }
 
 static size_t character_count(struct ap_slice text)
@@ -303,18 +412,18 @@ static enum ap_rc add_exemplars(struct otlp_sink *sink, const struct otlp_point 
 static enum ap_rc add_number(struct otlp_sink *sink, const struct otlp_point *point, struct ap_err *err)
 {
     struct ap_slice labels;
-    if (!point->has_value && !(point->flags & OTLP_FLAG_NO_RECORDED_VALUE)) {
+    struct labels_hash hash;
+    if (!point->has_value && !is_stale(point)) {
         refuse_point(sink, "a point has no value");
         return AP_OK;
     }
-    enum ap_rc rc = otlp_labels_of_series(&sink->labels, &point->attributes, sink->parts[PART_PLAIN], &labels, err);
+    enum ap_rc rc = make_labels(sink, point, &labels, &hash, err);
     if (rc != AP_OK)
         return refuse_or_fail(sink, rc, err);
-    begin_series(sink, labels);
-    batch_add_sample(&sink->body->batch, ms_of(point->ts_ns), value_or_stale(point, point->value));
-    if (point->exemplar_count && sink->metric.kind == OTLP_SUM)
-        return add_exemplars(sink, point, err);
-    return AP_OK;
+    size_t before = sink->body->batch.series_count;
+    add_value(sink, point, labels, hash, point->value, sink->metric.kind == OTLP_SUM && sink->metric.is_monotonic);
+    bool is_added = sink->body->batch.series_count > before;
+    return is_added && sink->metric.kind == OTLP_SUM ? add_exemplars(sink, point, err) : AP_OK;
 }
 
 /* ---- Histograms as one series a bucket, and summaries ---- */
@@ -324,11 +433,9 @@ static enum ap_rc add_part(struct otlp_sink *sink, const struct otlp_base *base,
 {
     struct ap_slice labels;
     enum ap_rc rc = otlp_labels_complete(&sink->labels, base, sink->parts[part], extra, &labels, err);
-    if (rc != AP_OK)
-        return rc;
-    begin_series(sink, labels);
-    batch_add_sample(&sink->body->batch, ms_of(point->ts_ns), value_or_stale(point, value));
-    return AP_OK;
+    if (rc == AP_OK)
+        add_value(sink, point, labels, labels_hash_of(sink->body->hash_seed, labels), value, part != PART_PLAIN);
+    return rc;
 }
 
 /* As Go's 'f' format: no exponent, as many digits as it takes. */
@@ -414,8 +521,10 @@ static enum ap_rc add_buckets(struct otlp_sink *sink, const struct otlp_point *p
     for (size_t i = 0; i <= count && rc == AP_OK; i++) {
         bool is_last = i == count;
         cumulative = is_last ? point->count : cumulative + point->bucket_counts[i];
+        size_t before = sink->body->batch.series_count;
         rc = add_part(sink, base, PART_BUCKET, sink->bound_labels[i], point, (double)cumulative, err);
-        for (; rc == AP_OK && exemplar < point->exemplar_count &&
+        bool is_added = sink->body->batch.series_count > before;
+        for (; rc == AP_OK && is_added && exemplar < point->exemplar_count &&
                (is_last || exemplars[exemplar].value <= point->bounds[i]);
              exemplar++)
             rc = add_exemplar(sink, &exemplars[exemplar], ms_of(point->ts_ns), err);
@@ -458,24 +567,67 @@ static enum ap_rc add_summary(struct otlp_sink *sink, const struct otlp_point *p
 
 /* ---- Native histograms ---- */
 
-static enum ap_rc add_native(struct otlp_sink *sink, const struct otlp_point *point, struct ap_err *err)
+static enum ap_rc keep_histogram(struct otlp_sink *sink, const struct histogram *histogram, struct ap_slice *ret_blob,
+                                 struct ap_err *err)
 {
     struct metrics_body *body = sink->body;
-    struct histogram histogram;
-    struct ap_slice labels, blob;
-    enum ap_rc rc = otlp_histogram_make(sink->metric.kind, point, &body->arena, &histogram, err);
-    if (rc == AP_OK)
-        rc = otlp_labels_of_series(&sink->labels, &point->attributes, sink->parts[PART_PLAIN], &labels, err);
-    if (rc != AP_OK)
-        return refuse_or_fail(sink, rc, err);
     ap_buf_reset(&body->blob);
-    histogram_encode(&histogram, &body->blob);
-    rc = metrics_body_keep(body, ap_buf_slice(&body->blob), &blob, err);
+    histogram_encode(histogram, &body->blob);
+    return metrics_body_keep(body, ap_buf_slice(&body->blob), ret_blob, err);
+}
+
+/* One series with one histogram, and the empty one before it where it begins. */
+static enum ap_rc add_histograms(struct otlp_sink *sink, const struct otlp_point *point, struct ap_slice labels,
+                                 struct labels_hash hash, const struct histogram *histogram, struct ap_err *err)
+{
+    struct metrics_body *body = sink->body;
+    struct histogram sum = *histogram;
+    struct histogram zero = {.schema = histogram->schema,
+                             .zero_threshold = histogram->zero_threshold,
+                             .custom_values = histogram->custom_values,
+                             .custom_value_count = histogram->custom_value_count};
+    struct otlp_cumulative cumulative;
+    struct ap_slice blob, zero_blob;
+    enum ap_rc rc = AP_OK;
+    make_cumulative(sink, point, 0, true, &cumulative);
+    if (is_delta(sink)) {
+        struct otlp_delta delta = delta_of(sink, point, hash, true);
+        if (is_stale(point))
+            otlp_streams_note_stale(sink->streams, &delta, true);
+        else
+            rc = otlp_streams_add_histogram(sink->streams, &delta, histogram, &body->arena, &cumulative, &sum, &zero,
+                                            err);
+    }
+    if (rc == AP_OK && cumulative.is_nothing)
+        return AP_OK;
+    if (rc == AP_OK && cumulative.has_zero)
+        rc = keep_histogram(sink, &zero, &zero_blob, err);
+    if (rc == AP_OK)
+        rc = keep_histogram(sink, &sum, &blob, err);
     if (rc != AP_OK)
         return rc;
-    begin_series(sink, labels);
-    batch_add_histogram(&body->batch, ms_of(point->ts_ns), blob);
+    begin_series(sink, labels, hash, sink->point_count);
+    if (cumulative.has_zero) {
+        struct batch_series *series = &body->batch.series[body->batch.series_count - 1];
+        series->has_start_zero = true;
+        series->is_start_zero_for_restart = !is_delta(sink) && !body->is_injecting_start_zeros;
+        batch_add_histogram(&body->batch, cumulative.zero_ts_ms, zero_blob);
+    }
+    batch_add_histogram(&body->batch, cumulative.ts_ms, blob);
     return add_exemplars(sink, point, err);
+}
+
+static enum ap_rc add_native(struct otlp_sink *sink, const struct otlp_point *point, struct ap_err *err)
+{
+    struct histogram histogram;
+    struct ap_slice labels;
+    struct labels_hash hash;
+    enum ap_rc rc = otlp_histogram_make(sink->metric.kind, point, &sink->body->arena, &histogram, err);
+    if (rc == AP_OK)
+        rc = make_labels(sink, point, &labels, &hash, err);
+    if (rc != AP_OK)
+        return refuse_or_fail(sink, rc, err);
+    return add_histograms(sink, point, labels, hash, &histogram, err);
 }
 
 static enum ap_rc add_any(struct otlp_sink *sink, const struct otlp_point *point, struct ap_err *err)
@@ -505,6 +657,11 @@ enum ap_rc otlp_sink_add_point(struct otlp_sink *sink, const struct otlp_point *
         refuse_point(sink, "a point has no time");
         return AP_OK;
     }
+    if (is_delta(sink) && !(isfinite(point->value) && isfinite(point->sum))) {
+        refuse_point(sink, "a delta must be a finite number");
+        return AP_OK;
+    }
+    sink->point_count++;
     sink->ts_ns_min = AP_MIN(sink->ts_ns_min, point->ts_ns);
     sink->ts_ns_max = AP_MAX(sink->ts_ns_max, point->ts_ns);
     enum ap_rc rc = add_any(sink, point, err);
@@ -523,7 +680,13 @@ enum ap_rc otlp_sink_end_resource(struct otlp_sink *sink, struct ap_err *err)
     enum ap_rc rc = otlp_resource_target_info(&sink->resource, sink->settings, body, &is_wanted, &labels, err);
     if (rc != AP_OK || !is_wanted)
         return rc;
-    begin_series(sink, labels);
+    begin_series(sink, labels, labels_hash_of(body->hash_seed, labels), NO_POINT);
+    if (!sink->has_told_target_info && body->batch.metadata_count < METRICS_SERIES_MAX)
+        *batch_add_metadata(&body->batch) = (struct batch_metadata){.metric = ap_slice_cstr("target_info"),
+                                                                    .help = ap_slice_cstr("Target metadata"),
+                                                                    .unit = ap_slice("", 0),
+                                                                    .type = METADATA_GAUGE};
+    sink->has_told_target_info = true;
     int64_t last_ms = ms_of(sink->ts_ns_max), interval_ms = sink->settings->target_info_interval_ms;
     /* One point of another century must not make a series of it. */
     int64_t first_ms = AP_MAX(ms_of(sink->ts_ns_min), last_ms - TARGET_INFO_SAMPLES_MAX * interval_ms);
@@ -531,4 +694,24 @@ enum ap_rc otlp_sink_end_resource(struct otlp_sink *sink, struct ap_err *err)
         batch_add_sample(&body->batch, ts_ms, 1);
     batch_add_sample(&body->batch, last_ms, 1);
     return metrics_body_check_size(body, err);
+}
+
+/* ---- What became of it ---- */
+
+uint64_t otlp_sink_settle(struct otlp_sink *sink, const uint32_t *refused_by_series)
+{
+    const uint32_t *points = (const void *)sink->body->numbers[POINTS].data;
+    size_t count = sink->body->numbers[POINTS].bytes / sizeof(*points);
+    uint64_t refused = 0;
+    uint32_t last = NO_POINT;
+    for (size_t i = 0; i < count && refused_by_series; i++) {
+        if (refused_by_series[i] == 0 || points[i] == NO_POINT || points[i] == last)
+            continue;
+        last = points[i];
+        refused++;
+    }
+    if (sink->has_turn)
+        otlp_streams_end(sink->streams, refused_by_series);
+    sink->has_turn = false;
+    return refused;
 }

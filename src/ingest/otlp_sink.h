@@ -29,14 +29,24 @@ struct otlp_settings {
     bool is_promoting_scope;
     bool is_making_custom_buckets; /* of explicit histograms, in place of one series a bucket */
     int64_t target_info_interval_ms;
+    int64_t window_ms;    /* tsdb.out_of_order_window: of what began before it no beginning is told */
+    uint64_t streams_max; /* otlp_streams.h */
+    int64_t stream_idle_ms;
 };
 void otlp_settings_init(struct otlp_settings *settings); /* as without a configuration */
 
+struct otlp_streams;
 struct otlp_sink; /* private to otlp_sink.c */
 
-/* `source` is the request's body, where most of what points say lies. */
-struct otlp_sink *otlp_sink_new(struct metrics_body *body, const struct otlp_settings *settings,
-                                struct ap_slice source);
+struct otlp_sink_options {
+    struct metrics_body *body; /* all lent */
+    const struct otlp_settings *settings;
+    struct otlp_streams
+        *streams;           /* NULL: deltas are refused; otherwise locked from the first one to otlp_sink_settle() */
+    struct ap_slice source; /* the request's body, where most of what points say lies */
+    int64_t now_ms;         /* monotonic */
+};
+struct otlp_sink *otlp_sink_new(const struct otlp_sink_options *options);
 void otlp_sink_free(struct otlp_sink *sink); /* NULL is allowed */
 AP_DEFINE_AUTO(otlp_sink, struct otlp_sink, otlp_sink_free)
 
@@ -51,3 +61,9 @@ ap_nodiscard enum ap_rc otlp_sink_begin_metric(struct otlp_sink *sink, const str
                                                struct ap_err *err);
 ap_nodiscard enum ap_rc otlp_sink_add_point(struct otlp_sink *sink, const struct otlp_point *point, struct ap_err *err);
 ap_nodiscard enum ap_rc otlp_sink_end_resource(struct otlp_sink *sink, struct ap_err *err);
+
+/*
+ * What the store refused, by series of the batch (tsdb_append.refused_by_series), NULL: it got nothing. Returns how
+ * many points that are, each counted once. Must be called, on every path, if deltas may have come.
+ */
+uint64_t otlp_sink_settle(struct otlp_sink *sink, const uint32_t *refused_by_series);

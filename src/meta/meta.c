@@ -29,6 +29,20 @@ static const char *const migrations[] = {
     "  revoked_ms INTEGER NOT NULL DEFAULT 0"
     ") STRICT;"
     "CREATE TABLE secrets (name TEXT PRIMARY KEY, bytes BLOB NOT NULL) STRICT, WITHOUT ROWID;",
+    "CREATE TABLE pushed_groups ("
+    "  labels BLOB PRIMARY KEY,"
+    "  pushed_us INTEGER NOT NULL,"
+    "  failed_us INTEGER NOT NULL"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE TABLE pushed_families ("
+    "  labels BLOB NOT NULL REFERENCES pushed_groups (labels) ON DELETE CASCADE,"
+    "  name BLOB NOT NULL,"
+    "  help BLOB NOT NULL,"
+    "  type INTEGER NOT NULL,"
+    "  pushed_us INTEGER NOT NULL,"
+    "  series BLOB NOT NULL,"
+    "  PRIMARY KEY (labels, name)"
+    ") STRICT;",
 };
 
 static enum ap_rc rc_of_sqlite(int code)

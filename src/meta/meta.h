@@ -1,9 +1,9 @@
 /*
  * meta/meta.h - the small mutable state, in one SQLite file
  *
- * `meta.sqlite` in the data directory holds keys and secrets (later: people, silences, incidents). Several processes
- * may have it open at once: `apiary key revoke` works while the server runs. A `struct meta` is one connection and
- * belongs to one thread at a time; a thread that needs its own opens its own.
+ * `meta.sqlite` in the data directory holds keys, secrets and pushed metrics (later: people, silences, incidents).
+ * Several processes may have it open at once: `apiary key revoke` works while the server runs. A `struct meta` is one
+ * connection and belongs to one thread at a time; a thread that needs its own opens its own.
  */
 #pragma once
 

@@ -80,8 +80,11 @@ static enum ap_rc listen_open(const struct http_listener *listener, struct http_
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     if (address.any.sa_family == AF_INET6)
         (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
-    if (bind(fd, &address.any, address_bytes) < 0 || listen(fd, LISTEN_BACKLOG) < 0)
+    if (bind(fd, &address.any, address_bytes) < 0 || listen(fd, LISTEN_BACKLOG) < 0) {
+        if (errno == EADDRINUSE && listener->is_optional)
+            return AP_OK;
         return ap_fail_errno(err, errno, "listen on %s port %u", listener->address, listener->port);
+    }
     address_bytes = sizeof(address);
     if (getsockname(fd, &address.any, &address_bytes) < 0)
         return ap_fail_errno(err, errno, "ask for the port of %s", listener->address);

@@ -77,6 +77,7 @@ struct http_listener {
     uint16_t port;                /* 0: any free one, see http_server_port() */
     const char *certificate_file; /* PEM, the chain with the leaf first; NULL: plain HTTP */
     const char *key_file;         /* PEM; NULL exactly when certificate_file is */
+    bool is_optional;             /* an address that is in use is no error: it is left out, and its port is 0 */
 };
 
 /*

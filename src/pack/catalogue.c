@@ -1,6 +1,6 @@
 #include "pack/catalogue.h"
 
-#include <stdio.h>
+#include <stdlib.h>
 
 #include "pack/pack_internal.h"
 #include "promql/parser.h"
@@ -191,14 +191,17 @@ static enum ap_rc check_names(const struct yaml_node *node, const struct metric_
 static enum ap_rc fail_in_query(const struct yaml_node *node, const char *key, struct ap_err *err)
 {
     struct ap_err said = *err;
-    int line, column, bytes = 0;
     struct yaml_node at = *node;
-    if (sscanf(said.text, "%d:%d: %n", &line, &column, &bytes) == 2 && bytes > 0) {
+    char *colon = NULL, *end = NULL;
+    long line = strtol(said.text, &colon, 10);
+    long column = *colon == ':' ? strtol(colon + 1, &end, 10) : 0;
+    bool has_place = line > 0 && column > 0 && ap_slice_starts_with(ap_slice_cstr(end), ": ");
+    if (has_place) {
         bool has_quote = node->is_quoted && !memchr(node->text.data, '\n', node->text.bytes); /* and is no block */
-        at.line += line - 1;
-        at.column += column - 1 + has_quote;
+        at.line += (int)line - 1;
+        at.column += (int)column - 1 + has_quote;
     }
-    return yaml_fail(err, &at, "%s: %s", key, said.text + bytes);
+    return yaml_fail(err, &at, "%s: %s", key, has_place ? end + 2 : said.text);
 }
 
 enum ap_rc pack_check_promql(const struct yaml_node *node, const char *key, struct ap_err *err)
@@ -308,26 +311,18 @@ enum ap_rc pack_read_area(struct pack_memory *memory, const struct yaml_node *ro
 
 /* ---- What must hold between entries ---- */
 
-static bool is_equal(const char *a, const char *b)
+/* A name that both have, whichever of their names it is: catalogue_find() must find one. NULL: none. */
+static const char *find_shared_name(const struct catalogue_metric *one, const struct catalogue_metric *other)
 {
-    return a && b && strcmp(a, b) == 0;
-}
-
-/* A short name may be the same as the name or series of its own entry. */
-static enum ap_rc check_pair(const struct catalogue_metric *one, const struct catalogue_metric *other,
-                             struct ap_err *err)
-{
-    const char *name =
-        is_equal(one->name, other->name)                                                     ? one->name
-        : is_equal(one->series, other->series)                                               ? one->series
-        : is_equal(one->short_name, other->short_name)                                       ? one->short_name
-        : is_equal(one->short_name, other->name) || is_equal(one->short_name, other->series) ? one->short_name
-        : is_equal(one->name, other->short_name) || is_equal(one->series, other->short_name) ? other->short_name
-                                                                                             : NULL;
-    if (!name)
-        return AP_OK;
-    return ap_fail(err, AP_E_PARSE, "%s: a second metric with the name \"%s\"; the first is at %s", one->where, name,
-                   other->where);
+    const char *const names[] = {one->name, one->series, one->short_name};
+    const char *const others[] = {other->name, other->series, other->short_name};
+    for (size_t i = 0; i < AP_ARRAY_COUNT(names); i++) {
+        for (size_t j = 0; j < AP_ARRAY_COUNT(others); j++) {
+            if (names[i] && others[j] && strcmp(names[i], others[j]) == 0)
+                return names[i];
+        }
+    }
+    return NULL;
 }
 
 static enum ap_rc check_against_earlier(const struct pack *pack, const struct catalogue_metric *metric,
@@ -338,9 +333,10 @@ static enum ap_rc check_against_earlier(const struct pack *pack, const struct ca
             const struct catalogue_metric *other = &pack->areas[a].metrics[m];
             if (other == metric)
                 return AP_OK;
-            enum ap_rc rc = check_pair(metric, other, err);
-            if (rc != AP_OK)
-                return rc;
+            const char *name = find_shared_name(metric, other);
+            if (name)
+                return ap_fail(err, AP_E_PARSE, "%s: a second metric with the name \"%s\"; the first is at %s",
+                               metric->where, name, other->where);
         }
     }
     return AP_OK;

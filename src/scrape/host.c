@@ -59,10 +59,11 @@ const char *host_part_name(size_t index)
 
 /* ---- The host ---- */
 
-static enum ap_rc open_tree(const char *path, int *ret_fd, struct ap_err *err)
+/* Without the usual tree, in some sandboxes, what is in it is missing; one that somebody named must be there. */
+static enum ap_rc open_tree(const char *path, const char *usual, int *ret_fd, struct ap_err *err)
 {
     *ret_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return *ret_fd >= 0 ? AP_OK : ap_fail_errno(err, errno, "open %s", path);
+    return *ret_fd >= 0 || strcmp(path, usual) == 0 ? AP_OK : ap_fail_errno(err, errno, "open %s", path);
 }
 
 static int system_statfs(const char *path, struct statfs *ret)
@@ -80,11 +81,11 @@ enum ap_rc host_open(const struct host_options *options, struct host **ret_host,
     host->statfs = options->statfs ? options->statfs : system_statfs;
     host->cpus = host_cpus_new();
     host->mounts = host_mounts_new();
-    enum ap_rc rc = open_tree(options->proc_path ? options->proc_path : "/proc", &host->proc_fd, err);
+    enum ap_rc rc = open_tree(options->proc_path ? options->proc_path : "/proc", "/proc", &host->proc_fd, err);
     if (rc == AP_OK)
-        rc = open_tree(host->sys_path, &host->sys_fd, err);
+        rc = open_tree(host->sys_path, "/sys", &host->sys_fd, err);
     if (rc == AP_OK)
-        rc = open_tree(root_path, &host->root_fd, err);
+        rc = open_tree(root_path, "/", &host->root_fd, err);
     if (rc == AP_OK)
         *ret_host = AP_MOVE(host);
     return rc;

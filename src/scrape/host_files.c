@@ -150,6 +150,8 @@ static bool is_blank(char c)
 
 struct ap_slice host_field(struct ap_slice *rest)
 {
+    if (rest->bytes == 0)
+        return (struct ap_slice){0};
     const char *at = rest->data, *end = rest->data + rest->bytes;
     while (at < end && is_blank(*at))
         at++;
@@ -215,7 +217,7 @@ bool host_has_text(struct ap_slice text, const char *part)
 struct ap_slice host_digits_behind(struct ap_slice text, const char *prefix)
 {
     size_t bytes = strlen(prefix);
-    if (!ap_slice_starts_with(text, prefix))
+    if (text.bytes == 0 || !ap_slice_starts_with(text, prefix))
         return (struct ap_slice){0};
     struct ap_slice digits = ap_slice(text.data + bytes, text.bytes - bytes);
     for (size_t i = 0; i < digits.bytes; i++)

@@ -217,6 +217,15 @@ static struct ap_slice unescaped(struct host_scrape *scrape, struct ap_slice tex
     return ap_slice(to, bytes);
 }
 
+/* A mount point as the machine sees it: below `root_path`, without that. */
+static struct ap_slice without_root(const struct host *host, struct ap_slice place)
+{
+    size_t bytes = strlen(host->root_path);
+    if (bytes == 0 || !is_below(place, host->root_path))
+        return place;
+    return place.bytes == bytes ? ap_slice_cstr("/") : ap_slice(place.data + bytes, place.bytes - bytes);
+}
+
 static bool has_option(struct ap_slice options, const char *word)
 {
     while (options.data)
@@ -302,7 +311,7 @@ enum ap_rc host_filesystem(struct host_scrape *scrape, struct ap_err *err)
     while (host_line(&rest, &line) && count < MOUNTS_MAX) {
         struct mount mount;
         mount.device = host_field(&line);
-        mount.place = unescaped(scrape, host_field(&line));
+        mount.place = without_root(scrape->host, unescaped(scrape, host_field(&line)));
         mount.type = host_field(&line);
         mount.options = host_field(&line);
         if (mount.type.bytes == 0 || mount.place.bytes > PATH_BYTES_MAX || is_place_left_out(mount.place) ||

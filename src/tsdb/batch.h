@@ -25,11 +25,13 @@ struct batch_series {
     uint32_t exemplar_first; /* in batch.exemplars */
     uint32_t exemplar_count;
     /*
-     * The first sample is a 0 that nobody sent: the series' beginning, as its start timestamp says. Senders repeat that
-     * with every sample, so the store drops it silently unless it is newer than all that the series has, and counts it
-     * neither as written nor as refused.
+     * The first sample, or the first histogram where there are no samples, is a 0 that nobody sent: the series'
+     * beginning, as its start timestamp says. Senders repeat that with every sample, so the store drops it silently
+     * unless it is newer than all that the series has, and counts it neither as written nor as refused.
      */
     bool has_start_zero;
+    /* And where the series has nothing yet it is dropped too: it is for a sender that has begun anew since. */
+    bool is_start_zero_for_restart;
     /*
      * Staleness markers of a sender that is no longer asked: the store drops them silently unless they are newer than
      * all that the series has, and makes no series for them.

@@ -33,6 +33,7 @@
 #include "tsdb/matcher.h"
 
 struct tsdb; /* private to tsdb.c */
+struct ap_arena;
 struct wal;
 
 enum {
@@ -109,7 +110,11 @@ struct tsdb_append {
      * durable. AP_E_FULL, AP_E_IO: it may or may not be after a crash; the client shall repeat the request.
      */
     void (*done)(struct tsdb_append *append, enum ap_rc rc);
+    /* May be NULL. Called once within tsdb_append(), before done(), when `outcome` and `refused_by_series` are
+     * complete; what the log makes of it is not known yet. */
+    void (*appended)(struct tsdb_append *append);
     void *context;
+    uint32_t *refused_by_series; /* may be NULL; lent, zeroed, one a series: how many samples and histograms of it */
     struct tsdb_outcome outcome; /* complete when tsdb_append() returns */
     /* The store's. */
     struct tsdb_append_record *records;
@@ -124,6 +129,19 @@ struct tsdb_append {
 ap_nodiscard enum ap_rc tsdb_append(struct tsdb *tsdb, struct tsdb_append *append, struct ap_err *err);
 
 /* ---- Reading ---- */
+
+/*
+ * The newest sample and the newest histogram of one series, if they are still in the head: some hours. Quick: one
+ * look-up, and a chunk decoded at most. False: the head does not know the series.
+ */
+struct tsdb_newest {
+    int64_t ts_ms;  /* INT64_MIN: none; not of histograms */
+    bool has_value; /* false: it is in a block by now, or was deleted */
+    double value;
+    int64_t histogram_ts_ms;   /* INT64_MIN: none */
+    struct ap_slice histogram; /* histogram_encode()'s bytes, in the arena; data NULL: as has_value */
+};
+bool tsdb_newest(struct tsdb *tsdb, struct labels_hash hash, struct ap_arena *arena, struct tsdb_newest *ret_newest);
 
 /* The series that matchers select, with their samples of a span of time, as of the call. Sorted by labels. */
 struct tsdb_set;

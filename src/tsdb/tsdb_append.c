@@ -51,6 +51,8 @@ static void refuse(struct appending *appending, const struct batch_series *serie
     struct tsdb_outcome *outcome = &appending->append->outcome;
     outcome->samples_refused += count;
     *outcome_counter += count;
+    if (appending->append->refused_by_series)
+        appending->append->refused_by_series[series - appending->batch->series] += (uint32_t)count;
     atomic_fetch_add_explicit(counter, count, memory_order_relaxed);
     if (outcome->reason[0])
         return;
@@ -229,6 +231,12 @@ static size_t count_kept(const uint8_t *verdicts, size_t count)
     return kept;
 }
 
+/* Whether the 0 that begins a series at this time is news (batch.h). */
+static bool is_news(const struct batch_series *from, int64_t ts_ms, int64_t last_ts_ms)
+{
+    return ts_ms > last_ts_ms && !(from->is_start_zero_for_restart && last_ts_ms == INT64_MIN);
+}
+
 /* Whether staleness markers of one that is no longer asked are to be left out (batch.h). */
 static bool is_late_marker(const struct appending *appending, const struct batch_series *from,
                            const struct head_series *series)
@@ -242,8 +250,7 @@ static bool is_late_marker(const struct appending *appending, const struct batch
             (from->histogram_count && batch->histograms[from->histogram_first].ts_ms <= newest));
 }
 
-/* The 0 that begins a series, if there is one: left out silently unless it is news (batch.h). Returns how many it is.
- */
+/* The 0 that begins a series, if there is one: left out silently unless it is news. Returns how many it is. */
 static uint32_t append_start_zero_locked(struct appending *appending, struct head_shard *shard, uint32_t ref,
                                          struct head_series *series, const struct batch_series *from, uint64_t seq)
 {
@@ -252,11 +259,28 @@ static uint32_t append_start_zero_locked(struct appending *appending, struct hea
     uint8_t *verdict = appending->verdicts + from->sample_first;
     if (!from->has_start_zero)
         return 0;
-    if (ts_ms <= series->last_ts_ms)
+    if (!is_news(from, ts_ms, series->last_ts_ms))
         *verdict = HEAD_REFUSED_OLD;
     else
         head_append_locked(appending->tsdb->head, shard, ref, series, &appending->limits, seq, &ts_ms,
                            batch->values + from->sample_first, 1, verdict);
+    return 1;
+}
+
+/* The same of histograms. */
+static uint32_t append_start_zero_histogram_locked(struct appending *appending, struct head_shard *shard, uint32_t ref,
+                                                   struct head_series *series, const struct batch_series *from,
+                                                   uint64_t seq)
+{
+    const struct batch_histogram *zero = &appending->batch->histograms[from->histogram_first];
+    uint8_t *verdict = appending->verdicts + appending->batch->sample_count + from->histogram_first;
+    if (!from->has_start_zero || from->sample_count)
+        return 0;
+    int64_t last_ts_ms = series->extra ? series->extra->histogram_last_ts_ms : INT64_MIN;
+    *verdict = HEAD_REFUSED_OLD;
+    if (is_news(from, zero->ts_ms, last_ts_ms))
+        *verdict = (uint8_t)head_append_histogram_locked(appending->tsdb->head, shard, ref, series, &appending->limits,
+                                                         seq, zero->ts_ms, zero->blob);
     return 1;
 }
 
@@ -285,7 +309,9 @@ static void append_series_locked(struct appending *appending, struct head_shard 
             count_refusals(appending, from, verdicts + first, count);
     }
     verdicts = appending->verdicts + batch->sample_count + from->histogram_first;
-    for (uint32_t i = 0; i < from->histogram_count; i++) {
+    uint32_t first_histogram =
+        from->histogram_count ? append_start_zero_histogram_locked(appending, shard, ref, series, from, seq) : 0;
+    for (uint32_t i = first_histogram; i < from->histogram_count; i++) {
         const struct batch_histogram *histogram = &batch->histograms[from->histogram_first + i];
         verdicts[i] = (uint8_t)head_append_histogram_locked(head, shard, ref, series, &appending->limits, seq,
                                                             histogram->ts_ms, histogram->blob);
@@ -517,6 +543,8 @@ enum ap_rc tsdb_append(struct tsdb *tsdb, struct tsdb_append *append, struct ap_
     }
     keep_exemplars(&appending);
     registry_unlock(tsdb->registry);
+    if (append->appended)
+        append->appended(append);
 
     free(appending.own_refs);
     free(appending.verdicts);

@@ -203,6 +203,9 @@ def build(directory):
             place = directory / tree / path
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(text)
+    with open(directory / 'proc' / '1' / 'mounts', 'a') as mounts:  # seen from a container
+        mounts.write(f'/dev/sde1 {directory}/root/other ext4 rw 0 0\n')
+    (directory / 'root' / 'other').mkdir()
     for path, target in LINKS.items():
         place = directory / 'sys' / path
         place.parent.mkdir(parents=True, exist_ok=True)

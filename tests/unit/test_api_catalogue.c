@@ -4,6 +4,8 @@
 #include <jansson.h>
 #include <sys/stat.h>
 
+#include "ingest/otlp_names.h"
+#include "pack/catalogue.h"
 #include "pack/pack.h"
 
 static const char area[] =
@@ -249,6 +251,120 @@ static void test_coverage_without_services(void **state)
     pack_free(pack);
 }
 
+/* A native histogram is one series, under the name alone. */
+static void test_coverage_of_native_histograms(void **state)
+{
+    struct fixture *fx = *state;
+    struct pack *pack = give_pack(fx, "till");
+    static const struct histogram_span span = {0, 1};
+    static const uint64_t counts[] = {3};
+    struct histogram histogram = {
+        .count = 3, .sum = 2.5, .positive = {.spans = &span, .span_count = 1, .counts = counts, .count = 1}};
+    AP_AUTO_BUF struct ap_buf blob = {0};
+    AP_AUTO_BUF struct ap_buf labels = {0};
+    histogram_encode(&histogram, &blob);
+    struct batch batch = {0};
+    add_series(fx, &batch, &labels, LABELS("till_open_seconds", "job", "till", "instance", "a"));
+    batch_add_histogram(&batch, NOON_MS - 5000, ap_buf_slice(&blob));
+    append_batch(fx, &batch);
+    batch_clear(&batch);
+    append_at(fx, LABELS("target_info", "job", "till", "instance", "a", "service_version", "1"), -60, -60, 1);
+    append_at(fx, LABELS("target_info", "job", "till", "instance", "a", "service_version", "2"), -30, 0, 1);
+    json_t *answer = get(fx, "/api/apiary/v1/coverage");
+    json_t *shop = item(json_object_get(answer, "packs"), "pack", "shop");
+    json_t *open = item(json_object_get(shop, "metrics"), "name", "till.open");
+    assert_int_equal(json_integer_value(json_object_get(open, "series_count")), 1);
+    assert_int_equal(json_integer_value(json_object_get(open, "newest_ms")), NOON_MS - 5000);
+    VERSIONS(open, "2=1@-5");
+    json_decref(answer);
+    pack_free(pack);
+}
+
+/* However many there are of what nobody expected: the answer stays readable, and says that there is more. */
+static void test_coverage_is_cut(void **state)
+{
+    struct fixture *fx = *state;
+    struct pack *pack = give_pack(fx, "till");
+    enum { COUNT = 1005 };
+    struct batch batch = {0};
+    AP_AUTO_BUF struct ap_buf all = {0};
+    struct {
+        size_t from, to;
+    } places[2 * COUNT];
+    for (int i = 0; i < 2 * COUNT; i++) {
+        char name[32], version[32];
+        snprintf(name, sizeof(name), i < COUNT ? "till_sales_total" : "stranger_%d", i);
+        snprintf(version, sizeof(version), "%d", i % COUNT);
+        places[i].from = all.bytes;
+        encode_labels(&all, i < COUNT ? LABELS(name, "job", "till", "service_version", version)
+                                      : LABELS(name, "job", "till", "service_version", "0"));
+        places[i].to = all.bytes;
+    }
+    for (int i = 0; i < 2 * COUNT; i++) {
+        struct ap_slice labels = ap_slice(all.data + places[i].from, places[i].to - places[i].from);
+        batch_add_series(&batch, labels, labels_hash_of(tsdb_hash_seed(fx->tsdb), labels));
+        batch_add_sample(&batch, NOON_MS, 1);
+    }
+    append_batch(fx, &batch);
+    batch_clear(&batch);
+    json_t *answer = get(fx, "/api/apiary/v1/coverage");
+    json_t *shop = item(json_object_get(answer, "packs"), "pack", "shop");
+    assert_true(json_is_true(json_object_get(shop, "is_cut")));
+    assert_int_equal(json_array_size(json_object_get(shop, "strangers")), 1000);
+    assert_int_equal(json_array_size(json_object_get(shop, "versions")), 1001); /* and the one without a name */
+    json_t *sales = item(json_object_get(shop, "metrics"), "name", "till.sales");
+    assert_int_equal(json_integer_value(json_object_get(sales, "series_count")), COUNT);
+    json_decref(answer);
+    pack_free(pack);
+}
+
+/* ---- The pack that is shipped ---- */
+
+/* What its catalogue calls a metric in PromQL is what OTLP makes of it, and so is the unit. */
+static void test_hive_has_the_names_that_otlp_gives(void **state)
+{
+    (void)state;
+    const char *root = getenv("APIARY_SOURCE_ROOT");
+    if (!root)
+        skip();
+    AP_AUTO_FREE char *dir = ap_asprintf("%s/packs/hive", root);
+    AP_AUTO(pack) struct pack *pack = NULL;
+    MUST(pack_load(dir, &pack, &must_err));
+    const struct otlp_naming naming = {.strategy = OTLP_UNDERSCORES_WITH_SUFFIXES, .is_keeping_underscores = true};
+    for (size_t a = 0; a < pack->area_count; a++) {
+        for (size_t m = 0; m < pack->areas[a].metric_count; m++) {
+            const struct catalogue_metric *metric = &pack->areas[a].metrics[m];
+            bool is_ratio = metric->type == CATALOGUE_GAUGE && strcmp(metric->unit, "1") == 0;
+            enum otlp_suffix suffix = metric->type == CATALOGUE_COUNTER ? OTLP_SUFFIX_TOTAL
+                                      : is_ratio                        ? OTLP_SUFFIX_RATIO
+                                                                        : OTLP_SUFFIX_NONE;
+            AP_AUTO_BUF struct ap_buf series = {0};
+            AP_AUTO_BUF struct ap_buf unit = {0};
+            MUST(otlp_metric_name(&naming, ap_slice_cstr(metric->name), ap_slice_cstr(metric->unit), suffix, &series,
+                                  &must_err));
+            otlp_unit_name(ap_slice_cstr(metric->unit), &unit);
+            if (!ap_slice_equal_cstr(ap_buf_slice(&series), metric->series))
+                fail_msg("%s becomes %.*s, not %s", metric->name, AP_SLICE_ARG(ap_buf_slice(&series)), metric->series);
+            if (!ap_slice_equal_cstr(ap_buf_slice(&unit), catalogue_unit_word(metric->unit)))
+                fail_msg("%s becomes %.*s, not %s", metric->unit, AP_SLICE_ARG(ap_buf_slice(&unit)),
+                         catalogue_unit_word(metric->unit));
+        }
+    }
+}
+
+static void test_units_have_the_words_that_otlp_gives(void **state)
+{
+    (void)state;
+    static const char *const units[] = {"1",    "%",    "s",    "ms",  "us",  "ns",   "min", "h",   "d",      "By",
+                                        "KiBy", "MiBy", "GiBy", "MBy", "GBy", "By/s", "Hz",  "{a}", "{a b}/s"};
+    for (size_t i = 0; i < AP_ARRAY_COUNT(units); i++) {
+        AP_AUTO_BUF struct ap_buf word = {0};
+        otlp_unit_name(ap_slice_cstr(units[i]), &word);
+        if (!ap_slice_equal_cstr(ap_buf_slice(&word), catalogue_unit_word(units[i])))
+            fail_msg("%s: %.*s", units[i], AP_SLICE_ARG(ap_buf_slice(&word)));
+    }
+}
+
 /* ---- Panels of PromQL ---- */
 
 static const char *text(json_t *object, const char *key)
@@ -329,6 +445,10 @@ int main(void)
         FIXTURE_TEST(test_coverage),
         FIXTURE_TEST(test_coverage_of_a_span),
         FIXTURE_TEST(test_coverage_without_services),
+        FIXTURE_TEST(test_coverage_of_native_histograms),
+        FIXTURE_TEST(test_coverage_is_cut),
+        cmocka_unit_test(test_hive_has_the_names_that_otlp_gives),
+        cmocka_unit_test(test_units_have_the_words_that_otlp_gives),
         FIXTURE_TEST(test_a_panel_takes_from_its_metric),
         FIXTURE_TEST(test_panels),
     };

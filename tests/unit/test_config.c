@@ -126,7 +126,7 @@ static void test_file_errors(void **state)
     FILE_ERROR("wal:\n  something: 1\n", ":2:3: unknown key \"something\"; known here: segment_size, max_size");
     FILE_ERROR("wal.max_size: 1GiB\n", ":1:1: unknown key \"wal.max_size\"; known here: data, listen, open, pack, "
                                        "hosts, external_labels, external_url, tls, log, wal, warehouse, tsdb, promql, "
-                                       "rules, scrape, limits, ingest, privacy, geo");
+                                       "rules, scrape, otlp, probes, host, limits, ingest, push, statsd, privacy, geo");
     FILE_ERROR("wal:\n  max_size: 1GB\n",
                ":2:13: wal.max_size: expected a size such as 64KiB, 8MiB or 1GiB, found \"1GB\"");
     FILE_ERROR("wal: 1\n", ":1:6: wal: expected a map of settings, found a text");
@@ -145,6 +145,18 @@ static void test_file_errors(void **state)
     FILE_ERROR("tsdb:\n  retention: 15\n",
                ":2:14: tsdb.retention: expected a duration such as 250ms, 30s, 12h or 7d, found \"15\"");
     FILE_ERROR("tsdb:\n  max_serie: 15\n", ":2:3: unknown key \"max_serie\"; did you mean \"max_series\"?");
+    FILE_ERROR("otlp:\n  listen: '0.0.0.0:4318'\nopen: true\n",
+               "open: everybody who reaches 0.0.0.0:4318 could read and write without a key; listen on 127.0.0.1 or "
+               "[::1] only, or leave \"open\" away and make keys with `apiary key create`");
+    FILE_ERROR("otlp:\n  translation_strategy: NoTranslatoin\n",
+               ":2:25: otlp.translation_strategy: unknown word \"NoTranslatoin\"; did you mean \"NoTranslation\"?; "
+               "expected one of: UnderscoreEscapingWithSuffixes, UnderscoreEscapingWithoutSuffixes, "
+               "NoUTF8EscapingWithSuffixes, NoTranslation");
+    FILE_ERROR("otlp:\n  ignore_resource_attributes: [host.name]\n",
+               ":2:32: otlp.ignore_resource_attributes needs otlp.promote_all_resource_attributes");
+    FILE_ERROR("otlp:\n  promote_all_resource_attributes: true\n  promote_resource_attributes: [host.name]\n",
+               ":3:33: otlp.promote_resource_attributes names what otlp.promote_all_resource_attributes promotes "
+               "already; keep one of them");
     FILE_ERROR("wal:\n  max_size: 64MiB\n", "wal.max_size must be at least twice wal.segment_size");
 }
 

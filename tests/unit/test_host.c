@@ -251,6 +251,24 @@ static int fake_statfs(const char *path, struct statfs *ret)
     return 0;
 }
 
+static void set_hanging(bool is_hanging)
+{
+    pthread_mutex_lock(&server.mtx);
+    server.is_hanging = is_hanging;
+    pthread_cond_broadcast(&server.changed);
+    while (!is_hanging && server.hanging_count)
+        pthread_cond_wait(&server.changed, &server.mtx);
+    pthread_mutex_unlock(&server.mtx);
+}
+
+static unsigned net_count(void)
+{
+    pthread_mutex_lock(&server.mtx);
+    unsigned count = server.net_count;
+    pthread_mutex_unlock(&server.mtx);
+    return count;
+}
+
 static const char net_error[] = "node_filesystem_device_error{device=\"s:/e\",fstype=\"nfs4\",mountpoint=\"/net\"} ";
 static const char disk_size[] = "node_filesystem_size_bytes{device=\"/dev/a\",fstype=\"ext4\",mountpoint=\"/\"} 102400";
 
@@ -271,35 +289,25 @@ static void test_hanging_mount(void **state)
     collect(&machine, "filesystem");
     assert_false(is_net_error(&machine));
 
-    server.is_hanging = true;
+    set_hanging(true);
     for (int i = 0; i < 3; i++) { /* asked once, and not again while it hangs */
         assert_int_equal(collect_within(&machine, "filesystem", 20, &err), AP_OK);
         assert_true(is_net_error(&machine));
         says(&machine, disk_size);
         says(&machine, "node_scrape_collector_success{collector=\"filesystem\"} 1");
     }
-    assert_int_equal(server.net_count, 2);
+    assert_int_equal(net_count(), 2);
 
-    pthread_mutex_lock(&server.mtx);
-    server.is_hanging = false;
-    pthread_cond_broadcast(&server.changed);
-    while (server.hanging_count)
-        pthread_cond_wait(&server.changed, &server.mtx);
-    pthread_mutex_unlock(&server.mtx);
+    set_hanging(false);
     do
         collect(&machine, "filesystem");
     while (is_net_error(&machine)); /* until the thread has said that it is back */
-    assert_int_equal(server.net_count, 3);
+    assert_int_equal(net_count(), 3);
 
-    server.is_hanging = true; /* and the collector can end before it is */
+    set_hanging(true); /* and the collector can end before it is */
     assert_int_equal(collect_within(&machine, "filesystem", 1, &err), AP_OK);
     machine_close(&machine);
-    pthread_mutex_lock(&server.mtx);
-    server.is_hanging = false;
-    pthread_cond_broadcast(&server.changed);
-    while (server.hanging_count)
-        pthread_cond_wait(&server.changed, &server.mtx);
-    pthread_mutex_unlock(&server.mtx);
+    set_hanging(false);
 }
 
 int main(void)

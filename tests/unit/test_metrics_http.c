@@ -19,6 +19,7 @@
 #include "base/buf.h"
 #include "codec/protobuf.h"
 #include "ingest/ingest.h"
+#include "ingest/push.h"
 #include "meta/keyring.h"
 #include "net/http_client.h"
 #include "net/http_server.h"
@@ -55,6 +56,7 @@ struct fixture {
     struct meta *meta;
     struct keyring *keyring;
     struct store store;
+    struct push *push;
     struct ingest *ingest;
     struct http_server *server;
     struct http_client *client;
@@ -125,6 +127,8 @@ static enum ap_rc append_locked(struct store *store, struct tsdb_append *append,
         append->outcome.histograms_written = batch->histogram_count;
         append->outcome.exemplars_written = batch->exemplar_count;
     }
+    if (append->appended)
+        append->appended(append);
     if (store->is_slow) {
         append->records = (void *)store; /* the store's own field, as good as any to find it by */
         assert_int_equal(pthread_create(&store->thread, NULL, done_later, append), 0);
@@ -162,6 +166,18 @@ static void handle(struct http_request *request, void *context)
 
 static void open_ingest(struct fixture *fx, bool is_open, bool has_store)
 {
+    const struct push_options push_options = {
+        .meta_path = fx->meta_path,
+        .tsdb = (struct tsdb *)(void *)&fx->store,
+        .append = append,
+        .hash_seed = 99,
+        .clock = &fx->clock,
+        .interval_ms = 300000,
+        .groups_max = 3,
+        .bytes_max = 1 << 20,
+    };
+    MUST(push_open(&push_options, &fx->push, &must_err));
+    MUST(push_start(fx->push, &must_err));
     struct ingest_options options = {
         .keyring = fx->keyring,
         .clock = &fx->clock,
@@ -169,6 +185,7 @@ static void open_ingest(struct fixture *fx, bool is_open, bool has_store)
         .tsdb = has_store ? (struct tsdb *)(void *)&fx->store : NULL,
         .tsdb_append = has_store ? append : NULL,
         .tsdb_hash_seed = 99,
+        .push = has_store ? fx->push : NULL,
     };
     client_networks_init_loopback(&options.trusted_proxies);
     fx->ingest = ingest_new(&options);
@@ -186,7 +203,9 @@ static void open_ingest(struct fixture *fx, bool is_open, bool has_store)
 
 static void close_ingest(struct fixture *fx)
 {
+    push_stop(fx->push);
     http_server_close(fx->server);
+    push_close(fx->push);
     ingest_free(fx->ingest);
 }
 
@@ -644,6 +663,121 @@ static void test_import_bad_lines(void **state)
     assert_int_equal(stats(fx, METRICS_WAY_IMPORT).refused_malformed, 4);
 }
 
+/* ---- InfluxDB ---- */
+
+static void test_influx(void **state)
+{
+    struct fixture *fx = *state;
+    assert_int_equal(import(fx, "/write?db=x&precision=s", NULL, "m,a=b v=1,w=2 5\nm text=\"t\" 5\n"), 204);
+    assert_int_equal(fx->store.series_count, 2);
+    assert_true(ap_slice_equal_cstr(ap_buf_slice(&fx->store.labels), "m_v{a=\"b\", db=\"x\"}"));
+    assert_int_equal(fx->store.ts_ms[0], 5000);
+    assert_int_equal(stats(fx, METRICS_WAY_INFLUX).texts_skipped, 1);
+    assert_int_equal(import(fx, "/api/v2/write?org=o&bucket=y", "text/plain", "m value=1"), 204);
+    assert_true(ap_slice_equal_cstr(ap_buf_slice(&fx->store.labels), "m{db=\"y\"}"));
+    assert_int_equal(fx->store.ts_ms[0], NOW_MS);
+    assert_int_equal(import(fx, "/write", NULL, ""), 204);
+    assert_int_equal(stats(fx, METRICS_WAY_INFLUX).samples_written, 3);
+}
+
+static void test_influx_errors(void **state)
+{
+    struct fixture *fx = *state;
+    assert_int_equal(import(fx, "/write", NULL, "m v=1\nm\nn v=2\n"), 400);
+    assert_string_equal(fx->body,
+                        "{\"error\":\"partial write: unable to parse 'm': missing fields dropped=1\",\"line\":2}");
+    assert_int_equal(import(fx, "/api/v2/write", NULL, "m v="), 400);
+    assert_string_equal(fx->body, "{\"code\":\"invalid\",\"message\":\"unable to parse 'm v=': missing field value\","
+                                  "\"line\":1}");
+    fx->store.outcome = (struct tsdb_outcome){
+        .samples_written = 1, .samples_refused = 1, .refused_old = 1, .reason = "a sample is too old"};
+    assert_int_equal(import(fx, "/write", NULL, "m v=1,w=2"), 400);
+    assert_string_equal(fx->body,
+                        "{\"error\":\"partial write: 1 of 2 samples were refused (1 too old); the others were "
+                        "written. First: a sample is too old dropped=1\"}");
+    fx->store.outcome = (struct tsdb_outcome){0};
+    assert_int_equal(import(fx, "/write?precision=d", NULL, "m v=1"), 400);
+    assert_says(fx, "invalid precision \\\"d\\\"");
+    assert_int_equal(ask(fx, &(struct question){.path = "/api/v2/write", .content_encoding = "lzma"}), 415);
+    assert_int_equal(ask(fx, &(struct question){.path = "/api/v2/write", .method = "PUT"}), 405);
+    assert_field(fx, "Allow", "POST");
+    fx->store.append_rc = AP_E_FULL;
+    assert_int_equal(import(fx, "/api/v2/write", NULL, "m v=1"), 503);
+    assert_says(fx, "{\"code\":\"unavailable\"");
+    assert_field(fx, "Retry-After", "10");
+}
+
+static void test_influx_key_as_parameter(void **state)
+{
+    struct fixture *fx = *state;
+    char path[128];
+    struct question question = {.path = path, .token = "", .body = ap_slice_cstr("m v=1")};
+    snprintf(path, sizeof(path), "/write?u=any&p=%s", fx->token);
+    assert_int_equal(ask(fx, &question), 204);
+    snprintf(path, sizeof(path), "/api/v2/write?u=any&p=%s", fx->token);
+    assert_int_equal(ask(fx, &question), 401);
+    snprintf(path, sizeof(path), "/write?p=");
+    assert_int_equal(ask(fx, &question), 401);
+}
+
+/* ---- Pushgateway ---- */
+
+static unsigned push_body(struct fixture *fx, const char *method, const char *path, const char *body)
+{
+    return ask(fx, &(struct question){.method = method, .path = path, .body = ap_slice_cstr(body)});
+}
+
+static void test_push(void **state)
+{
+    struct fixture *fx = *state;
+    assert_int_equal(push_body(fx, "PUT", "/metrics/job/a/x/1", "# TYPE m gauge\nm 1\n"), 200);
+    assert_string_equal(fx->body, "");
+    assert_int_equal(fx->store.series_count, 3);
+    assert_int_equal(fx->store.metadata_count, 3); /* of m, and of our two */
+    assert_true(ap_slice_equal_cstr(ap_buf_slice(&fx->store.labels), "m{job=\"a\", x=\"1\"}"));
+    assert_int_equal(push_body(fx, "POST", "/metrics/job@base64/YQ/p@base64/L3Zhcg", "n 1\n"), 200);
+    assert_true(ap_slice_equal_cstr(ap_buf_slice(&fx->store.labels), "n{job=\"a\", p=\"/var\"}"));
+    assert_int_equal(push_body(fx, "DELETE", "/metrics/job/a/x/1", ""), 202);
+    assert_int_equal(push_body(fx, "DELETE", "/metrics/job/a/x/1", ""), 202);
+    assert_int_equal(push_body(fx, "PUT", "/api/v1/admin/wipe", ""), 202);
+    assert_int_equal(stats(fx, METRICS_WAY_PUSH).requests, 5);
+    struct push_stats push;
+    push_stats_get(fx->push, &push);
+    assert_int_equal(push.groups, 0);
+}
+
+static void test_push_errors(void **state)
+{
+    struct fixture *fx = *state;
+    assert_int_equal(push_body(fx, "PUT", "/metrics/job/a/x", "m 1\n"), 400);
+    assert_string_equal(fx->body, "odd number of components in label string \"/x\"\n");
+    assert_field(fx, "Content-Type", "text/plain; charset=utf-8");
+    assert_int_equal(push_body(fx, "PUT", "/metrics/job/a", "m x\n"), 400);
+    assert_string_equal(fx->body, "text format parsing error in line 1: expected a number\n");
+    assert_int_equal(push_body(fx, "PUT", "/metrics/job/a", "m 1 5\n"), 400);
+    assert_says(fx, "must not have timestamps");
+    assert_int_equal(push_body(fx, "PUT", "/metrics/job", "m 1\n"), 400);
+    assert_int_equal(push_body(fx, "PATCH", "/metrics/job/a", "m 1\n"), 405);
+    assert_field(fx, "Allow", "PUT, POST, DELETE");
+    fx->store.append_rc = AP_E_BUSY;
+    assert_int_equal(push_body(fx, "PUT", "/metrics/job/a", "m 1\n"), 503);
+    assert_field(fx, "Retry-After", "1");
+    fx->store.append_rc = AP_OK;
+    fx->store.done_rc = AP_E_IO;
+    assert_int_equal(push_body(fx, "PUT", "/metrics/job/a", "m 1\n"), 503);
+    fx->store.done_rc = AP_OK;
+    fx->store.outcome =
+        (struct tsdb_outcome){.samples_written = 2, .samples_refused = 1, .refused_series = 1, .reason = "m{}"};
+    assert_int_equal(push_body(fx, "PUT", "/metrics/job/a", "m 1\n"), 400);
+    assert_says(fx, "1 of 3 samples were refused (1 of new series over the limit)");
+    fx->store.outcome = (struct tsdb_outcome){0};
+    assert_int_equal(push_body(fx, "PUT", "/metrics/job/b", "m 1\n"), 200);
+    assert_int_equal(push_body(fx, "PUT", "/metrics/job/c", "m 1\n"), 200);
+    assert_int_equal(push_body(fx, "PUT", "/metrics/job/d", "m 1\n"), 413);
+    ingest_drain(fx->ingest);
+    assert_int_equal(push_body(fx, "PUT", "/metrics/job/b", "m 1\n"), 503);
+}
+
 static void test_without_a_store(void **state)
 {
     struct fixture *fx = *state;
@@ -668,6 +802,11 @@ int main(void)
         TEST(test_keys),
         TEST(test_import),
         TEST(test_import_bad_lines),
+        TEST(test_influx),
+        TEST(test_influx_errors),
+        TEST(test_influx_key_as_parameter),
+        TEST(test_push),
+        TEST(test_push_errors),
         TEST(test_without_a_store),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

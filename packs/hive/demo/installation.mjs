@@ -36,16 +36,17 @@ function instanceId(chance) {
 }
 
 export class Installation {
-  /** `index` of `count`; `upgradesMs`: when it gets the newest release, where it does not have it from the start. */
-  constructor({ url, catalogue, seed, index, count, startMs, upgradesMs }) {
+  /** `index` of `count`. `upgradeAt`: when the release before the newest is replaced at a place from 0 to 1 of its users. */
+  constructor({ url, catalogue, seed, index, count, startMs, upgradeAt }) {
     this.catalogue = catalogue;
     this.seed = seed;
     this.index = index;
     this.chance = new Chance(seed ^ Math.imul(index + 1, 0x85ebca6b));
     this.id = instanceId(this.chance);
     this.slowness = Math.exp(0.12 * this.chance.normal());
-    this.version = versionAt((index + 0.5) / count);
-    this.upgradesMs = this.version === RELEASES.at(-2).version ? upgradesMs : Infinity;
+    const { version, place } = releaseAt((index + 0.5) / count);
+    this.version = version;
+    this.upgradesMs = version === RELEASES.at(-2).version ? upgradeAt(place) : Infinity;
     // Both ways of adding up are in the field: every other installation reports what came since its last report.
     this.exporter = new OTLPMetricExporter({
       url: `${url}/v1/metrics`,
@@ -176,11 +177,12 @@ export class Installation {
   }
 }
 
-function versionAt(place) {
+/** Who runs what: `place` of the whole fleet, and, in the answer, of those with the same release. */
+function releaseAt(place) {
   let sum = 0;
   for (const { version, share } of RELEASES) {
+    if (place < sum + share) return { version, place: (place - sum) / share };
     sum += share;
-    if (place < sum) return version;
   }
-  return RELEASES.at(-1).version;
+  return { version: RELEASES.at(-1).version, place: 1 };
 }

@@ -74,11 +74,21 @@ function say(line) {
   process.stdout.write(`${line}\n`);
 }
 
+const said = new Set();
+
+/** The SDK's warnings, such as of samples that the server refuses, come with every report: each is said once. */
+function warn(...parts) {
+  const line = parts.join(' ');
+  if (said.has(line) || said.size >= 100) return;
+  said.add(line);
+  say(line);
+}
+
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function run() {
   const { url, count, intervalMs, historyMs, seed, isLive } = readArguments();
-  diag.setLogger({ error: say, warn: say, info() {}, debug() {}, verbose() {} }, DiagLogLevel.WARN);
+  diag.setLogger({ error: warn, warn, info() {}, debug() {}, verbose() {} }, DiagLogLevel.WARN);
   const catalogue = readCatalogue(join(dirname(fileURLToPath(import.meta.url)), '..'));
   const nowMs = systemNow();
   const startMs = nowMs - historyMs;
@@ -92,8 +102,8 @@ async function run() {
         index,
         count,
         startMs,
-        // One after the other, over the last two thirds of the past and the hour to come.
-        upgradesMs: nowMs - (2 / 3) * historyMs + ((2 / 3) * historyMs + HOUR_MS) * ((index + 0.5) / count),
+        // One after the other; the last third has not followed an hour from now either.
+        upgradeAt: (place) => startMs + historyMs / 3 + 1.5 * place * ((2 / 3) * historyMs + HOUR_MS),
       }),
   );
 

@@ -50,20 +50,19 @@ export function demand(nowMs) {
 }
 
 /**
- * 0: all is well; 1: the way to the model providers is in trouble. In two of three spans of four hours it is, for ten to
- * twenty-five minutes.
+ * 0: all is well; 1: the way to the model providers is in trouble. Once in every three hours it is, for ten to twenty-five
+ * minutes, so that whoever looks at the last six hours sees it.
  */
 export function trouble(seed, nowMs) {
-  const span = Math.floor(nowMs / (4 * HOUR_MS));
+  const span = Math.floor(nowMs / (3 * HOUR_MS));
   const chance = new Chance(seed ^ Math.imul(span, 0x9e3779b1));
-  if (chance.unit() > 2 / 3) return 0;
-  const fromMs = span * 4 * HOUR_MS + chance.unit() * 3.5 * HOUR_MS;
+  const fromMs = span * 3 * HOUR_MS + chance.unit() * 2.5 * HOUR_MS;
   const untilMs = fromMs + (10 + 15 * chance.unit()) * MINUTE_MS;
   const edgeMs = Math.min(nowMs - fromMs, untilMs - nowMs);
   return Math.min(Math.max(edgeMs / (3 * MINUTE_MS), 0), 1);
 }
 
-/** In order of appearance. Shares: of the fleet that runs it now; who runs the last but one upgrades when it is due. */
+/** In order of appearance. Shares are of the fleet, before anybody upgrades to the newest. */
 export const RELEASES = [
   { version: '2.1.0', share: 0.2 },
   { version: '2.1.1', share: 0.3 },

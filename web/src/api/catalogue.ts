@@ -1,4 +1,5 @@
 import { queryOptions } from '@tanstack/react-query';
+import { shownUnit } from '../format/unit';
 import { fetchJson } from './client';
 import { decodeTarget, type Target } from './dashboards';
 import { type Decoder, flag, list, number, optional, record, text, withDefault } from './decode';
@@ -90,6 +91,7 @@ const decodeAttribute: Decoder<Attribute> = (value, at) => {
 
 const decodeMetric: Decoder<Metric> = (value, at) => {
   const o = record(value, at);
+  const target = optional(decodeTarget)(o['target'], `${at}.target`);
   return {
     name: text(o['name'], `${at}.name`),
     series: text(o['series'], `${at}.series`),
@@ -100,8 +102,8 @@ const decodeMetric: Decoder<Metric> = (value, at) => {
     meaning: text(o['meaning'], `${at}.meaning`),
     owner: text(o['owner'], `${at}.owner`),
     query: text(o['query'], `${at}.query`),
-    queryUnit: text(o['query_unit'], `${at}.query_unit`),
-    target: optional(decodeTarget)(o['target'], `${at}.target`),
+    queryUnit: shownUnit(text(o['query_unit'], `${at}.query_unit`), target?.text),
+    target,
     attributes: withDefault(list(decodeAttribute), [])(o['attributes'], `${at}.attributes`),
   };
 };

@@ -1,4 +1,5 @@
 import { queryOptions } from '@tanstack/react-query';
+import { shownUnit } from '../format/unit';
 import { fetchJson } from './client';
 import { type Decoder, flag, list, number, oneOf, optional, record, text, withDefault } from './decode';
 
@@ -78,14 +79,15 @@ const VISUALIZATIONS: readonly Visualization[] = [
 const decodePanel: Decoder<Panel> = (value, at) => {
   const o = record(value, at);
   const id = text(o['id'], `${at}.id`);
+  const target = optional(decodeTarget)(o['target'], `${at}.target`);
   return {
     id,
     title: withDefault(text, id)(o['title'], `${at}.title`),
     description: withDefault(text, '')(o['description'], `${at}.description`),
     // A server newer than this page may draw in ways we do not know: its rows are still worth a table.
     visualization: oneOf(VISUALIZATIONS, 'table')(o['visualization'], `${at}.visualization`),
-    unit: withDefault(text, 'count')(o['unit'], `${at}.unit`),
-    target: optional(decodeTarget)(o['target'], `${at}.target`),
+    unit: shownUnit(withDefault(text, 'count')(o['unit'], `${at}.unit`), target?.text),
+    target,
     better: oneOf(['higher', 'lower', 'neither'], 'neither')(o['better'], `${at}.better`),
     width: Math.min(12, Math.max(1, Math.round(withDefault(number, 12)(o['width'], `${at}.width`)))),
     usesRange: withDefault(flag, true)(o['uses_range'], `${at}.uses_range`),

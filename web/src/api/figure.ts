@@ -12,7 +12,7 @@ export interface Figure {
 export const FIGURE_HOURS = 6;
 const POINTS = 72;
 const STEP_S = (FIGURE_HOURS * 3_600) / POINTS;
-const REFRESH_S = 15;
+const REFRESH_S = 5;
 
 const decodePoint: Decoder<TrendPoint> = (value, at) => {
   if (!Array.isArray(value) || value.length < 2) return malformed(at, '[time, value]');

@@ -6,6 +6,9 @@ import { type Palette, seriesColour } from '../theme/palette';
 
 const DAY_MS = 86_400_000;
 
+/** Bytes are counted by 1,024, so their ticks must be too: 16 MiB and not 15.26. */
+const BINARY_STEPS = Array.from({ length: 51 }, (_, exponent) => 2 ** exponent);
+
 /** What the drawing depends on, besides the numbers. When this stays the same, new numbers go into the same chart. */
 export interface LineLook {
   panel: Panel;
@@ -64,6 +67,7 @@ export function lineOptions(
       {
         ...axis,
         space: 2.8 * remPx,
+        ...(panel.unit === 'bytes' ? { incrs: BINARY_STEPS } : {}),
         size: (_chart, labels) => widthOf(labels, font) + 0.9 * remPx,
         gap: 0.5 * remPx,
         values: (_chart, ticks) => formatTicks(ticks, panel.unit),

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { formatTick, formatTicks, formatValue } from './unit';
+import { formatTick, formatTicks, formatValue, shownUnit } from './unit';
 
 describe('formatValue', () => {
   it.each([
@@ -41,4 +41,14 @@ describe('ticks', () => {
     expect([0, 300, 1200].map((tick) => formatTick(tick, 1150, 'count'))).toEqual(['0', '300', '1,200']);
     expect([5000, 12_500].map((tick) => formatTick(tick, 12_345, 'count'))).toEqual(['5k', '12.5k']);
   });
+});
+
+it('bytes are in the measure of their target', () => {
+  expect(shownUnit('bytes', '< 25 MB')).toBe('decimal_bytes');
+  expect(shownUnit('bytes', '≤ 64 MiB')).toBe('bytes');
+  expect(shownUnit('bytes', undefined)).toBe('bytes');
+  expect(shownUnit('s', '< 25 MB')).toBe('s');
+  expect(formatValue(24_990_000, 'decimal_bytes')).toBe('25 MB');
+  expect(formatValue(25_600_000, 'decimal_bytes')).toBe('25.6 MB');
+  expect(formatTicks([0, 10e6, 20e6], 'decimal_bytes')).toEqual(['0 MB', '10 MB', '20 MB']);
 });

@@ -67,6 +67,22 @@ const BYTES: readonly Step[] = [
   { from: 0, per: 1, suffix: ' B' },
 ];
 
+const DECIMAL_BYTES: readonly Step[] = [
+  { from: 1e12, per: 1e12, suffix: ' TB' },
+  { from: 1e9, per: 1e9, suffix: ' GB' },
+  { from: 1e6, per: 1e6, suffix: ' MB' },
+  { from: 1e3, per: 1e3, suffix: ' kB' },
+  { from: 0, per: 1, suffix: ' B' },
+];
+
+/**
+ * Bytes are counted by 1,024, but beside a target in MB they have to be in MB too: 23.9 MiB do not look like more than
+ * 25 MB, and are.
+ */
+export function shownUnit(unit: string, targetText: string | undefined): string {
+  return unit === 'bytes' && /[kMGT]B$/.test(targetText ?? '') ? 'decimal_bytes' : unit;
+}
+
 function formatCount(value: number): Formatted {
   if (Math.abs(value) >= 999_500) return scaled(value, LARGE);
   return { number: Number.isInteger(value) ? grouped(value, 0, 0) : significant(value), suffix: '' };
@@ -98,6 +114,8 @@ export function formatParts(value: number | null, unit: string): Formatted {
       return formatRatio(value / 100);
     case 'bytes':
       return scaled(value, BYTES);
+    case 'decimal_bytes':
+      return scaled(value, DECIMAL_BYTES);
     case 'per_second':
       return { number: formatCount(value).number, suffix: `${formatCount(value).suffix}/s` };
     default: {
@@ -153,6 +171,8 @@ function tickStep(largest: number, unit: string): Step {
       return { from: 0, per: 1, suffix: '%' };
     case 'bytes':
       return pick(BYTES);
+    case 'decimal_bytes':
+      return pick(DECIMAL_BYTES);
     default:
       return pick([...LARGE, THOUSAND, ONE]);
   }
