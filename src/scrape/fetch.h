@@ -29,7 +29,8 @@ enum {
 /* What came back. `err.text` is empty when it was a page. */
 struct fetch_answer {
     struct ap_err err;
-    bool is_over_limit; /* why it failed */
+    bool is_given_up;   /* nobody was asked, or not to the end: the server stops */
+    bool is_over_limit; /* why it failed: body_size_limit */
     bool is_gzip;
     char content_type[FETCH_TYPE_BYTES];
     struct ap_buf body; /* as it came; the reader's to clear, or to detach */
@@ -37,7 +38,7 @@ struct fetch_answer {
 };
 
 ap_nodiscard enum ap_rc fetcher_open(struct fetcher **ret_fetcher, struct ap_err *err);
-/* Those under way are answered with AP_E_BUSY. NULL is allowed. */
+/* Those under way are answered as given up. NULL is allowed. */
 void fetcher_close(struct fetcher *fetcher);
 AP_DEFINE_AUTO(fetcher, struct fetcher, fetcher_close)
 

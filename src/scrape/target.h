@@ -47,7 +47,7 @@ struct target {
     struct target_info *asked; /* held */
     int64_t ts_ms;
     int64_t began_us;
-    struct fetch_answer answer; /* AP_E_BUSY: it was not even asked, since the server stops */
+    struct fetch_answer answer;
     /* Whose is_busy, under cache_mutex: readers of metadata look in between. */
     pthread_mutex_t cache_mutex;
     struct line_cache cache;

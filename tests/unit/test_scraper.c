@@ -268,7 +268,7 @@ static enum ap_rc collect_bad(void *context, const struct collector_request *req
     (void)context;
     (void)request;
     ap_buf_add_cstr(out, "half 1\n");
-    return ap_fail(err, AP_E_IO, "there is no such machine");
+    return ap_fail(err, AP_E_BUSY, "there is no such machine");
 }
 
 static enum ap_rc collect_waiting(void *context, const struct collector_request *request, struct ap_buf *out,
@@ -612,6 +612,8 @@ static void test_collectors(void **state)
     assert_non_null(strstr(store_text(&fx->store, "probe", 0),
                            "probe{instance=\"/1\", job=\"j\", module=\"m\", target=\"addr\"} 1@"));
     assert_string_equal(store_text(&fx->store, "half", 0), "");
+    int64_t before_ms = look_at(fx, fx->targets[1].url).last_scrape_ms;
+    WAIT_FOR(look_at(fx, fx->targets[1].url).last_scrape_ms > before_ms); /* asked again, whatever it says */
 }
 
 /* Those that wait keep nobody else waiting; what they say too late is not used. */
