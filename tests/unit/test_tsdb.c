@@ -480,6 +480,105 @@ static void test_duplicates_and_windows(void **state)
     fixture_clear(&fx);
 }
 
+/* ---- Numbers in place of labels ---- */
+
+struct remembering {
+    struct fixture *fx;
+    unsigned asked; /* how often labels were asked for */
+};
+
+/* The batch has the series 0, 1, 2 … in this order. */
+static void find_labels(void *context, size_t series_index, struct ap_buf *out)
+{
+    struct remembering *remembering = context;
+    remembering->asked++;
+    series_labels(remembering->fx, (unsigned)series_index, out);
+}
+
+static struct tsdb_outcome append_remembered(struct remembering *remembering, size_t count, uint32_t *refs,
+                                             bool is_only_if_newest, int64_t ts_ms, double value)
+{
+    struct fixture *fx = remembering->fx;
+    struct batch batch = {.find_labels = find_labels, .find_labels_context = remembering};
+    for (unsigned i = 0; i < count; i++) {
+        AP_AUTO_BUF struct ap_buf labels = {0};
+        series_labels(fx, i, &labels);
+        struct labels_hash hash = labels_hash_of(tsdb_hash_seed(fx->tsdb), ap_buf_slice(&labels));
+        struct batch_series *series = batch_add_series(&batch, (struct ap_slice){0}, hash);
+        series->is_only_if_newest = is_only_if_newest;
+        batch_add_sample(&batch, ts_ms, value);
+    }
+    struct waiting waiting = {.append = {.batch = &batch, .done = append_done, .refs = refs}};
+    waiting.append.context = &waiting;
+    struct ap_err err;
+    assert_int_equal(tsdb_append(fx->tsdb, &waiting.append, &err), AP_OK);
+    while (!__atomic_load_n(&waiting.is_done, __ATOMIC_ACQUIRE))
+        usleep(50);
+    batch_clear(&batch);
+    return waiting.append.outcome;
+}
+
+static void test_remembered_numbers(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    fixture_init(&fx, 11);
+    struct remembering remembering = {.fx = &fx};
+    uint32_t refs[2] = {TSDB_REF_NONE, TSDB_REF_NONE};
+    int64_t now_ms = fx.now_ms;
+    assert_int_equal(append_remembered(&remembering, 2, refs, false, now_ms, 1).samples_written, 2);
+    assert_int_equal(remembering.asked, 2);
+    assert_true(refs[0] != refs[1] && refs[0] != TSDB_REF_NONE && refs[1] != TSDB_REF_NONE);
+    /* Right, wrong, and none: the hash decides. */
+    uint32_t first = refs[0];
+    uint32_t guesses[][2] = {{refs[0], refs[1]}, {refs[1], refs[0]}, {TSDB_REF_NONE, 4000000000u}};
+    for (size_t i = 0; i < AP_ARRAY_COUNT(guesses); i++) {
+        now_ms += 1000;
+        assert_int_equal(append_remembered(&remembering, 2, guesses[i], false, now_ms, (double)i).samples_written, 2);
+        assert_true(guesses[i][0] == refs[0] && guesses[i][1] == refs[1]);
+    }
+    assert_int_equal(remembering.asked, 2);
+    model_add(&fx, 0, fx.now_ms, 1);
+    for (int i = 0; i < 3; i++)
+        model_add(&fx, 0, fx.now_ms + 1000 * (i + 1), i);
+    compare_series(&fx, 0, INT64_MIN, INT64_MAX, "live");
+    /* Refused: the labels are asked for, for the reason alone, and the number is none. */
+    fx.options.series_max = 2;
+    restart(&fx);
+    uint32_t three[3] = {first, refs[1], TSDB_REF_NONE};
+    struct tsdb_outcome outcome = append_remembered(&remembering, 3, three, false, now_ms + 1000, 7);
+    assert_int_equal(outcome.refused_series, 1);
+    assert_int_equal(outcome.samples_written, 2);
+    assert_non_null(strstr(outcome.reason, "host-2"));
+    assert_int_equal(three[2], TSDB_REF_NONE);
+    fixture_clear(&fx);
+}
+
+static void test_only_if_newest(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    fixture_init(&fx, 12);
+    struct remembering remembering = {.fx = &fx};
+    uint32_t refs[1] = {TSDB_REF_NONE};
+    int64_t now_ms = fx.now_ms;
+    /* No series is made for one. */
+    assert_int_equal(append_remembered(&remembering, 1, refs, true, now_ms, 5).samples_written, 0);
+    assert_int_equal(refs[0], TSDB_REF_NONE);
+    assert_int_equal(append_remembered(&remembering, 1, refs, false, now_ms, 1).samples_written, 1);
+    for (int64_t ts_ms = now_ms - 1000; ts_ms <= now_ms; ts_ms += 1000) {
+        struct tsdb_outcome outcome = append_remembered(&remembering, 1, refs, true, ts_ms, 5);
+        assert_int_equal(outcome.samples_written + outcome.samples_refused, 0);
+    }
+    assert_int_equal(append_remembered(&remembering, 1, refs, true, now_ms + 1000, 5).samples_written, 1);
+    model_add(&fx, 0, now_ms, 1);
+    model_add(&fx, 0, now_ms + 1000, 5);
+    compare_series(&fx, 0, INT64_MIN, INT64_MAX, "live");
+    crash(&fx);
+    compare_series(&fx, 0, INT64_MIN, INT64_MAX, "after a crash");
+    fixture_clear(&fx);
+}
+
 static void test_series_limit(void **state)
 {
     (void)state;
@@ -860,6 +959,8 @@ int main(void)
         cmocka_unit_test(test_agrees_with_model),
         cmocka_unit_test(test_duplicates_and_windows),
         cmocka_unit_test(test_series_limit),
+        cmocka_unit_test(test_remembered_numbers),
+        cmocka_unit_test(test_only_if_newest),
         cmocka_unit_test(test_deletion),
         cmocka_unit_test(test_start_zero),
         cmocka_unit_test(test_start_zero_for_restart),
