@@ -2,16 +2,11 @@
  * Pages of text. The common line is the one that stood there last time with another number behind it: compared, and
  * only its number read. All others go through the parser.
  */
-#include <inttypes.h>
 #include <string.h>
 
-#include "base/assert.h"
 #include "scrape/page_internal.h"
 
-/*
- * A sample that is told plainly by an expected line: no time, no exemplar. Behind the line, or NULL: it is something
- * else. *ret_lines counts.
- */
+/* A comment, or a sample that is told plainly, by an expected line. Returns what is behind it; NULL: it is not that. */
 static inline const char *read_expected(struct page *page, const char *at, const char *end)
 {
     struct line_cache *cache = page->cache;
