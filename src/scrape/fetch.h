@@ -31,6 +31,7 @@ struct fetch_answer {
     struct ap_err err;
     bool is_given_up;   /* nobody was asked, or not to the end: the server stops */
     bool is_over_limit; /* why it failed: body_size_limit */
+    bool is_kept;       /* it failed, but what the body says is kept all the same; of collectors */
     bool is_gzip;
     char content_type[FETCH_TYPE_BYTES];
     struct ap_buf body; /* as it came; the reader's to clear, or to detach */

@@ -16,9 +16,11 @@
 
 #include <cmocka.h>
 
+#include "base/arena.h"
 #include "base/bits.h"
 #include "base/random.h"
 #include "os/fs.h"
+#include "tsdb/histogram.h"
 #include "tsdb/tsdb.h"
 #include "wal/wal.h"
 
@@ -171,6 +173,7 @@ static void series_labels(const struct fixture *fx, unsigned series, struct ap_b
 struct waiting {
     struct tsdb_append append;
     volatile int is_done;
+    bool is_appended;
     enum ap_rc rc;
 };
 
@@ -621,6 +624,140 @@ static void test_start_zero(void **state)
     fixture_clear(&fx);
 }
 
+/* A 0 at the start of a sender that has begun anew: only behind what the series has, and not where it has nothing. */
+static void test_start_zero_for_restart(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    fixture_init(&fx, 15);
+    static const struct {
+        int64_t start_ms, ts_ms; /* before and behind now */
+        bool is_kept;
+    } cases[] = {{-500, 0, false}, {-500, 1000, false}, {0, 2000, false}, {2500, 3000, true}, {2500, 4000, false}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct batch batch = {0};
+        AP_AUTO_BUF struct ap_buf labels = {0};
+        series_labels(&fx, 0, &labels);
+        struct batch_series *series = batch_add_series(&batch, ap_buf_slice(&labels),
+                                                       labels_hash_of(tsdb_hash_seed(fx.tsdb), ap_buf_slice(&labels)));
+        series->has_start_zero = series->is_start_zero_for_restart = true;
+        batch_add_sample(&batch, fx.now_ms + cases[i].start_ms, 0);
+        batch_add_sample(&batch, fx.now_ms + cases[i].ts_ms, 5);
+        struct tsdb_outcome outcome = append(&fx, &batch);
+        assert_int_equal(outcome.samples_written, 1);
+        assert_int_equal(outcome.samples_refused, 0);
+        batch_clear(&batch);
+        model_add(&fx, 0, fx.now_ms + cases[i].ts_ms, 5);
+        if (cases[i].is_kept)
+            model_add(&fx, 0, fx.now_ms + cases[i].start_ms, 0);
+        compare_series(&fx, 0, INT64_MIN, INT64_MAX, "live");
+    }
+    crash(&fx);
+    compare_series(&fx, 0, INT64_MIN, INT64_MAX, "after a crash");
+    fixture_clear(&fx);
+}
+
+static struct ap_slice encoded(double sum, struct ap_buf *out)
+{
+    struct histogram histogram = {
+        .zero_threshold = 1e-128, .zero_count = (uint64_t)sum, .count = (uint64_t)sum, .sum = sum};
+    ap_buf_reset(out);
+    histogram_encode(&histogram, out);
+    return ap_buf_slice(out);
+}
+
+static struct tsdb_newest newest_of(struct fixture *fx, unsigned series, struct ap_arena *arena)
+{
+    AP_AUTO_BUF struct ap_buf labels = {0};
+    struct tsdb_newest newest;
+    series_labels(fx, series, &labels);
+    assert_true(tsdb_newest(fx->tsdb, labels_hash_of(tsdb_hash_seed(fx->tsdb), ap_buf_slice(&labels)), arena, &newest));
+    return newest;
+}
+
+/* Floats and histograms, with a 0 before each, from tails, from chunks, and behind restarts. */
+static void test_newest(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    fixture_init(&fx, 16);
+    AP_AUTO_ARENA struct ap_arena arena;
+    ap_arena_init(&arena, 0);
+    struct tsdb_newest newest;
+    AP_AUTO_BUF struct ap_buf blob = {0};
+    AP_AUTO_BUF struct ap_buf zero = {0};
+    assert_false(tsdb_newest(fx.tsdb, (struct labels_hash){1, 2}, &arena, &newest));
+    for (int i = 0; i < 900; i++) {
+        struct batch batch = {0};
+        AP_AUTO_BUF struct ap_buf labels = {0};
+        series_labels(&fx, 1, &labels);
+        struct labels_hash hash = labels_hash_of(tsdb_hash_seed(fx.tsdb), ap_buf_slice(&labels));
+        fx.now_ms += 100;
+        batch_add_series(&batch, ap_buf_slice(&labels), hash);
+        batch_add_sample(&batch, fx.now_ms, i);
+        struct batch_series *series = batch_add_series(&batch, ap_buf_slice(&labels), hash);
+        series->has_start_zero = true;
+        batch_add_histogram(&batch, fx.now_ms - 50, encoded(0, &zero));
+        batch_add_histogram(&batch, fx.now_ms, encoded(i + 1, &blob));
+        struct tsdb_outcome outcome = append(&fx, &batch);
+        assert_int_equal(outcome.histograms_written, 1);
+        assert_int_equal(outcome.samples_refused, 0);
+        batch_clear(&batch);
+        if (i % 300 == 299)
+            restart(&fx);
+        else if (i % 300 == 150)
+            crash(&fx);
+        ap_arena_reset(&arena);
+        newest = newest_of(&fx, 1, &arena);
+        assert_int_equal(newest.ts_ms, fx.now_ms);
+        assert_true(newest.has_value && newest.value == i);
+        assert_int_equal(newest.histogram_ts_ms, fx.now_ms);
+        assert_true(ap_slice_equal(newest.histogram, encoded(i + 1, &blob)));
+    }
+    fixture_clear(&fx);
+}
+
+static void note_appended(struct tsdb_append *append)
+{
+    struct waiting *waiting = append->context;
+    assert_false(__atomic_load_n(&waiting->is_done, __ATOMIC_ACQUIRE));
+    assert_int_equal(append->outcome.samples_refused, append->refused_by_series[0] + append->refused_by_series[1]);
+    waiting->is_appended = true;
+}
+
+/* What was refused is told by series, before anybody hears that the rest is durable. */
+static void test_refused_by_series(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    fixture_init(&fx, 17);
+    append_one(&fx, 0, fx.now_ms, 1);
+    struct batch batch = {0};
+    struct ap_buf labels[2] = {{0}, {0}};
+    for (unsigned i = 0; i < 2; i++) {
+        series_labels(&fx, i, &labels[i]);
+        batch_add_series(&batch, ap_buf_slice(&labels[i]),
+                         labels_hash_of(tsdb_hash_seed(fx.tsdb), ap_buf_slice(&labels[i])));
+        batch_add_sample(&batch, fx.now_ms, 2); /* another value for the first */
+        batch_add_sample(&batch, fx.now_ms + 1, 2);
+    }
+    uint32_t refused[2] = {0, 0};
+    struct waiting waiting = {
+        .append = {.batch = &batch, .done = append_done, .appended = note_appended, .refused_by_series = refused}};
+    waiting.append.context = &waiting;
+    struct ap_err err;
+    assert_int_equal(tsdb_append(fx.tsdb, &waiting.append, &err), AP_OK);
+    assert_true(waiting.is_appended);
+    assert_int_equal(refused[0], 1);
+    assert_int_equal(refused[1], 0);
+    while (!__atomic_load_n(&waiting.is_done, __ATOMIC_ACQUIRE))
+        usleep(50);
+    batch_clear(&batch);
+    ap_buf_clear(&labels[0]);
+    ap_buf_clear(&labels[1]);
+    fixture_clear(&fx);
+}
+
 static void test_deletion(void **state)
 {
     (void)state;
@@ -826,6 +963,9 @@ int main(void)
         cmocka_unit_test(test_only_if_newest),
         cmocka_unit_test(test_deletion),
         cmocka_unit_test(test_start_zero),
+        cmocka_unit_test(test_start_zero_for_restart),
+        cmocka_unit_test(test_newest),
+        cmocka_unit_test(test_refused_by_series),
         cmocka_unit_test(test_snapshot),
         cmocka_unit_test(test_retention),
         cmocka_unit_test(test_names_and_values),

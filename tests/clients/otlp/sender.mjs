@@ -4,6 +4,7 @@
 //   options   url, encoding (proto, json), temporality (delta, cumulative), resource, compression
 //   steps     [instrument, value, attributes]
 import readline from 'node:readline';
+import { setTimeout } from 'node:timers/promises';
 
 import { diag } from '@opentelemetry/api';
 import { OTLPMetricExporter as JsonExporter } from '@opentelemetry/exporter-metrics-otlp-http';
@@ -65,6 +66,8 @@ const steps = {
 for await (const line of readline.createInterface({ input: process.stdin })) {
   failure = null;
   for (const [name, value, attributes] of JSON.parse(line)) steps[name](value, attributes ?? {});
+  // What is recorded and exported in one millisecond begins when it ends, which by the protocol means: nobody knows when.
+  await setTimeout(5);
   await provider.forceFlush().catch(note);
   console.log(failure === null ? 'exported' : `failed: ${failure}`);
 }
