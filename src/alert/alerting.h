@@ -10,8 +10,7 @@
  * told again at most once, under the same dedup key.
  *
  * Time is the options' clock alone, and work is done in alerting_step(): tests own both. Delivering happens elsewhere
- * and is told back; a way that fails is tried again with growing pauses, and after `fallback_ms` the next way of the
- * receiver, and then the receiver that the setting names, is told too.
+ * and is told back; a way that fails is tried again with growing pauses.
  *
  * Threads: all functions from any; one at a time calls alerting_step().
  */
@@ -37,7 +36,6 @@ struct alerting_options {
     struct wal *wal; /* lent, as all that follows; NULL: nothing is kept over a restart (tests) */
     const struct ap_clock *clock;
     struct ap_slice external_url;
-    int64_t fallback_ms;
     uint64_t alerts_max; /* further ones are refused with AP_E_LIMIT */
     /*
      * Hands a notification over for sending; returns at once. alerting_delivered() follows, from any thread, also
@@ -75,7 +73,7 @@ ap_nodiscard enum ap_rc alerting_put(struct alerting *alerting, const struct ale
 
 /* Does what is due; milliseconds until the next is, at most a second. */
 int64_t alerting_step(struct alerting *alerting);
-void alerting_delivered(struct alerting *alerting, uint64_t notification_id, const struct delivery *delivery);
+void alerting_delivered(struct alerting *alerting, struct notification *notification, const struct delivery *delivery);
 
 /* ---- Silences ---- */
 
@@ -130,12 +128,11 @@ const struct alert_config *alerting_lock_config(struct alerting *alerting);
 void alerting_unlock_config(struct alerting *alerting);
 
 struct alerting_stats {
-    uint64_t alerts_firing, alerts_resolved, alerts_suppressed; /* now */
+    uint64_t alerts_firing, alerts_resolved; /* now */
     uint64_t groups, silences_active;
     uint64_t alerts_received, alerts_refused; /* since the start, as all that follows */
     uint64_t notifications[RECEIVER_KIND_COUNT];
     uint64_t failures[RECEIVER_KIND_COUNT]; /* attempts */
-    uint64_t given_up[RECEIVER_KIND_COUNT];
-    uint64_t fallbacks;
+    uint64_t given_up[RECEIVER_KIND_COUNT]; /* refused for good, until the group is told anew */
 };
 void alerting_stats_get(struct alerting *alerting, struct alerting_stats *ret_stats);

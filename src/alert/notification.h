@@ -49,8 +49,10 @@ struct notification {
      * Of the group and way, the same until all its alerts have resolved: services that know such a key (PagerDuty's
      * dedup_key) count a repetition as the same incident, also one that follows a crash between sending and noting it.
      */
-    char dedup_key[65]; /* SHA-256 in hex, of the group key */
-    uint64_t id;        /* of this notification; grows */
+    char dedup_key[65];  /* SHA-256 in hex, of the group key */
+    uint64_t id;         /* of this notification; grows */
+    char reference[128]; /* what the receiver gave the last time (struct delivery), or empty */
+    void *origin;        /* alerting's own */
 };
 
 struct notification *notification_ref(struct notification *notification);

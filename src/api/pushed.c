@@ -8,6 +8,7 @@
 #include "api/pushed.h"
 
 #include <ctype.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,6 +27,7 @@ struct part {
     size_t labels_bytes;
     struct ap_slice suffix; /* of the name: "", "_bucket", "_sum", "_count" */
     struct ap_slice bound;  /* of le or quantile; data NULL: none */
+    double bound_value;     /* infinite where there is none */
     const struct push_series *series;
 };
 
@@ -49,7 +51,14 @@ static int compare_parts(const void *a, const void *b, void *context)
     struct ap_slice x = labels_of(context, left);
     struct ap_slice y = labels_of(context, right);
     int order = labels_compare(x, y);
-    return order ? order : left->series < right->series ? -1 : left->series > right->series;
+    return order ? order : left->bound_value < right->bound_value ? -1 : left->bound_value > right->bound_value;
+}
+
+/* It is one: the family was taken only with bounds that are numbers, and they were written anew. */
+static double number_of(struct ap_slice bound)
+{
+    AP_AUTO_FREE char *text = ap_slice_dup(bound);
+    return strtod(text, NULL);
 }
 
 static void read_part(struct listing *listing, const struct push_family *family, const struct push_series *series,
@@ -58,16 +67,18 @@ static void read_part(struct listing *listing, const struct push_family *family,
     const char *bound = family->type == METADATA_HISTOGRAM ? "le" : family->type == METADATA_SUMMARY ? "quantile" : "";
     struct ap_slice rest = push_series_labels(family, series);
     struct label label;
-    *ret_part = (struct part){.labels_at = listing->labels.bytes, .series = series};
+    *ret_part = (struct part){.labels_at = listing->labels.bytes, .bound_value = INFINITY, .series = series};
     while (labels_next(&rest, &label)) {
         if (ap_slice_equal_cstr(label.name, LABEL_METRIC_NAME))
             ret_part->suffix = ap_slice(label.value.data + AP_MIN(label.value.bytes, (size_t)family->name_bytes),
                                         label.value.bytes - AP_MIN(label.value.bytes, (size_t)family->name_bytes));
-        else if (ap_slice_equal_cstr(label.name, bound))
-            ret_part->bound = label.value;
-        else
+        else if (!ap_slice_equal_cstr(label.name, bound))
             labels_add(&listing->labels, &label);
+        else
+            ret_part->bound = label.value;
     }
+    if (ret_part->bound.data)
+        ret_part->bound_value = number_of(ret_part->bound);
     ret_part->labels_bytes = listing->labels.bytes - ret_part->labels_at;
 }
 
@@ -97,6 +108,13 @@ static void add_bounds(struct ap_buf *out, const char *name, const struct part *
     ap_buf_add_char(out, '}');
 }
 
+static void add_total(struct ap_buf *out, const char *suffix, const struct part *parts, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (ap_slice_equal_cstr(parts[i].suffix, suffix))
+            add_text(out, suffix + 1, parts[i].series->value);
+}
+
 /* The parts have their labels in common. */
 static void add_metric(struct listing *listing, const struct push_family *family, const struct part *parts,
                        size_t count)
@@ -115,9 +133,8 @@ static void add_metric(struct listing *listing, const struct push_family *family
         }
     } else if (is_histogram || family->type == METADATA_SUMMARY) {
         add_bounds(out, is_histogram ? "buckets" : "quantiles", parts, count);
-        for (size_t i = 0; i < count; i++)
-            if (ap_slice_equal_cstr(parts[i].suffix, "_sum") || ap_slice_equal_cstr(parts[i].suffix, "_count"))
-                add_text(out, parts[i].suffix.data[1] == 's' ? "sum" : "count", parts[i].series->value);
+        add_total(out, "_sum", parts, count);
+        add_total(out, "_count", parts, count);
     } else {
         add_text(out, "value", parts[0].series->value);
     }

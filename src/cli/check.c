@@ -9,7 +9,9 @@
 #include "cli/commands.h"
 #include "cli/config.h"
 #include "cli/options.h"
+#include "cli/serve_postgres.h"
 #include "pack/pack.h"
+#include "scrape/probe_module.h"
 #include "warehouse/warehouse.h"
 
 struct report {
@@ -73,8 +75,24 @@ static void check_packs(const struct pack *const *packs, size_t pack_count, stru
     rmdir(dir);
 }
 
+static void check_postgres(const struct config *config, struct report *report)
+{
+    AP_AUTO(postgres) struct postgres *postgres = NULL;
+    struct ap_err err;
+    if (serve_postgres_open(config, &postgres, &err) != AP_OK)
+        add_result(report, "postgres.connections", err.text);
+}
+
+static void check_probes(const char *path, struct report *report)
+{
+    AP_AUTO(probe_modules) struct probe_modules *modules = NULL;
+    struct ap_err err;
+    add_result(report, path, probe_modules_load(path, &modules, &err) == AP_OK ? NULL : err.text);
+}
+
 static void check_all(const struct config *config, struct report *report)
 {
+    check_postgres(config, report);
     struct pack *packs[CLI_LIST_MAX] = {0};
     size_t pack_count = 0;
     struct ap_err err;
@@ -84,6 +102,8 @@ static void check_all(const struct config *config, struct report *report)
         else
             add_result(report, config->packs.items[i], err.text);
     }
+    if (config->probes.modules)
+        check_probes(config->probes.modules, report);
     if (report->error_count == 0)
         check_packs((const struct pack *const *)packs, pack_count, report);
     for (size_t i = 0; i < pack_count; i++)

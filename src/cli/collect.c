@@ -1,4 +1,6 @@
 /* apiary collect: what a collector says at this moment, as a scrape would see it. */
+#include "cli/collect.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,7 +20,18 @@ enum { DEADLINE_MS = 60 * 1000 };
 
 static const char *type_name(enum exposition_type type)
 {
-    return type == EXPOSITION_COUNTER ? "counter" : type == EXPOSITION_GAUGE ? "gauge" : "untyped";
+    switch (type) {
+    case EXPOSITION_COUNTER:
+        return "counter";
+    case EXPOSITION_GAUGE:
+        return "gauge";
+    case EXPOSITION_HISTOGRAM:
+        return "histogram";
+    case EXPOSITION_SUMMARY:
+        return "summary";
+    default:
+        return "untyped";
+    }
 }
 
 static void add_json_labels(struct ap_buf *out, const struct exposition_entry *entry)
@@ -67,7 +80,9 @@ static void add_json(struct ap_buf *out, struct ap_slice text)
             is_first_family = false;
             is_first_sample = true;
         } else if (kind == EXPOSITION_SAMPLE) {
-            ap_buf_add_cstr(out, is_first_sample ? "{\"labels\":" : ",{\"labels\":");
+            ap_buf_add_cstr(out, is_first_sample ? "{\"name\":" : ",{\"name\":");
+            ap_buf_add_json_string(out, entry.name);
+            ap_buf_add_cstr(out, ",\"labels\":");
             add_json_labels(out, &entry);
             add_json_value(out, entry.value);
             is_first_sample = false;
@@ -86,7 +101,7 @@ static void print(struct ap_slice text, bool is_json)
     fwrite(text.data, 1, text.bytes, stdout);
 }
 
-static int run(const struct collector *collector, const struct collector_request *request, bool is_json)
+int collect_run(const struct collector *collector, const struct collector_request *request, bool is_json)
 {
     AP_AUTO_BUF struct ap_buf text = {0};
     struct ap_err err;
@@ -115,6 +130,7 @@ static int collect_host(int argc, char **argv)
         {"proc", 0, CLI_OPTION_TEXT, "DIR", &host_options.proc_path, "read this in place of /proc"},
         {"sys", 0, CLI_OPTION_TEXT, "DIR", &host_options.sys_path, "read this in place of /sys"},
         {"root", 0, CLI_OPTION_TEXT, "DIR", &host_options.root_path, "where / of the machine is seen from here"},
+        {"textfile", 0, CLI_OPTION_TEXT, "DIR", &host_options.textfile_path, "say what is in its files NAME.prom, too"},
         {"json", 0, CLI_OPTION_FLAG, NULL, &is_json, "for programs"},
     };
     const struct cli_command command = {
@@ -141,7 +157,7 @@ static int collect_host(int argc, char **argv)
     const struct collector collector = {"host", host_collect, host};
     const struct collector_request request = {
         .params = params, .param_count = only.count, .deadline_monotonic_us = deadline_us()};
-    return run(&collector, &request, is_json);
+    return collect_run(&collector, &request, is_json);
 }
 
 /* ---- probe ---- */
@@ -196,18 +212,22 @@ int cli_collect(int argc, char **argv)
 {
     const struct cli_command command = {
         .name = "collect",
-        .arguments = "host|probe [OPTION]...",
+        .arguments = "host|postgres|probe [OPTION]...",
         .summary = "Prints what a collector says at this moment, as a scrape would see it.",
         .details = "Collectors:\n"
-                   "  host   this machine\n"
-                   "  probe  somebody else, over HTTP, TCP, DNS or ICMP\n\n"
+                   "  host      this machine\n"
+                   "  postgres  a PostgreSQL server\n"
+                   "  probe     somebody else, over HTTP, TCP, DNS or ICMP\n\n"
                    "'apiary collect host --help' says more.\n\n"
                    "Examples:\n"
                    "  apiary collect host --only cpu\n"
+                   "  apiary collect postgres --connection postgresql://monitor@db1/postgres\n"
                    "  apiary collect probe --target https://example.com\n",
     };
     if (argc > 1 && strcmp(argv[1], "host") == 0)
         return collect_host(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "postgres") == 0)
+        return cli_collect_postgres(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "probe") == 0)
         return collect_probe(argc - 1, argv + 1);
     int first, exit_code;

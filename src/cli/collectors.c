@@ -1,9 +1,8 @@
 #include "cli/collectors.h"
 
-#include <string.h>
-
 #include "api/status.h"
 #include "base/assert.h"
+#include "cli/serve_postgres.h"
 #include "scrape/host.h"
 #include "scrape/probe.h"
 
@@ -27,6 +26,7 @@ static void add_all(struct collectors *collectors, const struct api *api)
     add(collectors, (struct collector){.name = "self", .collect = collect_self, .context = (void *)api});
     add(collectors, (struct collector){.name = "host", .collect = host_collect, .context = collectors->host});
     add(collectors, (struct collector){.name = "probe", .collect = probes_collect, .context = collectors->probes});
+    add(collectors, postgres_collector(collectors->postgres));
 }
 
 void collectors_init_names(struct collectors *collectors)
@@ -38,12 +38,16 @@ void collectors_init_names(struct collectors *collectors)
 enum ap_rc collectors_open(const struct config *config, const struct api *api, struct collectors *ret_collectors,
                            struct ap_err *err)
 {
-    const struct host_options host_options = {
-        .proc_path = config->host.proc, .sys_path = config->host.sys, .root_path = config->host.root};
+    const struct host_options host_options = {.proc_path = config->host.proc,
+                                              .sys_path = config->host.sys,
+                                              .root_path = config->host.root,
+                                              .textfile_path = config->host.textfile};
     *ret_collectors = (struct collectors){0};
     enum ap_rc rc = host_open(&host_options, &ret_collectors->host, err);
     if (rc == AP_OK)
         rc = probes_open(config->probes.modules, "Apiary/" APIARY_VERSION, &ret_collectors->probes, err);
+    if (rc == AP_OK)
+        rc = serve_postgres_open(config, &ret_collectors->postgres, err);
     if (rc == AP_OK)
         add_all(ret_collectors, api);
     return rc;
@@ -56,15 +60,8 @@ enum ap_rc collectors_reload(struct collectors *collectors, struct ap_err *err)
 
 void collectors_close(struct collectors *collectors)
 {
+    postgres_close(collectors->postgres);
     probes_close(collectors->probes);
     host_close(collectors->host);
     *collectors = (struct collectors){0};
-}
-
-bool collectors_have(const struct collectors *collectors, const char *name)
-{
-    for (size_t i = 0; i < collectors->count; i++)
-        if (strcmp(collectors->items[i].name, name) == 0)
-            return true;
-    return false;
 }

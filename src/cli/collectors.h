@@ -3,7 +3,6 @@
  */
 #pragma once
 
-#include <stdbool.h>
 #include <stddef.h>
 
 #include "api/api.h"
@@ -12,6 +11,7 @@
 #include "scrape/collector.h"
 
 struct host;
+struct postgres;
 struct probes;
 
 enum { COLLECTORS_MAX = 16 };
@@ -19,8 +19,9 @@ enum { COLLECTORS_MAX = 16 };
 struct collectors {
     struct collector items[COLLECTORS_MAX];
     size_t count;
-    struct host *host;     /* owned */
-    struct probes *probes; /* owned */
+    struct host *host;         /* owned */
+    struct probes *probes;     /* owned */
+    struct postgres *postgres; /* owned */
 };
 
 /* What they are called, for looking at a file: nothing may be collected. */
@@ -32,5 +33,3 @@ ap_nodiscard enum ap_rc collectors_open(const struct config *config, const struc
 /* Reads their files again; what was before stays if that fails. */
 ap_nodiscard enum ap_rc collectors_reload(struct collectors *collectors, struct ap_err *err);
 void collectors_close(struct collectors *collectors);
-
-bool collectors_have(const struct collectors *collectors, const char *name);

@@ -14,6 +14,7 @@ int cli_check_rules(int argc, char **argv);
 int cli_check_scrape(int argc, char **argv);
 int cli_check_test(int argc, char **argv);
 int cli_collect(int argc, char **argv);
+int cli_collect_postgres(int argc, char **argv); /* by cli_collect() */
 int cli_query(int argc, char **argv);
 int cli_sql(int argc, char **argv);
 int cli_tsdb(int argc, char **argv);

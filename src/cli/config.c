@@ -8,6 +8,9 @@
 #include "base/assert.h"
 #include "ingest/otlp_names.h"
 
+/* Its values may hold passwords. */
+#define POSTGRES_CONNECTIONS "postgres.connections"
+
 enum { ENVIRONMENT_NAME_BYTES = 64, KEY_BYTES = 64 };
 
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
@@ -280,19 +283,20 @@ static const struct yaml_field settings[] = {
      AT(scrape.host),
      .default_text = "true",
      .doc = "The job `node`: figures of this machine, as node_exporter has them. Not when the file has a job of that "
-            "name."},
+            "name, or one with the collector `host`."},
     {.key = "scrape.self",
      .type = YAML_TYPE_BOOLEAN,
      AT(scrape.self),
      .default_text = "true",
-     .doc = "The job `apiary`: this server's own `/metrics`. Not when the file has a job of that name."},
+     .doc = "The job `apiary`: this server's own `/metrics`. Not when the file has a job of that name, or one with the "
+            "collector `self`."},
     {.key = "scrape.interval",
      .type = YAML_TYPE_DURATION,
      AT(scrape.interval),
      .default_text = "15s",
      .min = SECONDS(1),
      .max = DAYS(1),
-     .doc = "How often these two are asked."},
+     .doc = "How often these two, and the job `postgres`, are asked."},
     {.key = "otlp.listen",
      .type = YAML_TYPE_TEXT_LIST,
      AT(otlp.listen),
@@ -380,6 +384,38 @@ static const struct yaml_field settings[] = {
      AT(host.root),
      .default_text = "/",
      .doc = "The same for /, below which it asks for the size of file systems."},
+    {.key = "host.textfile",
+     .type = YAML_TYPE_TEXT,
+     AT(host.textfile),
+     .doc = "A directory whose files NAME.prom, in Prometheus' text format, the collector `host` says too."},
+    {.key = POSTGRES_CONNECTIONS,
+     .type = YAML_TYPE_TEXT_MAP,
+     AT(postgres.connections),
+     .doc =
+         "PostgreSQL servers of which the job `postgres` collects figures: a name, and how it is reached, as `main: "
+         "postgresql://monitor@db1/postgres` or as `host=… user=…`. Passwords are better in a file (`passfile=`); they "
+         "are shown nowhere."},
+    {.key = "postgres.max_statements",
+     .type = YAML_TYPE_INTEGER,
+     AT(postgres.max_statements),
+     .default_text = "100",
+     .min = 0,
+     .max = 5000,
+     .doc = "Statements of `pg_stat_statements` that have figures: those that took the most time. 0: none."},
+    {.key = "postgres.max_databases",
+     .type = YAML_TYPE_INTEGER,
+     AT(postgres.max_databases),
+     .default_text = "50",
+     .min = 1,
+     .max = 1000,
+     .doc = "Databases of a server that have figures, and are visited for those of their tables."},
+    {.key = "postgres.max_tables",
+     .type = YAML_TYPE_INTEGER,
+     AT(postgres.max_tables),
+     .default_text = "500",
+     .min = 0,
+     .max = 100000,
+     .doc = "Tables of a database that have figures, and as many indexes: the largest. 0: none."},
     {.key = "limits.header",
      .type = YAML_TYPE_BYTES,
      AT(limits.header),
@@ -886,6 +922,17 @@ static void print_text(const char *text, struct ap_buf *out)
         ap_buf_add_json_string(out, ap_slice_cstr(text)); /* also a text in double quotes in YAML */
 }
 
+/* As Prometheus shows what is secret; as a file it is then refused and does not connect to somewhere else. */
+static void print_secrets(const struct yaml_texts *texts, struct ap_buf *out)
+{
+    for (size_t i = 0; i < texts->count; i++) {
+        ap_buf_add_cstr(out, i > 0 ? ", " : "{");
+        print_text(texts->keys[i], out);
+        ap_buf_add_cstr(out, ": \"<secret>\"");
+    }
+    ap_buf_add_cstr(out, texts->count ? "}" : "{}");
+}
+
 static void print_texts(const struct yaml_texts *texts, struct ap_buf *out)
 {
     ap_buf_add_char(out, texts->keys ? '{' : '[');
@@ -926,7 +973,9 @@ static void print_value(const struct config *config, const struct yaml_field *se
         print_texts(value, out);
         break;
     case YAML_TYPE_TEXT_MAP:
-        if (((const struct yaml_texts *)value)->count > 0)
+        if (strcmp(setting->key, POSTGRES_CONNECTIONS) == 0)
+            print_secrets(value, out);
+        else if (((const struct yaml_texts *)value)->count > 0)
             print_texts(value, out);
         else
             ap_buf_add_cstr(out, "{}");

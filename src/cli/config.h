@@ -101,7 +101,14 @@ struct config {
         const char *proc;
         const char *sys;
         const char *root;
+        const char *textfile; /* NULL: none */
     } host;
+    struct {
+        struct yaml_texts connections; /* keys: names, items: what libpq takes; may hold passwords, shown nowhere */
+        int64_t max_statements;
+        int64_t max_databases;
+        int64_t max_tables;
+    } postgres;
     struct {
         int64_t header;
         int64_t body;
@@ -164,7 +171,10 @@ bool config_is_loopback(const char *address);
 /* That the settings go together: `open` only on loopback, both files of TLS or none, sizes that fit each other. */
 ap_nodiscard enum ap_rc config_check(const struct config *config, struct ap_err *err);
 
-/* The values in effect, as YAML that can be used as a file, each with a comment that says where it came from. */
+/*
+ * The values in effect, as YAML that can be used as a file, each with a comment that says where it came from;
+ * "<secret>" stands for what may hold a password.
+ */
 void config_print(const struct config *config, struct ap_buf *out);
 
 /* The reference of all settings, as Markdown. */

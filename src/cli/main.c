@@ -14,7 +14,7 @@ static const struct {
     {"serve", cli_serve, "take data in, keep it, answer questions, show pages"},
     {"demo", cli_demo, "the same on a temporary directory, with a simulated fleet that reports to it"},
     {"check", cli_check, "check a configuration file and packs without serving"},
-    {"collect", cli_collect, "print what a collector says of this machine, as a scrape would see it"},
+    {"collect", cli_collect, "print what a collector says at this moment, as a scrape would see it"},
     {"query", cli_query, "ask a running server a question in PromQL"},
     {"sql", cli_sql, "ask a running server a question in SQL"},
     {"tsdb", cli_tsdb, "show and check the files of the time-series store"},

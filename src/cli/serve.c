@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "api/api.h"
@@ -69,8 +70,10 @@ struct apiary {
     struct rules_keep *rules_keep;
     struct rule_manager *rules;
     struct collectors collectors;
-    char host_name[256];
-    struct scrape_builtin builtins[2];
+    char host_name_text[256];
+    const char *host_name; /* that */
+    struct scrape_builtin builtins[3];
+    size_t builtin_count;
     struct scraper *scraper;
     struct scrape_manager *scrape;
     pthread_mutex_t reload_mutex;  /* one reload at a time */
@@ -271,16 +274,31 @@ static void log_ignored(const struct apiary *apiary)
                apiary->config->scrape.config, ignored);
 }
 
+static void add_builtin(struct apiary *apiary, const char *job, const char *collector, const char *const *instances,
+                        size_t instance_count)
+{
+    apiary->builtins[apiary->builtin_count++] = (struct scrape_builtin){job, collector, instances, instance_count};
+}
+
+static void add_builtins(struct apiary *apiary)
+{
+    const struct config *config = apiary->config;
+    const struct yaml_texts *connections = &config->postgres.connections;
+    if (gethostname(apiary->host_name_text, sizeof(apiary->host_name_text) - 1) != 0)
+        strcpy(apiary->host_name_text, "localhost");
+    apiary->host_name = apiary->host_name_text;
+    if (config->scrape.host)
+        add_builtin(apiary, "node", "host", &apiary->host_name, 1);
+    if (config->scrape.self)
+        add_builtin(apiary, "apiary", "self", &apiary->host_name, 1);
+    if (connections->count > 0)
+        add_builtin(apiary, "postgres", "postgres", connections->keys, connections->count);
+}
+
 static enum ap_rc open_scrape(struct apiary *apiary, struct ap_err *err)
 {
     const struct config *config = apiary->config;
-    size_t builtin_count = 0;
-    if (gethostname(apiary->host_name, sizeof(apiary->host_name) - 1) != 0)
-        strcpy(apiary->host_name, "localhost");
-    if (config->scrape.host && collectors_have(&apiary->collectors, "host"))
-        apiary->builtins[builtin_count++] = (struct scrape_builtin){"node", "host", apiary->host_name};
-    if (config->scrape.self && collectors_have(&apiary->collectors, "self"))
-        apiary->builtins[builtin_count++] = (struct scrape_builtin){"apiary", "self", apiary->host_name};
+    add_builtins(apiary);
     const struct scraper_options scraper_options = {
         .tsdb = apiary->tsdb,
         .append = tsdb_append,
@@ -294,7 +312,7 @@ static enum ap_rc open_scrape(struct apiary *apiary, struct ap_err *err)
     const struct scrape_manager_options options = {
         .path = config->scrape.config,
         .builtins = apiary->builtins,
-        .builtin_count = builtin_count,
+        .builtin_count = apiary->builtin_count,
         .builtin_interval_ms = config->scrape.interval,
         .collectors = apiary->collectors.items,
         .collector_count = apiary->collectors.count,
@@ -863,8 +881,19 @@ static void wait_for_end(struct apiary *apiary, const sigset_t *signals)
     }
 }
 
+/* A connection is a file. Shells and systemd start programs with 1,024, for the sake of those that use select(). */
+static void allow_all_files(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur == files.rlim_max)
+        return;
+    files.rlim_cur = files.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &files);
+}
+
 static int serve(const struct config *config)
 {
+    allow_all_files();
     /* Before any thread is started, so that all of them leave these to wait_for_end(). */
     sigset_t signals;
     sigemptyset(&signals);

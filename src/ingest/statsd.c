@@ -8,6 +8,8 @@
 #include "net/udp.h"
 #include "os/thread.h"
 
+enum { DRAIN_ROUNDS_MAX = 1000 };
+
 struct statsd {
     /* Constant. */
     struct statsd_options options;
@@ -70,6 +72,18 @@ static void flush(struct statsd *statsd)
     count(&statsd->stats.flushes_skipped, rc != AP_OK);
 }
 
+/* What is in the socket already was sent in time; but who goes on sending does not hold up the end. */
+static void drain(struct statsd *statsd)
+{
+    struct ap_slice packets[UDP_PACKETS_MAX];
+    size_t packet_count = 1;
+    for (int round = 0; round < DRAIN_ROUNDS_MAX && packet_count > 0; round++) {
+        packet_count = udp_receive(statsd->socket, 0, packets);
+        for (size_t i = 0; i < packet_count; i++)
+            take_packet(statsd, packets[i]);
+    }
+}
+
 static void *work(void *context)
 {
     struct statsd *statsd = context;
@@ -88,10 +102,7 @@ static void *work(void *context)
         flush(statsd);
         next_us = AP_MAX(next_us + interval_us, now_us);
     }
-    /* What is in the socket already was sent in time. */
-    for (size_t packet_count; (packet_count = udp_receive(statsd->socket, 0, packets)) > 0;)
-        for (size_t i = 0; i < packet_count; i++)
-            take_packet(statsd, packets[i]);
+    drain(statsd);
     flush(statsd);
     return NULL;
 }

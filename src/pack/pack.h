@@ -167,7 +167,8 @@ ap_nodiscard enum ap_rc pack_apply(const struct pack *const *packs, size_t pack_
                                    void (*progress)(const char *name, unsigned day, unsigned day_count, void *context),
                                    void *context, struct ap_err *err);
 
-/* One query that was bound, or, of PromQL, parsed. `error` is NULL when it is good, else "file:line: panel …: what DuckDB says". */
+/* One query that was bound, or, of PromQL, parsed. `error` is NULL when it is good, else "file:line: panel …: what
+ * DuckDB says". */
 typedef void (*pack_report_fn)(const struct pack *pack, const char *what, const char *error, void *context);
 
 /*

@@ -59,9 +59,10 @@ static void collect(const struct collect_pool *pool, struct target *target)
     }
     struct ap_err err = {0};
     enum ap_rc rc = collector->collect(collector->context, &request, &answer->body, &err);
-    if (rc != AP_OK)
+    if (rc != AP_OK) {
         answer->err = err;
-    else if (!ap_buf_ok(&answer->body))
+        answer->is_kept = collector->is_telling_of_failure && ap_buf_ok(&answer->body);
+    } else if (!ap_buf_ok(&answer->body))
         answer->is_over_limit = ap_fail(&answer->err, AP_E_LIMIT, "body size limit exceeded") != AP_OK;
     else if (ap_clock_monotonic_us(pool->clock) > request.deadline_monotonic_us)
         (void)ap_fail(&answer->err, AP_E_TIMEOUT, "context deadline exceeded");
@@ -86,7 +87,7 @@ static void *work(void *context)
         bool is_ending = pool->is_ending;
         pthread_mutex_unlock(&pool->mutex);
         if (is_ending)
-            (void)ap_fail(&target->answer.err, AP_E_BUSY, "the server is stopping");
+            target->answer = (struct fetch_answer){.is_given_up = true};
         else
             collect(pool, target);
         target->answer.duration_us = ap_clock_monotonic_us(pool->clock) - target->began_us;

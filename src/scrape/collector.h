@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,9 +29,11 @@ struct collector {
     const char *name; /* "host" */
     /*
      * Appends the exposition, Prometheus text 0.0.4, to `out`. On failure `up` is 0 and `err` is the reason in
-     * /api/v1/targets; what was appended is not used.
+     * /api/v1/targets; what was appended is not used, unless the collector is one that tells of its failure.
      */
     enum ap_rc (*collect)(void *context, const struct collector_request *request, struct ap_buf *out,
                           struct ap_err *err);
     void *context; /* lent; outlives the scraper */
+    /* What it appended before it failed is kept beside `up` 0: a figure that alerts wait for, such as pg_up 0. */
+    bool is_telling_of_failure;
 };

@@ -26,7 +26,7 @@ struct families {
     size_t count, capacity;
     struct sample *samples; /* as they came */
     size_t sample_count, sample_capacity;
-    struct ap_buf text; /* `{labels} value` of every sample */
+    struct ap_buf text; /* `suffix{labels} value` of every sample */
     uint32_t *slots;    /* hash table of names: index of the family plus one, 0 is free */
     size_t slot_count;  /* a power of two, more than twice `count` */
     uint64_t seed;
@@ -124,8 +124,8 @@ static void add_value(struct ap_buf *out, double value)
         ap_buf_add_json_double(out, value);
 }
 
-void families_add_labels(struct families *families, const struct family *family, double value,
-                         const struct label *labels, size_t label_count)
+void families_add_part(struct families *families, const struct family *family, const char *suffix, double value,
+                       const struct label *labels, size_t label_count)
 {
     if (families->sample_count == families->sample_capacity) {
         families->sample_capacity = families->sample_capacity ? families->sample_capacity * 2 : 1024;
@@ -135,6 +135,7 @@ void families_add_labels(struct families *families, const struct family *family,
     struct sample *sample = &families->samples[families->sample_count++];
     *sample = (struct sample){.family_index = index_of(families, family), .offset = (uint32_t)text->bytes};
     families->items[sample->family_index].sample_count++;
+    ap_buf_add_cstr(text, suffix);
     for (size_t i = 0; i < label_count; i++) {
         ap_buf_add_char(text, i ? ',' : '{');
         ap_buf_add_slice(text, labels[i].name);
@@ -148,6 +149,12 @@ void families_add_labels(struct families *families, const struct family *family,
     add_value(text, value);
     ap_buf_add_char(text, '\n');
     sample->bytes = (uint32_t)text->bytes - sample->offset;
+}
+
+void families_add_labels(struct families *families, const struct family *family, double value,
+                         const struct label *labels, size_t label_count)
+{
+    families_add_part(families, family, "", value, labels, label_count);
 }
 
 void families_add(struct families *families, const struct family *family, double value)
@@ -180,7 +187,7 @@ static int by_name(const void *a, const void *b)
 static void write_family(const struct families *families, const struct kept_family *family,
                          const struct sample *const *samples, struct ap_buf *out)
 {
-    static const char *const types[] = {"gauge", "counter", "untyped"};
+    static const char *const types[] = {"gauge", "counter", "untyped", "histogram", "summary"};
     size_t name_bytes = strlen(family->name);
     ap_buf_add_cstr(out, "# HELP ");
     ap_buf_add(out, family->name, name_bytes);

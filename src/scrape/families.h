@@ -13,7 +13,7 @@
 #include "base/slice.h"
 #include "tsdb/labels.h"
 
-enum family_type { FAMILY_GAUGE, FAMILY_COUNTER, FAMILY_UNTYPED };
+enum family_type { FAMILY_GAUGE, FAMILY_COUNTER, FAMILY_UNTYPED, FAMILY_HISTOGRAM, FAMILY_SUMMARY };
 
 struct family {
     const char *name; /* a metric name: [a-zA-Z_:][a-zA-Z0-9_:]* */
@@ -38,6 +38,10 @@ void families_add2(struct families *families, const struct family *family, doubl
                    struct ap_slice text1, const char *name2, struct ap_slice text2);
 void families_add_labels(struct families *families, const struct family *family, double value,
                          const struct label *labels, size_t label_count);
+
+/* The same for a sample whose name goes on behind the family's: "_bucket", "_sum", "_count". */
+void families_add_part(struct families *families, const struct family *family, const char *suffix, double value,
+                       const struct label *labels, size_t label_count);
 
 /* Appends all of it to `out`. */
 void families_write(const struct families *families, struct ap_buf *out);

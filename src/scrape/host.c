@@ -43,6 +43,7 @@ static const struct part {
     {"sockstat", host_sockstat},
     {"softnet", host_softnet},
     {"stat", host_stat},
+    {"textfile", host_textfile},
     {"thermal_zone", host_thermal_zone},
     {"time", host_time},
     {"timex", host_timex},
@@ -78,6 +79,7 @@ enum ap_rc host_open(const struct host_options *options, struct host **ret_host,
     host->proc_fd = host->sys_fd = host->root_fd = -1;
     host->sys_path = ap_strdup(options->sys_path ? options->sys_path : "/sys");
     host->root_path = ap_strdup(strcmp(root_path, "/") == 0 ? "" : root_path);
+    host->textfile_path = options->textfile_path ? ap_strdup(options->textfile_path) : NULL;
     host->statfs = options->statfs ? options->statfs : system_statfs;
     host->cpus = host_cpus_new();
     host->mounts = host_mounts_new();
@@ -102,6 +104,7 @@ void host_close(struct host *host)
     host_mounts_unref(host->mounts);
     free(host->sys_path);
     free(host->root_path);
+    free(host->textfile_path);
     free(host);
 }
 
@@ -128,6 +131,14 @@ static enum ap_rc choose_parts(const struct collector_request *request, bool is_
     return AP_OK;
 }
 
+static void add_comment(struct ap_buf *out, const char *part, struct ap_slice text)
+{
+    ap_buf_printf(out, "# %s: ", part);
+    for (size_t i = 0; i < text.bytes; i++) /* a name from outside could hold a line's end */
+        ap_buf_add_char(out, (unsigned char)text.data[i] < ' ' ? ' ' : text.data[i]);
+    ap_buf_add_char(out, '\n');
+}
+
 static void collect_part(struct host_scrape *scrape, const struct part *part, struct ap_buf *out)
 {
     static const struct family duration = {"node_scrape_collector_duration_seconds",
@@ -135,16 +146,16 @@ static void collect_part(struct host_scrape *scrape, const struct part *part, st
     static const struct family success = {"node_scrape_collector_success",
                                           "node_exporter: Whether a collector succeeded.", FAMILY_GAUGE};
     struct ap_err err = {0};
+    ap_buf_reset(&scrape->note);
     int64_t start_us = ap_clock_monotonic_us(&ap_clock_system);
     enum ap_rc rc = part->collect(scrape, &err);
     double seconds = (double)(ap_clock_monotonic_us(&ap_clock_system) - start_us) / AP_US_PER_S;
     families_add1(scrape->families, &duration, seconds, "collector", ap_slice_cstr(part->name));
     families_add1(scrape->families, &success, rc == AP_OK, "collector", ap_slice_cstr(part->name));
-    if (rc == AP_OK)
-        return;
-    for (char *c = err.text; *c; c++) /* a name from outside could hold a line's end */
-        *c = *c == '\n' || *c == '\r' ? ' ' : *c;
-    ap_buf_printf(out, "# %s: %s\n", part->name, err.text);
+    if (rc != AP_OK)
+        add_comment(out, part->name, ap_slice_cstr(err.text));
+    else if (scrape->note.bytes)
+        add_comment(out, part->name, ap_buf_slice(&scrape->note));
 }
 
 enum ap_rc host_collect(void *context, const struct collector_request *request, struct ap_buf *out, struct ap_err *err)
@@ -171,6 +182,7 @@ enum ap_rc host_collect(void *context, const struct collector_request *request, 
     ap_buf_clear(&scrape.file);
     ap_buf_clear(&scrape.value);
     ap_buf_clear(&scrape.stat);
+    ap_buf_clear(&scrape.note);
     ap_arena_clear(&scrape.arena);
     return AP_OK;
 }

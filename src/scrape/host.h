@@ -21,7 +21,8 @@ struct statfs;
 struct host_options { /* all lent for the call; NULL: the machine's own */
     const char *proc_path;
     const char *sys_path;
-    const char *root_path;                               /* /etc/os-release, and the mount points, are below it */
+    const char *root_path;     /* /etc/os-release, and the mount points, are below it */
+    const char *textfile_path; /* a directory of files that others write, NAME.prom; NULL: none */
     int (*statfs)(const char *path, struct statfs *ret); /* statfs(2), for tests */
 };
 

@@ -30,8 +30,9 @@ struct host_mounts; /* host_filesystem.c */
 /* Constant while a collection runs, but for what locks itself. */
 struct host {
     int proc_fd, sys_fd, root_fd;
-    char *sys_path;  /* owned */
-    char *root_path; /* owned; "" is / */
+    char *sys_path;      /* owned */
+    char *root_path;     /* owned; "" is / */
+    char *textfile_path; /* owned; NULL: none */
     int (*statfs)(const char *path, struct statfs *ret);
     struct host_cpus *cpus;     /* owned */
     struct host_mounts *mounts; /* a reference */
@@ -45,6 +46,7 @@ struct host_scrape {
     struct ap_buf file;    /* what host_read() read last */
     struct ap_buf value;   /* what host_read_text() read last */
     struct ap_buf stat;    /* /proc/stat, which two parts want */
+    struct ap_buf note;    /* what a part wants to be known though it succeeded: a comment in the text */
     struct ap_arena arena; /* what host_keep() keeps */
     int64_t deadline_us;   /* monotonic */
 };
@@ -118,6 +120,7 @@ host_part_fn host_loadavg, host_filefd, host_entropy, host_processes, host_selin
 host_part_fn host_uname, host_os, host_dmi;                                         /* host_identity.c */
 host_part_fn host_time, host_timex;                                                 /* host_time.c */
 host_part_fn host_hwmon;                                                            /* host_hwmon.c */
+host_part_fn host_textfile;                                                         /* host_textfile.c */
 host_part_fn host_thermal_zone, host_powersupplyclass, host_rapl, host_edac;        /* host_sensors.c */
 
 struct host_cpus *host_cpus_new(void);

@@ -270,21 +270,25 @@ static struct pool *pool_new(struct scrape_manager *manager, struct job *job)
 /* As a file would say it. */
 static void print_builtin(const struct scrape_builtin *builtin, int64_t interval_ms, struct ap_buf *text)
 {
-    const char *const values[] = {builtin->job, builtin->collector, builtin->instance};
-    static const char *const before[] = {
-        "scrape_configs: [{job_name: ", ", collector: ", ", static_configs: [{targets: ["};
-    for (size_t i = 0; i < AP_ARRAY_COUNT(values); i++) {
-        ap_buf_add_cstr(text, before[i]);
-        ap_buf_add_json_string(text, ap_slice_cstr(values[i]));
+    ap_buf_add_cstr(text, "scrape_configs: [{job_name: ");
+    ap_buf_add_json_string(text, ap_slice_cstr(builtin->job));
+    ap_buf_add_cstr(text, ", collector: ");
+    ap_buf_add_json_string(text, ap_slice_cstr(builtin->collector));
+    ap_buf_add_cstr(text, ", static_configs: [{targets: [");
+    for (size_t i = 0; i < builtin->instance_count; i++) {
+        ap_buf_add_cstr(text, i ? ", " : "");
+        ap_buf_add_json_string(text, ap_slice_cstr(builtin->instances[i]));
     }
     ap_buf_printf(text, "]}], scrape_interval: %" PRId64 "ms}]\n", interval_ms);
 }
 
-static bool has_job(const struct scrape_file *file, const char *name)
+static bool gives_way(const struct scrape_builtin *builtin, const struct scrape_file *file)
 {
-    for (size_t i = 0; i < file->count; i++)
-        if (strcmp(file->jobs[i]->shown.name, name) == 0)
+    for (size_t i = 0; i < file->count; i++) {
+        const struct scrape_job *job = &file->jobs[i]->shown;
+        if (strcmp(job->name, builtin->job) == 0 || (job->collector && strcmp(job->collector, builtin->collector) == 0))
             return true;
+    }
     return false;
 }
 
@@ -293,7 +297,7 @@ static enum ap_rc add_builtin(struct scrape_manager *manager, const struct scrap
 {
     AP_AUTO_BUF struct ap_buf text = {0};
     struct scrape_file one = {0};
-    if (has_job(file, builtin->job))
+    if (gives_way(builtin, file))
         return AP_OK;
     print_builtin(builtin, manager->options.builtin_interval_ms, &text);
     enum ap_rc rc = scrape_file_parse(ap_buf_slice(&text), "built in", &manager->collectors, &one, err);

@@ -25,11 +25,12 @@
 
 struct scrape_manager; /* private to manager.c */
 
-/* A job that comes with the program; left out when the file has one of that name. */
+/* A job that comes with the program; left out when the file has one of that name, or one with that collector. */
 struct scrape_builtin {
-    const char *job;       /* "node" */
-    const char *collector; /* "host" */
-    const char *instance;
+    const char *job;              /* "node" */
+    const char *collector;        /* "host" */
+    const char *const *instances; /* its targets, at least one */
+    size_t instance_count;
 };
 
 struct scrape_manager_options {

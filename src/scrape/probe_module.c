@@ -2,6 +2,7 @@
 
 #include "base/arena.h"
 #include "codec/dns_message.h"
+#include "scrape/probe_module_internal.h"
 
 struct probe_modules {
     struct yaml_document *document; /* owned; texts are its */
@@ -27,23 +28,20 @@ static const char builtin[] = "modules:\n"
                               "      query_name: .\n"
                               "      query_type: NS\n";
 
-/* The first thing that a module asks for and that is not here. */
-static void set_unsupported(struct probe_module *module, const char *what)
+void probe_module_set_unsupported(struct probe_module *module, const char *what)
 {
     if (!module->unsupported)
         module->unsupported = ap_asprintf("module \"%s\" cannot be used: %s is not supported", module->name, what);
 }
 
-static bool is_set(const struct yaml_node *node)
+bool probe_is_set(const struct yaml_node *node)
 {
     return node && !yaml_is_null(node);
 }
 
-#define READ(node, fields, target, err) yaml_read_struct(node, fields, AP_ARRAY_COUNT(fields), target, err)
-
 /* ---- What several probers have ---- */
 
-static enum ap_rc read_regexes(const struct yaml_texts *texts, struct probe_regexes *ret_regexes, struct ap_err *err)
+enum ap_rc probe_read_regexes(const struct yaml_texts *texts, struct probe_regexes *ret_regexes, struct ap_err *err)
 {
     if (texts->count == 0)
         return AP_OK;
@@ -64,30 +62,10 @@ static void regexes_clear(struct probe_regexes *regexes)
     free(regexes->items);
 }
 
-static const char *const ip_protocols[] = {"ip6", "ip4", NULL};
+const char *const probe_ip_protocols[] = {"ip6", "ip4", NULL};
 enum { IP4 = 1 };
 
-struct network_form {
-    int protocol;
-    bool is_fallback;
-    const char *source_address;
-};
-/* As the first fields of a prober's form. */
-#define NETWORK_FIELDS(form)                                                                                           \
-    {.key = "preferred_ip_protocol",                                                                                   \
-     .type = YAML_TYPE_CHOICE,                                                                                         \
-     .offset = offsetof(struct form, network.protocol),                                                                \
-     .default_text = "ip6",                                                                                            \
-     .choices = ip_protocols},                                                                                         \
-        {.key = "ip_protocol_fallback",                                                                                \
-         .type = YAML_TYPE_BOOLEAN,                                                                                    \
-         .offset = offsetof(struct form, network.is_fallback),                                                         \
-         .default_text = "true"},                                                                                      \
-    {                                                                                                                  \
-        .key = "source_ip_address", .type = YAML_TYPE_TEXT, .offset = offsetof(struct form, network.source_address)    \
-    }
-
-static struct probe_network network_of(const struct network_form *form)
+struct probe_network probe_network_of(const struct probe_network_form *form)
 {
     bool has_source = form->source_address && form->source_address[0];
     return (struct probe_network){.is_ip4_preferred = form->protocol == IP4,
@@ -97,8 +75,8 @@ static struct probe_network network_of(const struct network_form *form)
 
 static const char *const tls_versions[] = {"", "TLS10", "TLS11", "TLS12", "TLS13", NULL};
 
-static enum ap_rc read_tls(struct probe_module *module, const struct yaml_node *node, struct probe_tls *ret_tls,
-                           struct ap_err *err)
+enum ap_rc probe_read_tls(struct probe_module *module, const struct yaml_node *node, struct probe_tls *ret_tls,
+                          struct ap_err *err)
 {
     struct form {
         struct probe_tls tls;
@@ -123,226 +101,19 @@ static enum ap_rc read_tls(struct probe_module *module, const struct yaml_node *
          .offset = offsetof(struct form, version_max),
          .choices = tls_versions},
     };
-    if (!is_set(node))
+    if (!probe_is_set(node))
         return AP_OK;
     enum ap_rc rc = READ(node, fields, &form, err);
     if (rc != AP_OK)
         return rc;
     if (form.ca || form.cert || form.key)
-        set_unsupported(module, "a certificate in the text of tls_config");
+        probe_module_set_unsupported(module, "a certificate in the text of tls_config");
     if ((form.tls.cert_file == NULL) != (form.tls.key_file == NULL))
         return yaml_fail(err, node, "tls_config: cert_file and key_file go together");
     form.tls.version_min = form.version_min ? form.version_min + 9 : 0;
     form.tls.version_max = form.version_max ? form.version_max + 9 : 0;
     *ret_tls = form.tls;
     return AP_OK;
-}
-
-/* ---- http ---- */
-
-static enum ap_rc read_header_matches(const struct yaml_node *list, struct probe_header_matches *ret_matches,
-                                      struct ap_err *err)
-{
-    struct form {
-        const char *header, *regexp;
-        bool is_missing_allowed;
-    };
-    static const struct yaml_field fields[] = {
-        {.key = "header",
-         .type = YAML_TYPE_TEXT,
-         .offset = offsetof(struct form, header),
-         .is_required = true,
-         .doc = "the name of the header field"},
-        {.key = "regexp",
-         .type = YAML_TYPE_TEXT,
-         .offset = offsetof(struct form, regexp),
-         .is_required = true,
-         .doc = "what its value is matched with"},
-        {.key = "allow_missing", .type = YAML_TYPE_BOOLEAN, .offset = offsetof(struct form, is_missing_allowed)},
-    };
-    if (!is_set(list))
-        return AP_OK;
-    if (list->kind != YAML_KIND_LIST)
-        return yaml_fail(err, list, "expected a list of header, regexp, allow_missing");
-    ret_matches->items = ap_new0_array(struct probe_header_match, list->child_count + 1);
-    for (const struct yaml_node *node = list->first; node; node = node->next) {
-        struct form form = {0};
-        struct ap_err reason;
-        enum ap_rc rc = READ(node, fields, &form, err);
-        if (rc != AP_OK)
-            return rc;
-        struct probe_header_match *match = &ret_matches->items[ret_matches->count];
-        *match = (struct probe_header_match){.header = form.header, .is_missing_allowed = form.is_missing_allowed};
-        if (probe_regex_new(ap_slice_cstr(form.regexp), &match->regex, &reason) != AP_OK)
-            return yaml_fail(err, yaml_get(node, "regexp"), "%s", reason.text);
-        ret_matches->count++;
-    }
-    return AP_OK;
-}
-
-static void header_matches_clear(struct probe_header_matches *matches)
-{
-    for (size_t i = 0; i < matches->count; i++)
-        probe_regex_free(matches->items[i].regex);
-    free(matches->items);
-}
-
-struct http_form {
-    struct network_form network;
-    struct probe_http http; /* what is read as it is */
-    struct yaml_texts statuses, body_matches, body_not_matches;
-    const struct yaml_node *header_matches, *header_not_matches, *tls, *basic_auth, *authorization;
-    const struct yaml_node *body_limit, *http_headers, *oauth2, *proxy_headers, *http3, *cel_matches, *cel_not_matches;
-    const char *bearer_token, *bearer_token_file, *compression;
-    bool is_not_following;
-};
-#define HTTP(member) offsetof(struct http_form, member)
-static const struct yaml_field http_fields[] = {
-    NETWORK_FIELDS(http_form),
-    {.key = "valid_status_codes", .type = YAML_TYPE_TEXT_LIST, .offset = HTTP(statuses)},
-    {.key = "valid_http_versions", .type = YAML_TYPE_TEXT_LIST, .offset = HTTP(http.versions)},
-    {.key = "method", .type = YAML_TYPE_TEXT, .offset = HTTP(http.method), .default_text = "GET"},
-    {.key = "headers", .type = YAML_TYPE_TEXT_MAP, .offset = HTTP(http.headers)},
-    {.key = "body_size_limit", .type = YAML_TYPE_NODE, .offset = HTTP(body_limit)},
-    {.key = "compression", .type = YAML_TYPE_TEXT, .offset = HTTP(compression)},
-    {.key = "follow_redirects", .type = YAML_TYPE_BOOLEAN, .offset = HTTP(http.is_following), .default_text = "true"},
-    {.key = "no_follow_redirects", .type = YAML_TYPE_BOOLEAN, .offset = HTTP(is_not_following)},
-    {.key = "fail_if_ssl", .type = YAML_TYPE_BOOLEAN, .offset = HTTP(http.is_failing_if_tls)},
-    {.key = "fail_if_not_ssl", .type = YAML_TYPE_BOOLEAN, .offset = HTTP(http.is_failing_if_not_tls)},
-    {.key = "fail_if_body_matches_regexp", .type = YAML_TYPE_TEXT_LIST, .offset = HTTP(body_matches)},
-    {.key = "fail_if_body_not_matches_regexp", .type = YAML_TYPE_TEXT_LIST, .offset = HTTP(body_not_matches)},
-    {.key = "fail_if_header_matches", .type = YAML_TYPE_NODE, .offset = HTTP(header_matches)},
-    {.key = "fail_if_header_not_matches", .type = YAML_TYPE_NODE, .offset = HTTP(header_not_matches)},
-    {.key = "fail_if_body_json_matches_cel", .type = YAML_TYPE_NODE, .offset = HTTP(cel_matches)},
-    {.key = "fail_if_body_json_not_matches_cel", .type = YAML_TYPE_NODE, .offset = HTTP(cel_not_matches)},
-    {.key = "body", .type = YAML_TYPE_TEXT, .offset = HTTP(http.body)},
-    {.key = "body_file", .type = YAML_TYPE_TEXT, .offset = HTTP(http.body_file)},
-    {.key = "skip_resolve_phase_with_proxy", .type = YAML_TYPE_BOOLEAN, .offset = HTTP(http.is_resolved_by_proxy)},
-    {.key = "tls_config", .type = YAML_TYPE_NODE, .offset = HTTP(tls)},
-    {.key = "basic_auth", .type = YAML_TYPE_NODE, .offset = HTTP(basic_auth)},
-    {.key = "authorization", .type = YAML_TYPE_NODE, .offset = HTTP(authorization)},
-    {.key = "oauth2", .type = YAML_TYPE_NODE, .offset = HTTP(oauth2)},
-    {.key = "bearer_token", .type = YAML_TYPE_TEXT, .offset = HTTP(bearer_token)},
-    {.key = "bearer_token_file", .type = YAML_TYPE_TEXT, .offset = HTTP(bearer_token_file)},
-    {.key = "proxy_url", .type = YAML_TYPE_TEXT, .offset = HTTP(http.proxy_url)},
-    {.key = "no_proxy", .type = YAML_TYPE_TEXT, .offset = HTTP(http.no_proxy)},
-    {.key = "proxy_from_environment", .type = YAML_TYPE_BOOLEAN, .offset = HTTP(http.is_proxy_from_environment)},
-    {.key = "http_headers", .type = YAML_TYPE_NODE, .offset = HTTP(http_headers)},
-    {.key = "proxy_connect_header", .type = YAML_TYPE_NODE, .offset = HTTP(proxy_headers)},
-    {.key = "enable_http2", .type = YAML_TYPE_BOOLEAN, .offset = HTTP(http.is_http2), .default_text = "true"},
-    {.key = "enable_http3", .type = YAML_TYPE_NODE, .offset = HTTP(http3)},
-};
-
-static enum ap_rc read_statuses(const struct yaml_texts *texts, struct probe_http *http, struct ap_err *err)
-{
-    if (texts->count)
-        http->statuses = ap_new0_array(unsigned, texts->count);
-    for (size_t i = 0; i < texts->count; i++) {
-        int64_t status;
-        if (!yaml_parse_integer(ap_slice_cstr(texts->items[i]), &status) || status < 0 || status > 999)
-            return yaml_fail(err, texts->nodes[i], "valid_status_codes: expected a status such as 200, found \"%s\"",
-                             texts->items[i]);
-        http->statuses[http->status_count++] = (unsigned)status;
-    }
-    return AP_OK;
-}
-
-static enum ap_rc read_credentials(const struct http_form *form, const struct yaml_node *node, struct probe_http *http,
-                                   struct ap_err *err)
-{
-    static const struct yaml_field basic_fields[] = {
-        {.key = "username", .type = YAML_TYPE_TEXT, .offset = offsetof(struct probe_http, basic_user)},
-        {.key = "password", .type = YAML_TYPE_TEXT, .offset = offsetof(struct probe_http, basic_password)},
-        {.key = "password_file", .type = YAML_TYPE_TEXT, .offset = offsetof(struct probe_http, basic_password_file)},
-    };
-    static const struct yaml_field authorization_fields[] = {
-        {.key = "type",
-         .type = YAML_TYPE_TEXT,
-         .offset = offsetof(struct probe_http, authorization_type),
-         .default_text = "Bearer"},
-        {.key = "credentials", .type = YAML_TYPE_TEXT, .offset = offsetof(struct probe_http, credentials)},
-        {.key = "credentials_file", .type = YAML_TYPE_TEXT, .offset = offsetof(struct probe_http, credentials_file)},
-    };
-    int kinds = is_set(form->basic_auth) + is_set(form->authorization) + (form->bearer_token != NULL) +
-                (form->bearer_token_file != NULL);
-    if (kinds > 1)
-        return yaml_fail(err, node, "at most one of basic_auth, authorization, bearer_token, bearer_token_file");
-    if (is_set(form->basic_auth))
-        return READ(form->basic_auth, basic_fields, http, err);
-    if (is_set(form->authorization))
-        return READ(form->authorization, authorization_fields, http, err);
-    http->authorization_type = "Bearer";
-    http->credentials = form->bearer_token;
-    http->credentials_file = form->bearer_token_file;
-    return AP_OK;
-}
-
-static void find_unsupported_http(const struct http_form *form, struct probe_module *module)
-{
-    bool is_http3 = is_set(form->http3) && !ap_slice_equal_cstr(form->http3->text, "false");
-    if (is_set(form->oauth2))
-        set_unsupported(module, "oauth2");
-    if (is_set(form->http_headers))
-        set_unsupported(module, "http_headers");
-    if (is_set(form->proxy_headers))
-        set_unsupported(module, "proxy_connect_header");
-    if (is_set(form->cel_matches) || is_set(form->cel_not_matches))
-        set_unsupported(module, "an expression in CEL");
-    if (is_http3)
-        set_unsupported(module, "HTTP/3");
-    if (form->compression && strcmp(form->compression, "br") == 0)
-        set_unsupported(module, "compression br");
-}
-
-static enum ap_rc read_limits(const struct http_form *form, const struct yaml_node *node, struct probe_http *http,
-                              struct ap_err *err)
-{
-    const struct yaml_node *limit = form->body_limit, *compression = yaml_get(node, "compression");
-    if (is_set(limit) && !yaml_parse_bytes(limit->text, &http->body_bytes_max)) {
-        /* 10MB is ten times 1024 times 1024 there, and 10MiB is the same. */
-        AP_AUTO_FREE char *text = ap_slice_dup(limit->text);
-        size_t bytes = strlen(text);
-        if (bytes > 2 && text[bytes - 1] == 'B' && strchr("KMGT", text[bytes - 2])) {
-            AP_AUTO_FREE char *binary = ap_asprintf("%.*siB", (int)bytes - 1, text);
-            if (yaml_parse_bytes(ap_slice_cstr(binary), &http->body_bytes_max))
-                limit = NULL;
-        }
-        if (limit)
-            return yaml_fail(err, limit, "body_size_limit: expected a size such as 10MB, found \"%s\"", text);
-    }
-    if (!form->compression || strcmp(form->compression, "br") == 0)
-        return AP_OK;
-    if (!inflate_encoding_parse(ap_slice_cstr(form->compression), &http->compression))
-        return yaml_fail(err, compression, "compression: expected gzip, deflate, br or identity, found \"%s\"",
-                         form->compression);
-    return AP_OK;
-}
-
-static enum ap_rc read_http(const struct yaml_node *node, struct probe_module *module, struct ap_err *err)
-{
-    struct http_form form = {0};
-    struct probe_http *http = &module->http;
-    enum ap_rc rc = READ(node, http_fields, &form, err);
-    if (rc != AP_OK)
-        return rc;
-    *http = form.http;
-    http->network = network_of(&form.network);
-    http->is_following = form.http.is_following && !form.is_not_following;
-    http->compression = INFLATE_IDENTITY;
-    if (http->body && http->body_file)
-        return yaml_fail(err, node, "at most one of body and body_file");
-    if (http->proxy_url && http->is_proxy_from_environment)
-        return yaml_fail(err, node, "at most one of proxy_url and proxy_from_environment");
-    find_unsupported_http(&form, module);
-    if ((rc = read_limits(&form, node, http, err)) != AP_OK ||
-        (rc = read_statuses(&form.statuses, http, err)) != AP_OK ||
-        (rc = read_credentials(&form, node, http, err)) != AP_OK ||
-        (rc = read_tls(module, form.tls, &http->tls, err)) != AP_OK ||
-        (rc = read_regexes(&form.body_matches, &http->body_matches, err)) != AP_OK ||
-        (rc = read_regexes(&form.body_not_matches, &http->body_not_matches, err)) != AP_OK ||
-        (rc = read_header_matches(form.header_matches, &http->header_matches, err)) != AP_OK)
-        return rc;
-    return read_header_matches(form.header_not_matches, &http->header_not_matches, err);
 }
 
 /* ---- tcp ---- */
@@ -370,7 +141,7 @@ static enum ap_rc read_labels(struct probe_modules *modules, const struct yaml_n
          .doc = "the name of the label"},
         {.key = "value", .type = YAML_TYPE_TEXT, .offset = offsetof(struct form, value), .default_text = ""},
     };
-    if (!is_set(list))
+    if (!probe_is_set(list))
         return AP_OK;
     if (list->kind != YAML_KIND_LIST || list->child_count > LABELS_MAX)
         return yaml_fail(err, list, "labels: expected a list of at most %d names and values", LABELS_MAX);
@@ -403,7 +174,7 @@ static enum ap_rc read_steps(struct probe_modules *modules, const struct yaml_no
         {.key = "starttls", .type = YAML_TYPE_BOOLEAN, .offset = offsetof(struct form, is_starttls)},
         {.key = "labels", .type = YAML_TYPE_NODE, .offset = offsetof(struct form, labels)},
     };
-    if (!is_set(list))
+    if (!probe_is_set(list))
         return AP_OK;
     if (list->kind != YAML_KIND_LIST)
         return yaml_fail(err, list, "query_response: expected a list of expect, send, starttls");
@@ -432,7 +203,7 @@ static enum ap_rc read_tcp(struct probe_modules *modules, const struct yaml_node
                            struct ap_err *err)
 {
     struct tcp_form {
-        struct network_form network;
+        struct probe_network_form network;
         const struct yaml_node *steps, *tls;
         bool is_tls;
     } form = {0};
@@ -445,9 +216,9 @@ static enum ap_rc read_tcp(struct probe_modules *modules, const struct yaml_node
     enum ap_rc rc = READ(node, fields, &form, err);
     if (rc != AP_OK)
         return rc;
-    module->tcp.network = network_of(&form.network);
+    module->tcp.network = probe_network_of(&form.network);
     module->tcp.is_tls = form.is_tls;
-    rc = read_tls(module, form.tls, &module->tcp.tls, err);
+    rc = probe_read_tls(module, form.tls, &module->tcp.tls, err);
     return rc == AP_OK ? read_steps(modules, form.steps, &module->tcp, err) : rc;
 }
 
@@ -457,7 +228,7 @@ static enum ap_rc read_icmp(const struct yaml_node *node, struct probe_module *m
 {
     enum { PAYLOAD_BYTES_MAX = 65500, TTL_MAX = 255, PACKETS_MAX = 1000 };
     struct icmp_form {
-        struct network_form network;
+        struct probe_network_form network;
         struct probe_icmp icmp;
     } form = {0};
     static const struct yaml_field fields[] = {
@@ -491,7 +262,7 @@ static enum ap_rc read_icmp(const struct yaml_node *node, struct probe_module *m
     if (rc != AP_OK)
         return rc;
     module->icmp = form.icmp;
-    module->icmp.network = network_of(&form.network);
+    module->icmp.network = probe_network_of(&form.network);
     return AP_OK;
 }
 
@@ -512,14 +283,14 @@ static enum ap_rc read_records(const struct yaml_node *node, struct probe_record
          .type = YAML_TYPE_TEXT_LIST,
          .offset = offsetof(struct form, none_matches)},
     };
-    if (!is_set(node))
+    if (!probe_is_set(node))
         return AP_OK;
     enum ap_rc rc = READ(node, fields, &form, err);
-    if (rc != AP_OK || (rc = read_regexes(&form.matches, &ret_records->matches, err)) != AP_OK ||
-        (rc = read_regexes(&form.all_match, &ret_records->all_match, err)) != AP_OK ||
-        (rc = read_regexes(&form.not_matches, &ret_records->not_matches, err)) != AP_OK)
+    if (rc != AP_OK || (rc = probe_read_regexes(&form.matches, &ret_records->matches, err)) != AP_OK ||
+        (rc = probe_read_regexes(&form.all_match, &ret_records->all_match, err)) != AP_OK ||
+        (rc = probe_read_regexes(&form.not_matches, &ret_records->not_matches, err)) != AP_OK)
         return rc;
-    return read_regexes(&form.none_matches, &ret_records->none_matches, err);
+    return probe_read_regexes(&form.none_matches, &ret_records->none_matches, err);
 }
 
 static enum ap_rc read_rcodes(const struct yaml_texts *texts, struct probe_dns *dns, struct ap_err *err)
@@ -541,7 +312,7 @@ enum { SECTIONS = 3 }; /* answer, authority, additional */
 static enum ap_rc read_dns(const struct yaml_node *node, struct probe_module *module, struct ap_err *err)
 {
     struct dns_form {
-        struct network_form network;
+        struct probe_network_form network;
         const struct yaml_node *tls, *sections[SECTIONS];
         const char *name, *type, *class;
         struct yaml_texts rcodes;
@@ -580,7 +351,7 @@ static enum ap_rc read_dns(const struct yaml_node *node, struct probe_module *mo
     if (rc != AP_OK)
         return rc;
     *dns = (struct probe_dns){
-        .network = network_of(&form.network),
+        .network = probe_network_of(&form.network),
         .is_tcp = form.transport == 1,
         .is_tls = form.is_tls,
         .name = form.name,
@@ -592,7 +363,7 @@ static enum ap_rc read_dns(const struct yaml_node *node, struct probe_module *mo
         return yaml_fail(err, yaml_get(node, "query_class"), "query_class: \"%s\" is none", form.class);
     if (dns->is_tls && !dns->is_tcp)
         return yaml_fail(err, node, "dns_over_tls goes with transport_protocol: tcp");
-    if ((rc = read_tls(module, form.tls, &dns->tls, err)) != AP_OK ||
+    if ((rc = probe_read_tls(module, form.tls, &dns->tls, err)) != AP_OK ||
         (rc = read_rcodes(&form.rcodes, dns, err)) != AP_OK)
         return rc;
     for (size_t i = 0; i < SECTIONS && rc == AP_OK; i++)
@@ -632,13 +403,13 @@ static enum ap_rc read_module(struct probe_modules *modules, const struct yaml_n
     /* A section that is missing is an empty one at the module's place. */
     struct yaml_node empty = {
         .kind = YAML_KIND_MAP, .document = node->document, .line = node->line, .column = node->column};
-    const struct yaml_node *section = is_set(form.probers[form.prober]) ? form.probers[form.prober] : &empty;
+    const struct yaml_node *section = probe_is_set(form.probers[form.prober]) ? form.probers[form.prober] : &empty;
     module->prober = (enum probe_prober)form.prober;
     module->prober_name = prober_names[form.prober];
     module->timeout_ms = form.timeout_ms;
     switch (module->prober) {
     case PROBE_HTTP:
-        return read_http(section, module, err);
+        return probe_read_http(section, module, err);
     case PROBE_TCP:
         return read_tcp(modules, section, module, err);
     case PROBE_DNS:
@@ -646,7 +417,7 @@ static enum ap_rc read_module(struct probe_modules *modules, const struct yaml_n
     case PROBE_ICMP:
         return read_icmp(section, module, err);
     case PROBE_GRPC:
-        set_unsupported(module, "prober grpc");
+        probe_module_set_unsupported(module, "prober grpc");
         return AP_OK;
     }
     return AP_OK;
@@ -654,14 +425,14 @@ static enum ap_rc read_module(struct probe_modules *modules, const struct yaml_n
 
 static void module_clear(struct probe_module *module)
 {
-    free((char *)(uintptr_t)module->unsupported);
+    free(module->unsupported);
     switch (module->prober) {
     case PROBE_HTTP:
         free(module->http.statuses);
         regexes_clear(&module->http.body_matches);
         regexes_clear(&module->http.body_not_matches);
-        header_matches_clear(&module->http.header_matches);
-        header_matches_clear(&module->http.header_not_matches);
+        probe_header_matches_clear(&module->http.header_matches);
+        probe_header_matches_clear(&module->http.header_not_matches);
         return;
     case PROBE_TCP:
         for (size_t i = 0; i < module->tcp.step_count; i++)
@@ -688,7 +459,7 @@ static enum ap_rc read_modules(struct probe_modules *modules, struct ap_err *err
     const struct yaml_node *map = NULL;
     static const struct yaml_field fields[] = {{.key = "modules", .type = YAML_TYPE_NODE, .offset = 0}};
     enum ap_rc rc = READ(yaml_root(modules->document), fields, &map, err);
-    if (rc != AP_OK || !is_set(map))
+    if (rc != AP_OK || !probe_is_set(map))
         return rc;
     if (map->kind != YAML_KIND_MAP)
         return yaml_fail(err, map, "modules: expected a map of names");

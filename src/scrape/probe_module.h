@@ -131,8 +131,8 @@ struct probe_module {
     const char *name;
     enum probe_prober prober;
     const char *prober_name;
-    const char *unsupported; /* owned; why it cannot be used; NULL: it can */
-    int64_t timeout_ms;      /* 0: none */
+    char *unsupported;  /* owned; why it cannot be used; NULL: it can */
+    int64_t timeout_ms; /* 0: none */
     union {
         struct probe_http http;
         struct probe_tcp tcp;

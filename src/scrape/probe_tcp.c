@@ -63,7 +63,7 @@ static void add_labels(struct probe *probe, const struct probe_step *step, struc
 /* Reads lines until one is what is expected; what is sent then may quote it. */
 static bool expect(struct probe *probe, struct line_reader *reader, const struct probe_step *step, struct ap_buf *send)
 {
-    struct ap_slice line;
+    struct ap_slice line = {0};
     probe->reason[0] = '\0';
     while (next_line(reader, &line)) {
         probe_note(probe, "line: %.*s", AP_SLICE_ARG(line));

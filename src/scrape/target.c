@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "scrape/failure_log.h"
 
 enum {
     METADATA_EVERY_PAGES = 240, /* unchanged metadata is said again then, in case the store has lost it */
@@ -293,6 +294,15 @@ static void tell_page(struct finishing *finishing)
     finishing->desk->trouble(&err, finishing->desk->context);
 }
 
+static void log_failure(struct finishing *finishing)
+{
+    struct target_desk *desk = finishing->desk;
+    struct ap_err err;
+    if (finishing->err.rc != AP_OK && finishing->shown->job->failure_log_file &&
+        failure_log_add(finishing->shown, finishing->err.text, &err) != AP_OK && may_tell(&desk->log_told_us))
+        desk->trouble(&err, desk->context);
+}
+
 uint64_t target_desk_flush(struct target_desk *desk)
 {
     struct keep_outcome outcome;
@@ -318,7 +328,9 @@ void target_finish(struct target *target, struct target_desk *desk, struct targe
     struct finishing finishing = {.target = target, .desk = desk, .shown = &target->asked->shown};
     struct page *page = desk->page;
     int64_t began_us = ap_clock_monotonic_us(&ap_clock_system);
-    finishing.err = target->answer.err;
+    struct ap_err failure = target->answer.err; /* of a collector whose page is kept */
+    if (!target->answer.is_kept)
+        finishing.err = failure;
     finishing.is_over_limit = target->answer.is_over_limit;
     uint64_t refused = 0;
     pthread_mutex_lock(&target->cache_mutex);
@@ -326,16 +338,19 @@ void target_finish(struct target *target, struct target_desk *desk, struct targe
     begin_page(&finishing);
     if (finishing.err.rc == AP_OK)
         finishing.err.rc = read_page(&finishing);
-    bool is_up = finishing.err.rc == AP_OK;
+    bool is_page_good = finishing.err.rc == AP_OK;
     /* What waits for others must not need the page, which the next target takes. */
-    bool is_waiting = page->extra_count + page->metadata_count == 0 && !target->old_cache &&
-                      (is_up ? line_cache_is_same(&target->cache) : target->cache.count == target->cache.known_count);
+    bool is_waiting =
+        page->extra_count + page->metadata_count == 0 && !target->old_cache &&
+        (is_page_good ? line_cache_is_same(&target->cache) : target->cache.count == target->cache.known_count);
     target->report.target_labels = finishing.shown->labels;
     keep_begin(desk->keeping, target->ts_ms, page, &target->cache, &target->report);
-    if (is_up)
+    if (is_page_good)
         keep_good(&finishing);
     else
         keep_bad(&finishing);
+    if (target->answer.is_kept)
+        finishing.err = failure;
     if (target->old_cache)
         keep_markers_of_all(desk->keeping, target->old_cache);
     /* Not what it waited for its turn. */
@@ -343,11 +358,12 @@ void target_finish(struct target *target, struct target_desk *desk, struct targe
     keep_figures(&finishing, duration_us);
     if (!is_waiting)
         refused = target_desk_flush(desk);
-    if (is_up)
+    if (is_page_good)
         line_cache_keep(&target->cache);
     drop_old_cache(target);
     pthread_mutex_unlock(&target->cache_mutex);
     tell_page(&finishing);
+    log_failure(&finishing);
     *ret_result = (struct target_result){
         .err = finishing.err,
         .duration_us = duration_us,

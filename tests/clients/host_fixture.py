@@ -195,10 +195,19 @@ ROOT = {
     'boot/file': '', 'mnt/with space\tand\\134more/file': '', 'run/file': '', 'net/file': '', 'development/file': '',
 }
 
+TEXTFILES = {
+    'a.prom': lines('# HELP backup_seconds How long \\\\ it took.', '# TYPE backup_seconds histogram', 'backup_seconds_bucket{le="0.5"} 1', 'backup_seconds_bucket{le="+Inf"} 3',
+                    'backup_seconds_sum 4.5', 'backup_seconds_count 3', '# TYPE queue_seconds summary', 'queue_seconds{quantile="0.5",q="a"} 7', 'queue_seconds_sum{q="a"} 9',
+                    'queue_seconds_count{q="a"} 2', '', 'plain_value 1e-3', '# TYPE things_total counter', 'things_total{path="C:\\\\x",say="\\"hi\\""} 5'),
+    'b.prom': lines('# TYPE shared gauge', 'shared{from="b"} -Inf'),
+    'c.prom': lines('# TYPE shared gauge', 'shared{from="c"} 2'),
+    'broken.prom': lines('fine 1', 'not fine'), 'timed.prom': lines('timed 1 1395066363000'), 'other.txt': lines('ignored 1'),
+}
+
 
 def build(directory):
-    """Below `directory`: proc, sys, root."""
-    for tree, files in (('proc', PROC), ('sys', {**CPU, **NET, **HWMON, **SENSORS}), ('root', ROOT)):
+    """Below `directory`: proc, sys, root, textfiles."""
+    for tree, files in (('proc', PROC), ('sys', {**CPU, **NET, **HWMON, **SENSORS}), ('root', ROOT), ('textfiles', TEXTFILES)):
         for path, text in files.items():
             place = directory / tree / path
             place.parent.mkdir(parents=True, exist_ok=True)

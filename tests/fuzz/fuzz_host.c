@@ -41,6 +41,7 @@ static const struct {
     {"udp_queues", "net/udp"},
     {"vmstat", "vmstat"},
     {"diskstats", "run/udev/data/b8:0"},
+    {"textfile", "text/a.prom"},
 };
 
 /* /proc, /sys and / are all one directory, which is gone when the process is. */
@@ -70,7 +71,9 @@ static struct host *machine(void)
     if (host)
         return host;
     AP_ASSERT(mkdtemp(directory) != NULL && atexit(remove_directory) == 0);
-    const struct host_options options = {.proc_path = directory, .sys_path = directory, .root_path = directory};
+    AP_AUTO_FREE char *text = ap_asprintf("%s/text", directory);
+    const struct host_options options = {
+        .proc_path = directory, .sys_path = directory, .root_path = directory, .textfile_path = text};
     AP_ASSERT(host_open(&options, &host, NULL) == AP_OK);
     put("diskstats", "8 0 sda 1 2 3\n", strlen("8 0 sda 1 2 3\n"));
     put("net/netstat", "", 0);

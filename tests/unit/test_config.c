@@ -124,9 +124,10 @@ static void test_file_errors(void **state)
     FILE_ERROR("lisetn: 127.0.0.1:1\n", ":1:1: unknown key \"lisetn\"; did you mean \"listen\"?");
     FILE_ERROR("wal:\n  max-size: 1GiB\n", ":2:3: unknown key \"max-size\"; did you mean \"max_size\"?");
     FILE_ERROR("wal:\n  something: 1\n", ":2:3: unknown key \"something\"; known here: segment_size, max_size");
-    FILE_ERROR("wal.max_size: 1GiB\n", ":1:1: unknown key \"wal.max_size\"; known here: data, listen, open, pack, "
-                                       "hosts, external_labels, external_url, tls, log, wal, warehouse, tsdb, promql, "
-                                       "rules, scrape, otlp, probes, host, limits, ingest, push, statsd, privacy, geo");
+    FILE_ERROR("wal.max_size: 1GiB\n",
+               ":1:1: unknown key \"wal.max_size\"; known here: data, listen, open, pack, "
+               "hosts, external_labels, external_url, tls, log, wal, warehouse, tsdb, promql, "
+               "rules, scrape, otlp, probes, host, postgres, limits, ingest, push, statsd, privacy, geo");
     FILE_ERROR("wal:\n  max_size: 1GB\n",
                ":2:13: wal.max_size: expected a size such as 64KiB, 8MiB or 1GiB, found \"1GB\"");
     FILE_ERROR("wal: 1\n", ":1:6: wal: expected a map of settings, found a text");
@@ -246,6 +247,23 @@ static void test_print_round_trip(void **state)
     assert_int_equal(second->limits.body, 1000000);
 }
 
+/* What is printed is shown by the API, too. */
+static void test_print_hides_passwords(void **state)
+{
+    (void)state;
+    static const struct config_flag flags[] = {
+        {"postgres.connections", "main=postgresql://u:hunter2@h/db?a=b, other=host=h password=hunter2"}};
+    AP_AUTO(config) struct config *config = load_or_die(flags, AP_ARRAY_COUNT(flags), NULL, NULL);
+    assert_int_equal(config->postgres.connections.count, 2);
+    assert_string_equal(config->postgres.connections.items[0], "postgresql://u:hunter2@h/db?a=b");
+    assert_string_equal(config->postgres.connections.items[1], "host=h password=hunter2");
+    AP_AUTO_BUF struct ap_buf printed = {0};
+    config_print(config, &printed);
+    AP_AUTO_FREE char *text = ap_buf_detach(&printed);
+    assert_null(strstr(text, "hunter2"));
+    assert_non_null(strstr(text, "  connections: {\"main\": \"<secret>\", \"other\": \"<secret>\"} # flag\n"));
+}
+
 /* docs/configuration.md holds the table as it is printed. */
 static void test_reference_is_current(void **state)
 {
@@ -278,6 +296,7 @@ int main(void)
         cmocka_unit_test(test_open_is_for_loopback_only),
         cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_print_round_trip),
+        cmocka_unit_test(test_print_hides_passwords),
         cmocka_unit_test(test_reference_is_current),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -65,7 +65,8 @@ static enum ap_rc no_collect(void *context, const struct collector_request *requ
     return AP_OK;
 }
 static const struct collector host = {.name = "host", .collect = no_collect};
-static const struct scrape_builtin node = {.job = "node", .collector = "host", .instance = "box"};
+static const char *const boxes[] = {"box"};
+static const struct scrape_builtin node = {.job = "node", .collector = "host", .instances = boxes, .instance_count = 1};
 
 static void write_named(const struct fixture *fx, const char *name, const char *text)
 {
@@ -182,6 +183,28 @@ static void test_builtin_gives_way(void **state)
     write_config(fx, "scrape_configs: [{job_name: node, static_configs: [{targets: ['own:9100']}]}]\n");
     start(fx);
     SAID(fx, "node: http://own:9100/metrics");
+}
+
+static void test_builtin_gives_way_to_its_collector(void **state)
+{
+    struct fixture *fx = *state;
+    fx->options.builtins = &node;
+    fx->options.builtin_count = 1;
+    write_config(fx, "scrape_configs: [{job_name: own, collector: host, static_configs: [{targets: [a, b]}]}]\n");
+    start(fx);
+    SAID(fx, "own: host:a host:b");
+}
+
+static void test_builtin_of_several(void **state)
+{
+    struct fixture *fx = *state;
+    static const char *const names[] = {"main \"1\"", "other"};
+    static const struct scrape_builtin several = {"dbs", "host", names, AP_ARRAY_COUNT(names)};
+    fx->options.builtins = &several;
+    fx->options.builtin_count = 1;
+    write_config(fx, "scrape_configs: []\n");
+    start(fx);
+    SAID(fx, "dbs: host:main \"1\" host:other");
 }
 
 static void test_no_file(void **state)
@@ -355,9 +378,16 @@ static void test_views(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_start),     CASE(test_builtin_gives_way), CASE(test_no_file),
-        CASE(test_reload),    CASE(test_wrong_reload),      CASE(test_views),
-        CASE(test_discovery), CASE(test_reload_under_load),
+        CASE(test_start),
+        CASE(test_builtin_gives_way),
+        CASE(test_builtin_gives_way_to_its_collector),
+        CASE(test_builtin_of_several),
+        CASE(test_no_file),
+        CASE(test_reload),
+        CASE(test_wrong_reload),
+        CASE(test_views),
+        CASE(test_discovery),
+        CASE(test_reload_under_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -268,7 +268,19 @@ static enum ap_rc collect_bad(void *context, const struct collector_request *req
     (void)context;
     (void)request;
     ap_buf_add_cstr(out, "half 1\n");
-    return ap_fail(err, AP_E_IO, "there is no such machine");
+    return ap_fail(err, AP_E_BUSY, "there is no such machine");
+}
+
+/* As one whose database is away: down, and a figure of its own says so. */
+static enum ap_rc collect_telling(void *context, const struct collector_request *request, struct ap_buf *out,
+                                  struct ap_err *err)
+{
+    struct fixture *fx = context;
+    (void)request;
+    ap_buf_printf(out, "db_up %d\n", fx->may_go_on);
+    if (fx->may_go_on)
+        ap_buf_add_cstr(out, "db_size 5\n");
+    return fx->may_go_on ? AP_OK : ap_fail(err, AP_E_IO, "the database is away");
 }
 
 static enum ap_rc collect_waiting(void *context, const struct collector_request *request, struct ap_buf *out,
@@ -284,19 +296,20 @@ static enum ap_rc collect_waiting(void *context, const struct collector_request 
     return AP_OK;
 }
 
-static struct collector collectors[3];
+static struct collector collectors[4];
 
 static void open_scraper(struct fixture *fx)
 {
     collectors[0] = (struct collector){"good", collect_good, fx};
     collectors[1] = (struct collector){"bad", collect_bad, fx};
     collectors[2] = (struct collector){"waiting", collect_waiting, fx};
+    collectors[3] = (struct collector){"telling", collect_telling, fx, .is_telling_of_failure = true};
     struct scraper_options options = {
         .tsdb = fx->store.tsdb,
         .append = tsdb_append,
         .clock = &fx->store.clock,
         .collectors = collectors,
-        .collector_count = 3,
+        .collector_count = AP_ARRAY_COUNT(collectors),
         .trouble = ignore_trouble,
     };
     struct ap_err err = {0};
@@ -612,6 +625,27 @@ static void test_collectors(void **state)
     assert_non_null(strstr(store_text(&fx->store, "probe", 0),
                            "probe{instance=\"/1\", job=\"j\", module=\"m\", target=\"addr\"} 1@"));
     assert_string_equal(store_text(&fx->store, "half", 0), "");
+    int64_t before_ms = look_at(fx, fx->targets[1].url).last_scrape_ms;
+    WAIT_FOR(look_at(fx, fx->targets[1].url).last_scrape_ms > before_ms); /* asked again, whatever it says */
+}
+
+/* Up, then down: its own figure goes on beside `up`, all others end. */
+static void test_collectors_that_tell_of_failure(void **state)
+{
+    struct fixture *fx = *state;
+    struct job telling = fx->job;
+    telling.shown.collector = "telling";
+    fx->may_go_on = true;
+    struct scrape_target *target = add_target(fx, &telling.shown, "/1");
+    sync_all(fx, 0, 1);
+    assert_int_equal(wait_scraped(fx, target).health, SCRAPE_HEALTH_UP);
+    fx->may_go_on = false;
+    WAIT_FOR(look_at(fx, target->url).health == SCRAPE_HEALTH_DOWN);
+    assert_string_equal(look_at(fx, target->url).last_error, "the database is away");
+    const char *text = store_text(&fx->store, "db_up", 0);
+    assert_true(strstr(text, " 0@") != NULL && strstr(text, "stale") == NULL);
+    assert_non_null(strstr(store_text(&fx->store, "db_size", 0), "stale"));
+    assert_non_null(strstr(store_text(&fx->store, "up", 0), " 0@"));
 }
 
 /* Those that wait keep nobody else waiting; what they say too late is not used. */
@@ -651,6 +685,7 @@ int main(void)
         CASE(test_target_goes),
         CASE(test_stopping_leaves_series_alone),
         CASE(test_collectors),
+        CASE(test_collectors_that_tell_of_failure),
         CASE(test_collectors_that_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,156 @@
+#include "alert/group.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+
+static struct ap_slice make_key(const struct route *route, struct ap_slice labels)
+{
+    struct ap_buf key = {0};
+    route_key(route, &key);
+    ap_buf_add_char(&key, ':');
+    labels_format_set(labels, &key);
+    size_t bytes = key.bytes;
+    return ap_slice(ap_buf_detach(&key), bytes);
+}
+
+struct alert_group *alert_group_new(const struct route *route, const struct receiver *receiver, struct labels_hash hash,
+                                    struct ap_slice labels, int64_t due_ms)
+{
+    struct alert_group *group = ap_new0(struct alert_group);
+    group->route = route;
+    group->receiver = receiver;
+    group->hash = hash;
+    group->labels = ap_slice(ap_slice_dup(labels), labels.bytes);
+    group->key = make_key(route, labels);
+    group->due_ms = due_ms;
+    group->sendings = ap_new0_array(struct sending *, receiver->way_count + 1);
+    return group;
+}
+
+static void leave(const struct alert_group *group, struct known_alert *alert)
+{
+    size_t at = 0;
+    while (alert->groups[at] != group)
+        at++;
+    alert->groups[at] = alert->groups[--alert->group_count];
+}
+
+void alert_group_free(struct alert_group *group)
+{
+    for (size_t i = 0; i < group->receiver->way_count; i++) {
+        struct sending *sending = group->sendings[i];
+        if (sending && sending->is_in_flight)
+            sending->group = NULL; /* whoever delivers it tells */
+        else
+            sending_free(sending);
+    }
+    for (size_t i = 0; i < group->count; i++)
+        leave(group, group->alerts[i]);
+    free(group->alerts);
+    free(group->sendings);
+    free((void *)group->labels.data);
+    free((void *)group->key.data);
+    free(group);
+}
+
+bool alert_group_add(struct alert_group *group, struct known_alert *alert)
+{
+    for (size_t i = 0; i < alert->group_count; i++)
+        if (alert->groups[i] == group)
+            return false;
+    if (group->count == group->capacity) {
+        group->capacity = AP_MAX(group->capacity * 2, (size_t)4);
+        group->alerts = ap_realloc(group->alerts, group->capacity * sizeof(struct known_alert *));
+    }
+    group->alerts[group->count++] = alert;
+    alert->groups = ap_realloc(alert->groups, (alert->group_count + 1) * sizeof(struct alert_group *));
+    alert->groups[alert->group_count++] = group;
+    return true;
+}
+
+void alert_group_drop_ended(struct alert_group *group)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < group->count; i++) {
+        struct known_alert *alert = group->alerts[i];
+        if (known_alert_is_resolved(alert, group->flushed_ms) && alert->updated_ms <= group->flushed_ms)
+            leave(group, alert);
+        else
+            group->alerts[kept++] = alert;
+    }
+    group->count = kept;
+}
+
+static int compare_values(struct ap_slice a, struct ap_slice b)
+{
+    int order = memcmp(a.data ? a.data : "", b.data ? b.data : "", AP_MIN(a.bytes, b.bytes));
+    return order ? order : (a.bytes > b.bytes) - (a.bytes < b.bytes);
+}
+
+/* model.LabelSet.Before: the one with fewer labels, then the one that has the first name in order, or less of it. */
+static int compare_sets(struct ap_slice a, struct ap_slice b)
+{
+    size_t a_count = labels_count(a), b_count = labels_count(b);
+    if (a_count != b_count)
+        return a_count < b_count ? -1 : 1;
+    struct label left, right;
+    while (labels_next(&a, &left) && labels_next(&b, &right)) {
+        int order = compare_values(left.name, right.name);
+        if (order) /* the name that comes first is missing in the other, which counts as less */
+            return order < 0 ? 1 : -1;
+        order = compare_values(left.value, right.value);
+        if (order)
+            return order;
+    }
+    return 0;
+}
+
+static int compare_alerts(const void *a, const void *b)
+{
+    static const char *const first[] = {"job", "instance"};
+    struct ap_slice left = (*(struct known_alert *const *)a)->alert.labels;
+    struct ap_slice right = (*(struct known_alert *const *)b)->alert.labels;
+    for (size_t i = 0; i < AP_ARRAY_COUNT(first); i++) {
+        int order =
+            compare_values(labels_get(left, ap_slice_cstr(first[i])), labels_get(right, ap_slice_cstr(first[i])));
+        if (order)
+            return order;
+    }
+    return compare_sets(left, right);
+}
+
+void alert_group_sort(struct alert_group *group)
+{
+    if (group->count)
+        qsort(group->alerts, group->count, sizeof(struct known_alert *), compare_alerts);
+}
+
+struct sending *sending_new(struct alert_group *group)
+{
+    struct sending *sending = ap_new0(struct sending);
+    sending->group = group;
+    return sending;
+}
+
+void sending_free(struct sending *sending)
+{
+    if (!sending)
+        return;
+    notification_unref(sending->notification);
+    free((void *)sending->entry.key.data);
+    free(sending->entry.firing);
+    free(sending->entry.resolved);
+    free(sending);
+}
+
+struct ap_slice sending_key(struct ap_slice group_key, const struct receiver *receiver, size_t way_index)
+{
+    struct ap_buf key = {0};
+    ap_buf_add_slice(&key, group_key);
+    ap_buf_printf(&key, ":%s/%s/%zu", receiver->name, receiver_kind_name(receiver->ways[way_index].kind), way_index);
+    size_t bytes = key.bytes;
+    return ap_slice(ap_buf_detach(&key), bytes);
+}
