@@ -13,5 +13,6 @@ int cli_check_test(int argc, char **argv);
 int cli_query(int argc, char **argv);
 int cli_sql(int argc, char **argv);
 int cli_tsdb(int argc, char **argv);
+int cli_import(int argc, char **argv);
 int cli_key(int argc, char **argv);
 int cli_version(int argc, char **argv);
