@@ -273,7 +273,8 @@ static int import_with(const struct cli_command *command, const struct arguments
     if (rc == AP_OK) {
         rc = import_prometheus(&importing, &outcome, &err);
         if (rc != AP_OK)
-            import_text_say(&importing.text, "%s", err.text);
+            import_text_say(&importing.text, "%s%s", err.text,
+                            rc == AP_E_FULL ? ": what was imported stays; make room and run it again" : "");
         exit_code = rc == AP_OK && import_outcome_is_clean(&outcome) ? CLI_DONE : CLI_FAILED;
     }
     for (size_t i = 0; i < importing.selector_count; i++)

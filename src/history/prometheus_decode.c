@@ -12,12 +12,6 @@
 /* Of Prometheus' reset hints in the log; they are numbered as ours are. */
 enum { HINT_GAUGE = 3 };
 
-const char *prometheus_encoding_name(uint8_t encoding)
-{
-    static const char *const names[] = {"none", "XOR", "histogram", "float histogram", "XOR2"};
-    return encoding < AP_ARRAY_COUNT(names) ? names[encoding] : "unknown";
-}
-
 /* ---- Floats ---- */
 
 static enum ap_rc add_floats(uint8_t encoding, struct ap_slice data, const struct prometheus_clip *clip,
@@ -40,8 +34,8 @@ static enum ap_rc add_floats(uint8_t encoding, struct ap_slice data, const struc
 /* ---- Histograms ---- */
 
 /* The last step of both ways: checks it, and adds it or counts why not. */
-static enum ap_rc keep(struct histogram *histogram, int64_t ts_ms, struct ap_arena *arena,
-                       struct history_samples *samples, struct prometheus_refusals *refusals)
+static void keep(struct histogram *histogram, int64_t ts_ms, struct ap_arena *arena, struct history_samples *samples,
+                 struct prometheus_refusals *refusals)
 {
     struct ap_err reason;
     if (histogram_is_stale(histogram))
@@ -52,12 +46,11 @@ static enum ap_rc keep(struct histogram *histogram, int64_t ts_ms, struct ap_are
     if (rc != AP_OK) {
         if (refusals->histograms++ == 0)
             refusals->first = reason;
-        return AP_OK;
+        return;
     }
     size_t offset = samples->blobs.bytes;
     histogram_encode(histogram, &samples->blobs);
     history_samples_add_histogram(samples, ts_ms, offset);
-    return AP_OK;
 }
 
 _Static_assert(sizeof(struct histogram_span) == sizeof(struct histogram_chunk_span), "the same thing on two floors");
@@ -114,7 +107,7 @@ static enum ap_rc add_histograms(bool is_float, struct ap_slice data, const stru
             continue;
         struct histogram histogram;
         set_figures(&reader.layout, &sample, reader.bucket_counts, &histogram);
-        rc = keep(&histogram, sample.ts_ms, arena, samples, refusals);
+        keep(&histogram, sample.ts_ms, arena, samples, refusals);
     }
     if (rc != AP_OK) {
         samples->histogram_count = count_before;
@@ -251,8 +244,8 @@ enum ap_rc prometheus_histogram_add(struct ap_slice raw, bool is_float, int64_t 
     }
     if (histogram.schema == HISTOGRAM_SCHEMA_CUSTOM)
         histogram.custom_values = read_doubles(&reader, arena, &histogram.custom_value_count);
-    enum ap_rc rc = reader.is_cut ? ap_fail(err, AP_E_CORRUPT, "a histogram of the log ends too early")
-                                  : keep(&histogram, ts_ms, arena, samples, refusals);
+    if (!reader.is_cut)
+        keep(&histogram, ts_ms, arena, samples, refusals);
     ap_arena_recycle(arena);
-    return rc;
+    return reader.is_cut ? ap_fail(err, AP_E_CORRUPT, "a histogram of the log ends too early") : AP_OK;
 }

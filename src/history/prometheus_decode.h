@@ -45,9 +45,6 @@ ap_nodiscard enum ap_rc prometheus_decode_chunk(uint8_t encoding, struct ap_slic
                                                 struct history_samples *samples, struct prometheus_refusals *refusals,
                                                 struct ap_err *err);
 
-/* "XOR", "histogram" …; "unknown" for a number that Prometheus does not have. */
-const char *prometheus_encoding_name(uint8_t encoding);
-
 /* ---- Histograms of the log ---- */
 
 /* Passes over the histogram that stands next; its bytes are *ret_raw. */
