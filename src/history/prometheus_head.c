@@ -14,6 +14,10 @@
 #include "history/ref_map.h"
 #include "tsdb/labels.h"
 
+/* The head is cut when it spans one and a half times a block, which is two hours: its newest sample is then more than
+ * this behind the block's end. */
+#define CUT_LAG_MS (INT64_C(3600) * 1000)
+
 enum {
     SERIES_MAX = 100 * 1000 * 1000,
     ENTRY_BYTES = 8 + 8 + 1,
@@ -42,6 +46,7 @@ struct prometheus_head {
     size_t file_count;
     struct history_trouble *trouble; /* lent */
     int64_t min_valid_ms;
+    int64_t newest_ms; /* of wal/ */
     struct ap_buf labels;
     struct head_series *series; /* owned; while it is opened in order of the log, then in order of labels */
     size_t series_count;
@@ -166,6 +171,21 @@ static void mark_chunk(void *context, uint64_t ref, uint64_t chunk_ref)
     struct prometheus_head *head = context;
     (void)ref;
     ref_map_set(&head->marked, chunk_ref, 0);
+}
+
+static void note_newest(void *context, uint64_t ref, int64_t ts_ms, double value)
+{
+    struct prometheus_head *head = context;
+    (void)ref;
+    (void)value;
+    head->newest_ms = AP_MAX(head->newest_ms, ts_ms);
+}
+
+static void note_newest_histogram(void *context, uint64_t ref, int64_t ts_ms, bool is_float, struct ap_slice raw)
+{
+    (void)is_float;
+    (void)raw;
+    note_newest(context, ref, ts_ms, 0);
 }
 
 static void raise_min_valid(void *context, int64_t ts_ms)
@@ -323,11 +343,13 @@ static void put_in_order(struct prometheus_head *head)
 }
 
 /* Series and what is valid come first: samples may stand before the record that says who they are. */
-static void count_all(struct prometheus_head *head)
+static void count_all(struct prometheus_head *head, const int64_t *block_ends_ms, size_t block_end_count)
 {
     const struct prometheus_record_visitor names = {
         .context = head,
         .series = add_series,
+        .sample = note_newest,
+        .histogram = note_newest_histogram,
         .min_valid_time = raise_min_valid,
         .unknown = count_unknown,
     };
@@ -345,16 +367,19 @@ static void count_all(struct prometheus_head *head)
         .unknown = count_unknown,
     };
     visit_log(head, &head->wal, true, &names);
+    for (size_t i = 0; i < block_end_count; i++)
+        if (block_ends_ms[i] < head->newest_ms - CUT_LAG_MS)
+            head->min_valid_ms = AP_MAX(head->min_valid_ms, block_ends_ms[i]);
     visit_log(head, &head->wal, false, &samples);
     visit_log(head, &head->wbl, true, &late);
 }
 
-enum ap_rc prometheus_head_open(int dir_fd, const char *path, int64_t min_valid_ms, struct history_trouble *trouble,
-                                struct prometheus_head **ret_head, struct ap_err *err)
+enum ap_rc prometheus_head_open(int dir_fd, const char *path, const int64_t *block_ends_ms, size_t block_end_count,
+                                struct history_trouble *trouble, struct prometheus_head **ret_head, struct ap_err *err)
 {
     struct prometheus_head *head = ap_new0(struct prometheus_head);
     head->trouble = trouble;
-    head->min_valid_ms = min_valid_ms;
+    head->min_valid_ms = head->newest_ms = INT64_MIN / 2;
     head->facts.min_ts_ms = INT64_MAX;
     head->facts.max_ts_ms = INT64_MIN;
     AP_AUTO_FREE char *wal_path = ap_asprintf("%s/wal", path);
@@ -364,7 +389,7 @@ enum ap_rc prometheus_head_open(int dir_fd, const char *path, int64_t min_valid_
         rc = prometheus_log_open(dir_fd, "wbl", wbl_path, &head->wbl, err);
     if (rc == AP_OK) {
         head->facts.bytes = head->wal.bytes + head->wbl.bytes;
-        count_all(head);
+        count_all(head, block_ends_ms, block_end_count);
         rc = read_chunks(head, dir_fd, path, err);
     }
     if (rc != AP_OK) {

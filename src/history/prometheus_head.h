@@ -7,8 +7,9 @@
  *
  * Prometheus puts the same sample into the log and later into a chunk; here each is taken once. As there, a sample of
  * wal/ that is not newer than the one before it counts only when wbl/ has it too, and what is before the end of the
- * newest block is that block's. A chunk of late samples counts while wbl/ speaks of it: afterwards they are in a block,
- * and may have been deleted from there. memory snapshots (chunk_snapshot.N) say nothing that wal/ does not.
+ * newest block that was cut from the head is that block's: it may have been deleted from there. A chunk of late samples
+ * counts while wbl/ speaks of it: afterwards they are in a block, and may have been deleted from there. memory
+ * snapshots (chunk_snapshot.N) say nothing that wal/ does not.
  *
  * Opening goes through the logs once, for the series and how many samples each has. Reading hands the series out in
  * order of labels, as blocks do: as many at a time as their samples fit the memory that it may use, and for each such
@@ -43,10 +44,14 @@ struct prometheus_head_facts {
     struct ap_err refusal; /* the first one */
 };
 
-/* `min_valid_ms`: the end of the newest block. A directory without logs is an empty head. */
-ap_nodiscard enum ap_rc prometheus_head_open(int dir_fd, const char *path, int64_t min_valid_ms,
-                                             struct history_trouble *trouble, struct prometheus_head **ret_head,
-                                             struct ap_err *err);
+/*
+ * `block_ends_ms`: where the blocks end that say nothing of late samples. Prometheus 2.42 forgets to say it when it
+ * merges such blocks, so an end counts only when the log goes on for so long behind it that the head was cut there.
+ * A directory without logs is an empty head.
+ */
+ap_nodiscard enum ap_rc prometheus_head_open(int dir_fd, const char *path, const int64_t *block_ends_ms,
+                                             size_t block_end_count, struct history_trouble *trouble,
+                                             struct prometheus_head **ret_head, struct ap_err *err);
 void prometheus_head_close(struct prometheus_head *head); /* NULL is allowed */
 void prometheus_head_facts(const struct prometheus_head *head, struct prometheus_head_facts *ret_facts);
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include "history/numbered_files.h"
@@ -47,10 +48,22 @@ static int compare_blocks(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
+/* Their leases are for the server to give, which may refuse whoever asks. */
+static bool is_over_the_network(int fd)
+{
+    static const uint32_t kinds[] = {0x6969 /* NFS */, 0xff534d42 /* CIFS */, 0xfe534d42 /* SMB 2 */};
+    struct statfs info;
+    if (fstatfs(fd, &info) != 0)
+        return true;
+    for (size_t i = 0; i < AP_ARRAY_COUNT(kinds); i++)
+        if ((uint32_t)info.f_type == kinds[i])
+            return true;
+    return false;
+}
+
 /*
  * Whether somebody has the newest segment of the log open for writing, as a running Prometheus has: then the kernel
- * gives no read lease on it. Where it gives none for other reasons (another's file, a file system over the network),
- * that says nothing.
+ * gives no read lease on it. Where it gives none for other reasons (another's file, say), that says nothing.
  */
 static bool is_being_written(const struct history_source *source)
 {
@@ -63,7 +76,7 @@ static bool is_being_written(const struct history_source *source)
     AP_AUTO_FD int fd =
         names.count ? openat(dir_fd, names.items[names.count - 1].name, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
     numbered_files_clear(&names);
-    if (fd < 0)
+    if (fd < 0 || is_over_the_network(fd))
         return false;
     if (fcntl(fd, F_SETLEASE, F_RDLCK) != 0)
         return errno == EAGAIN;
@@ -118,12 +131,13 @@ static enum ap_rc open_blocks(struct history_source *source, const struct names 
 
 static enum ap_rc open_head(struct history_source *source, struct ap_err *err)
 {
-    int64_t min_valid_ms = INT64_MIN;
+    AP_AUTO_FREE int64_t *ends_ms = ap_new0_array(int64_t, source->block_count + 1);
+    size_t end_count = 0;
     for (size_t i = 0; i < source->block_count; i++)
         if (!source->blocks[i]->is_from_out_of_order)
-            min_valid_ms = AP_MAX(min_valid_ms, source->blocks[i]->end_ts_ms);
+            ends_ms[end_count++] = source->blocks[i]->end_ts_ms;
     enum ap_rc rc =
-        prometheus_head_open(source->dir_fd, source->dir, min_valid_ms, source->trouble, &source->head, err);
+        prometheus_head_open(source->dir_fd, source->dir, ends_ms, end_count, source->trouble, &source->head, err);
     if (rc == AP_OK)
         prometheus_head_facts(source->head, &source->head_facts);
     return rc;

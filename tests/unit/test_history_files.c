@@ -6,6 +6,9 @@
 /* cmocka wants the four above first */
 #include <cmocka.h>
 
+#include <snappy-c.h>
+#include <zstd.h>
+
 #include "base/random.h"
 #include "history/prometheus_chunks.h"
 #include "history/prometheus_decode.h"
@@ -310,6 +313,41 @@ static void test_log(void **state)
     assert_int_equal(torn, 0);
 }
 
+/* By snappy, by zstd, and not at all, by turns. */
+static void test_compressed_log(void **state)
+{
+    (void)state;
+    AP_AUTO_BUF struct ap_buf segment = {0};
+    unsigned damages;
+    uint64_t torn;
+    for (size_t i = 0; i < RECORDS; i++) {
+        AP_AUTO_BUF struct ap_buf record = {0};
+        AP_AUTO_BUF struct ap_buf compressed = {0};
+        for (size_t j = 0; j < record_bytes(i); j++)
+            ap_buf_add_char(&record, (char)(i + j * 31));
+        size_t room = ZSTD_compressBound(record.bytes) + snappy_max_compressed_length(record.bytes);
+        char *to = ap_buf_reserve(&compressed, room);
+        if (i % 3 == 0) {
+            put_record(&segment, &record);
+        } else if (i % 3 == 1) {
+            assert_int_equal(snappy_compress(record.data, record.bytes, to, &room), SNAPPY_OK);
+            compressed.bytes = room;
+            put_fragments(&segment, &compressed, 8);
+        } else {
+            compressed.bytes = ZSTD_compress(to, room, record.data, record.bytes, 1);
+            put_fragments(&segment, &compressed, 16);
+        }
+    }
+    assert_int_equal(read_log(ap_buf_slice(&segment), &damages, &torn), (UINT64_C(1) << RECORDS) - 1);
+    assert_int_equal(damages, 0);
+    /* Bytes whose checksum fits and that are none of snappy's. */
+    AP_AUTO_BUF struct ap_buf nonsense = {0};
+    ap_buf_add_cstr(&nonsense, "\xff\xff\xff\xff\xff\xff");
+    put_fragments(&segment, &nonsense, 8);
+    assert_int_equal(read_log(ap_buf_slice(&segment), &damages, &torn), (UINT64_C(1) << RECORDS) - 1);
+    assert_int_equal(damages, 1);
+}
+
 /* Cut anywhere, as a crash leaves it: what is whole comes, and nothing is damage. */
 static void test_torn_log(void **state)
 {
@@ -510,10 +548,19 @@ static void test_samples(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_index),   cmocka_unit_test(test_damaged_index), cmocka_unit_test(test_refused_labels),
-        cmocka_unit_test(test_chunks),  cmocka_unit_test(test_head_chunks),   cmocka_unit_test(test_tombstones),
-        cmocka_unit_test(test_log),     cmocka_unit_test(test_torn_log),      cmocka_unit_test(test_damaged_log),
-        cmocka_unit_test(test_records), cmocka_unit_test(test_ref_map),       cmocka_unit_test(test_samples),
+        cmocka_unit_test(test_index),
+        cmocka_unit_test(test_damaged_index),
+        cmocka_unit_test(test_refused_labels),
+        cmocka_unit_test(test_chunks),
+        cmocka_unit_test(test_head_chunks),
+        cmocka_unit_test(test_tombstones),
+        cmocka_unit_test(test_log),
+        cmocka_unit_test(test_compressed_log),
+        cmocka_unit_test(test_torn_log),
+        cmocka_unit_test(test_damaged_log),
+        cmocka_unit_test(test_records),
+        cmocka_unit_test(test_ref_map),
+        cmocka_unit_test(test_samples),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

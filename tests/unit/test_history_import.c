@@ -308,8 +308,10 @@ static void put_stone(struct ap_buf *segment, uint64_t ref, int64_t min_ms, int6
 }
 
 /*
- * A block up to minute 120. Then, in the checkpoint, series 1 to 3; in the log behind it their samples: such that the
- * block has, such that come twice or late, histograms, a deletion, and a series that gets a second number.
+ * A block up to minute 120, its last sample deleted, and one of late samples up to 240, which does not say that it is
+ * one (2.42 forgets it when it merges them). Then, in the checkpoint, series 1 to 3; in the log behind it their
+ * samples: such that the block has, such that come twice or late, histograms, a deletion, and a series that gets a
+ * second number.
  */
 static void write_head(const struct fixture *fx)
 {
@@ -317,7 +319,13 @@ static void write_head(const struct fixture *fx)
     const struct made_series series[] = {{"up", "a", last, 1}};
     struct made_block block;
     make_block(&block, 2, series, 1);
-    write_block(&block, fx->source, "01AAAAAAAAAAAAAAAAAAAAAAAA", minute(0), minute(120), NULL, 0);
+    const int64_t stones[][3] = {{0, minute(119), minute(119)}};
+    write_block(&block, fx->source, "01AAAAAAAAAAAAAAAAAAAAAAAA", minute(0), minute(120), stones, 1);
+    made_block_clear(&block);
+    const struct made_chunk one_late[] = {{minute(130), 60000, 1, 9}};
+    const struct made_series late_series[] = {{"up", "b", one_late, 1}};
+    make_block(&block, 2, late_series, 1);
+    write_block(&block, fx->source, "01BBBBBBBBBBBBBBBBBBBBBBBB", minute(120), minute(240), NULL, 0);
     made_block_clear(&block);
 
     AP_AUTO_BUF struct ap_buf before = {0};
@@ -349,6 +357,7 @@ static void write_head(const struct fixture *fx)
     /* In chunks: 126 and 127 in order (the log has 127 as well), 100 and 101 late and spoken of, 90 not. */
     (void)put_head_chunk(&chunks, 1, false, &(struct made_chunk){minute(126), 60000, 2, 26});
     put_sample_record(&log, 4, minute(151), 51);
+    put_sample_record(&log, 4, minute(185), 52); /* more than an hour behind the first block */
     size_t spoken = put_head_chunk(&chunks, 1, true, &(struct made_chunk){minute(100), 60000, 2, 70});
     (void)put_head_chunk(&chunks, 1, true, &(struct made_chunk){minute(90), 60000, 2, 80});
     put_marker(&late, 1, UINT64_C(1) << 32 | spoken);
@@ -396,8 +405,8 @@ static void test_head(void **state)
         assert_int_equal(fx.verification.differing_series, 0);
         check_stored(&fx, "size{job=\"c\"} 140=h 141=h\n"
                           "up{job=\"a\"} 100=70 101=71 110=5 111=6 112=7 113=8 114=9 115=10 116=11 117=12 118=13 "
-                          "119=14 121=21 122=22 123=23 125=25 126=26 127=27 150=50 151=51\n"
-                          "up{job=\"b\"} 121=1 141=3\n");
+                          "121=21 122=22 123=23 125=25 126=26 127=27 150=50 151=51 185=52\n"
+                          "up{job=\"b\"} 121=1 130=9 141=3\n");
         AP_AUTO_BUF struct ap_buf text = {0};
         const struct matchers all = {.count = 0};
         tsdb_exemplars(fx.tsdb, &all, INT64_MIN, INT64_MAX, each_exemplar, &text);

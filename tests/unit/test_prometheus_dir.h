@@ -222,8 +222,8 @@ static inline void write_block(const struct made_block *block, const char *dir, 
 
 /* ---- A log ---- */
 
-/* Adds a record to a segment, in as many fragments as pages ask for. */
-static inline void put_record(struct ap_buf *segment, const struct ap_buf *record)
+/* Adds a record to a segment, in as many fragments as pages ask for. `flags`: how it is compressed. */
+static inline void put_fragments(struct ap_buf *segment, const struct ap_buf *record, int flags)
 {
     size_t at = 0;
     do {
@@ -235,12 +235,18 @@ static inline void put_record(struct ap_buf *segment, const struct ap_buf *recor
         }
         size_t bytes = AP_MIN(record->bytes - at, left - 7);
         bool is_first = at == 0, is_last = at + bytes == record->bytes;
-        ap_buf_add_char(segment, is_first ? (is_last ? 1 : 2) : (is_last ? 4 : 3));
+        int kind = is_first ? (is_last ? 1 : 2) : (is_last ? 4 : 3);
+        ap_buf_add_char(segment, (char)(kind | flags));
         put_big_endian(segment, bytes, 2);
         put_big_endian(segment, wal_crc32c(0, record->data + at, bytes), 4);
         ap_buf_add(segment, record->data + at, bytes);
         at += bytes;
     } while (at < record->bytes);
+}
+
+static inline void put_record(struct ap_buf *segment, const struct ap_buf *record)
+{
+    put_fragments(segment, record, 0);
 }
 
 static inline void put_series_record(struct ap_buf *segment, uint64_t ref, const char *name, const char *job)
