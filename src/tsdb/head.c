@@ -360,35 +360,16 @@ enum head_verdict head_append_histogram_locked(struct head *head, struct head_sh
 
 /* ---- Deleting ---- */
 
-void head_add_deleted_locked(struct head_series *series, const struct deleted_span *span)
+static bool chunks_touch(const struct head_series *series, int64_t min_ts_ms, int64_t max_ts_ms)
 {
-    struct head_extra *extra = head_extra_locked(series);
-    extra->deleted = ap_realloc(extra->deleted, (extra->deleted_count + 1) * sizeof(*extra->deleted));
-    extra->deleted[extra->deleted_count++] = *span;
+    for (uint32_t i = 0; i < series->chunk_count; i++)
+        if (series->chunks[i].min_ts_ms <= max_ts_ms &&
+            series->chunks[i].min_ts_ms + series->chunks[i].span_ms >= min_ts_ms)
+            return true;
+    return false;
 }
 
-/* One span for each range that has chunks of this time, up to the last of them. */
-static void delete_from_chunks_locked(struct head_series *series, int64_t min_ts_ms, int64_t max_ts_ms, bool is_known)
-{
-    uint32_t first = series->extra ? series->extra->deleted_count : 0;
-    for (uint32_t i = 0; i < series->chunk_count; i++) {
-        const struct head_chunk *chunk = &series->chunks[i];
-        uint64_t begin = is_known ? chunk->range->loaded_bytes : 0;
-        if (chunk->min_ts_ms > max_ts_ms || chunk->min_ts_ms + chunk->span_ms < min_ts_ms || chunk->offset < begin)
-            continue;
-        uint32_t at = first;
-        while (series->extra && at < series->extra->deleted_count &&
-               series->extra->deleted[at].range_id != chunk->range->id)
-            at++;
-        if (series->extra && at < series->extra->deleted_count)
-            series->extra->deleted[at].end_offset = AP_MAX(series->extra->deleted[at].end_offset, chunk->offset + 1);
-        else
-            head_add_deleted_locked(
-                series, &(struct deleted_span){min_ts_ms, max_ts_ms, chunk->range->id, begin, chunk->offset + 1});
-    }
-}
-
-void head_delete_locked(struct head_series *series, int64_t min_ts_ms, int64_t max_ts_ms, bool is_known)
+void head_delete_locked(struct head_series *series, int64_t min_ts_ms, int64_t max_ts_ms)
 {
     if (series->tail) {
         tail_unpack(&series->tail);
@@ -415,5 +396,9 @@ void head_delete_locked(struct head_series *series, int64_t min_ts_ms, int64_t m
         if (kept == 0)
             ap_buf_reset(&tail->bytes);
     }
-    delete_from_chunks_locked(series, min_ts_ms, max_ts_ms, is_known);
+    if (!chunks_touch(series, min_ts_ms, max_ts_ms))
+        return;
+    struct head_extra *extra = head_extra_locked(series);
+    extra->deleted = ap_realloc(extra->deleted, (extra->deleted_count + 1) * sizeof(*extra->deleted));
+    extra->deleted[extra->deleted_count++] = (struct deleted_span){min_ts_ms, max_ts_ms};
 }

@@ -46,7 +46,6 @@ struct head_range {
     /* Under mtx. */
     pthread_mutex_t mtx;
     struct chunk_file *file;
-    uint64_t loaded_bytes; /* of its file, by the checkpoint that was loaded; 0: made since. Constant. */
     /* Under the store's view lock: 0, or from which generation of sets on a block answers for this range. */
     uint64_t cut_generation;
     /* Background thread only. */
@@ -77,25 +76,16 @@ struct histogram_tail {
     struct ap_buf bytes; /* histogram_encode()'s, one behind the other */
 };
 
-/*
- * Samples deleted from the chunks that there were: of one range, and in this part of its file. Chunks that are sealed
- * later stand behind it, and what is in them came after the deletion.
- */
-struct deleted_span {
-    int64_t min_ts_ms; /* both inclusive */
-    int64_t max_ts_ms;
-    uint64_t range_id;
-    uint64_t begin_offset;
-    uint64_t end_offset;
-};
-
 /* What few series have. */
 struct head_extra {
     struct tail *late; /* samples that came out of order and do not fit into the tail: one range's at a time */
     struct histogram_tail histograms;
     int64_t histogram_last_ts_ms;
-    uint64_t histogram_seq;       /* of the record that brought the newest */
-    struct deleted_span *deleted; /* owned; of chunks: what was in tails was really removed */
+    uint64_t histogram_seq; /* of the record that brought the newest */
+    struct deleted_span {
+        int64_t min_ts_ms;
+        int64_t max_ts_ms;
+    } * deleted; /* owned; of chunks: what was in tails was really removed */
     uint32_t deleted_count;
 };
 
@@ -262,19 +252,9 @@ void head_copy_clear(struct head_copy *copy);
 /* What touches [min, max] and is not in a range that a block answers for in sets of this generation. */
 void head_copy_series(struct head *head, uint32_t ref, uint64_t generation, int64_t min_ts_ms, int64_t max_ts_ms,
                       struct head_copy *copy);
-static inline bool head_deleted_holds(const struct deleted_span *span, uint64_t range_id, uint64_t offset)
-{
-    return span->range_id == range_id && offset >= span->begin_offset && offset < span->end_offset;
-}
-/* Of a sample in the chunk that is at `offset` of this range's file. */
-bool head_is_deleted(const struct head_copy *copy, uint64_t range_id, uint64_t offset, int64_t ts_ms);
+bool head_is_deleted(const struct head_copy *copy, int64_t ts_ms);
 /* Whether there is any sample in [min, max]; deletions are not looked at. */
 bool head_series_touches(struct head *head, uint32_t ref, int64_t min_ts_ms, int64_t max_ts_ms);
 
-/*
- * Removes samples of the span from the tails and marks it for the chunks. `is_known`: the checkpoint that was loaded
- * knows of this deletion, so that it is done again for what the log brought since, and not for its chunks: some of them
- * may hold samples that came later.
- */
-void head_delete_locked(struct head_series *series, int64_t min_ts_ms, int64_t max_ts_ms, bool is_known);
-void head_add_deleted_locked(struct head_series *series, const struct deleted_span *span);
+/* Removes samples of the span from the tails and marks it for the chunks. */
+void head_delete_locked(struct head_series *series, int64_t min_ts_ms, int64_t max_ts_ms);

@@ -107,11 +107,10 @@ void head_copy_series(struct head *head, uint32_t ref, uint64_t generation, int6
     pthread_mutex_unlock(&shard->mtx);
 }
 
-bool head_is_deleted(const struct head_copy *copy, uint64_t range_id, uint64_t offset, int64_t ts_ms)
+bool head_is_deleted(const struct head_copy *copy, int64_t ts_ms)
 {
     for (size_t i = 0; i < copy->deleted_count; i++)
-        if (ts_ms >= copy->deleted[i].min_ts_ms && ts_ms <= copy->deleted[i].max_ts_ms &&
-            head_deleted_holds(&copy->deleted[i], range_id, offset))
+        if (ts_ms >= copy->deleted[i].min_ts_ms && ts_ms <= copy->deleted[i].max_ts_ms)
             return true;
     return false;
 }

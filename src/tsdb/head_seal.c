@@ -168,6 +168,9 @@ static bool keep_chunk_locked(struct head *head, struct head_shard *shard, uint3
                         &chunk.offset, &err) != AP_OK)
         return note_failure_locked(shard, &err);
     head_add_chunk_locked(shard, series, &chunk);
+    /* What was deleted from chunks is so from this one, too, although its samples may have come later. */
+    if (series->extra && series->extra->deleted_count)
+        changes_note(&shard->changes, atomic_load(&head->change_period), min_ts_ms);
     head_list_encode(chunk.range->id, ref, &chunk, &shard->list_pending);
     shard->chunk_bytes += chunk.bytes;
     shard->chunk_samples += count;

@@ -15,9 +15,9 @@
 
 enum {
     CHECKPOINT_HEADER_BYTES = 24,
-    CHECKPOINT_VERSION = 2, /* and 1, which differs behind what is read here */
-    FAULTS_MAX = 10000,     /* that are told; the rest is counted */
-    ATTEMPTS_MAX = 10,      /* a server makes a checkpoint once in seconds, and reading takes seconds */
+    CHECKPOINT_VERSION = 1,
+    FAULTS_MAX = 10000, /* that are told; the rest is counted */
+    ATTEMPTS_MAX = 10,  /* a server makes a checkpoint once in seconds, and reading takes seconds */
 };
 #define FILE_BYTES_MAX (UINT64_C(64) << 30)
 
@@ -145,7 +145,7 @@ static bool read_checkpoint(struct verifying *verifying)
     memcpy(&crc, bytes->data + 12, sizeof(crc));
     memcpy(&body_bytes, bytes->data + 16, sizeof(body_bytes));
     struct ap_slice body = ap_slice(bytes->data + CHECKPOINT_HEADER_BYTES, bytes->bytes - CHECKPOINT_HEADER_BYTES);
-    if (version != CHECKPOINT_VERSION && version != 1) {
+    if (version != CHECKPOINT_VERSION) {
         add_fault(verifying, "checkpoint", 8, "its version is one that this program does not know");
         return false;
     }

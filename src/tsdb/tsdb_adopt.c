@@ -278,9 +278,7 @@ static enum ap_rc adopt(struct tsdb *tsdb, int staging_fd, const char *id, struc
 {
     const struct os_fs *fs = tsdb->options.fs;
     AP_AUTO(block) struct block *staged = NULL;
-    enum ap_rc rc = tsdb_settle_deletions(tsdb, err);
-    if (rc == AP_OK)
-        rc = block_open(fs, staging_fd, id, &staged, err);
+    enum ap_rc rc = block_open(fs, staging_fd, id, &staged, err);
     if (rc == AP_OK)
         rc = check_span(tsdb, block_meta_of(staged), err);
     if (rc != AP_OK)

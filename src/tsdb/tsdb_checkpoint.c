@@ -22,7 +22,7 @@
 
 static const char checkpoint_magic[8] = "APIARYCP";
 enum {
-    CHECKPOINT_VERSION = 2,
+    CHECKPOINT_VERSION = 1,
     CHECKPOINT_BYTES_MAX = 1 << 30,
     BATCH_HEADER_BYTES = 8, /* length, checksum */
 };
@@ -188,9 +188,6 @@ static void encode_deleted(struct tsdb *tsdb, struct ap_buf *out)
                     ap_buf_add_u32(out, (page * HEAD_SERIES_PER_PAGE + j) << head->shard_shift | i);
                     ap_buf_add_u64(out, (uint64_t)extra->deleted[k].min_ts_ms);
                     ap_buf_add_u64(out, (uint64_t)extra->deleted[k].max_ts_ms);
-                    ap_buf_add_u64(out, extra->deleted[k].range_id);
-                    ap_buf_add_u64(out, extra->deleted[k].begin_offset);
-                    ap_buf_add_u64(out, extra->deleted[k].end_offset);
                 }
             }
         }
@@ -385,7 +382,6 @@ enum ap_rc tsdb_checkpoint(struct tsdb *tsdb, struct ap_err *err)
         ap_buf_add_slice(&body, ap_buf_slice(&ranges));
         ap_buf_add_varint(&body, head->options.shard_count);
         ap_buf_add_slice(&body, ap_buf_slice(&sealed_all));
-        ap_buf_add_u64(&body, tsdb->deletions_end_lsn);
         encode_deleted(tsdb, &body);
         pthread_mutex_lock(&tsdb->extras_mtx);
         extras_encode(&tsdb->extras, &body);
@@ -403,7 +399,6 @@ enum ap_rc tsdb_checkpoint(struct tsdb *tsdb, struct ap_err *err)
     mark_saved(tsdb);
     ap_buf_clear(&tsdb->lists);
     tsdb->must_rewrite_list = tsdb->must_rewrite_series = false;
-    tsdb->has_unsaved_deletion = false;
     tsdb->checkpoint_lsn = start.lsn;
     tsdb->checkpoint_us = ap_clock_monotonic_us(tsdb->options.clock);
     tsdb->checkpoint_record_bytes = record_bytes;

@@ -159,7 +159,6 @@ static enum ap_rc rewrite_chunk(struct tsdb *tsdb, const struct head_range *rang
                                 struct block_writer *writer, struct chunk_entry *entry, bool *ret_is_kept,
                                 struct ap_err *err)
 {
-    uint64_t offset = entry->offset;
     struct ap_slice chunk;
     enum ap_rc rc = chunk_file_read(range->file, entry->offset, entry->bytes, &chunk, err);
     if (rc != AP_OK)
@@ -175,7 +174,7 @@ static enum ap_rc rewrite_chunk(struct tsdb *tsdb, const struct head_range *rang
         struct chunk_floats *floats = ap_new0(struct chunk_floats);
         rc = chunk_decode_floats(chunk, entry->min_ts_ms, floats, err);
         for (size_t i = 0; rc == AP_OK && i < floats->count; i++) {
-            if (head_is_deleted(&copy, range->id, offset, floats->ts_ms[i]))
+            if (head_is_deleted(&copy, floats->ts_ms[i]))
                 continue;
             kept_ts_ms[kept] = floats->ts_ms[i];
             floats->values[kept++] = floats->values[i];
@@ -190,7 +189,7 @@ static enum ap_rc rewrite_chunk(struct tsdb *tsdb, const struct head_range *rang
         struct ap_slice kept_blobs[CHUNK_SAMPLES_MAX];
         rc = chunk_decode_histograms(chunk, entry->min_ts_ms, &arena, &count, &ts_ms, &blobs, err);
         for (size_t i = 0; rc == AP_OK && i < count; i++) {
-            if (head_is_deleted(&copy, range->id, offset, ts_ms[i]))
+            if (head_is_deleted(&copy, ts_ms[i]))
                 continue;
             kept_ts_ms[kept] = ts_ms[i];
             kept_blobs[kept++] = blobs[i];
@@ -322,18 +321,16 @@ static void drop_range_locked(struct head_shard *shard, struct head_series *seri
             series->chunks[kept++] = series->chunks[i];
     shard->chunk_count -= series->chunk_count - kept;
     series->chunk_count = kept;
-    struct head_extra *extra = series->extra;
-    uint32_t spans_kept = 0;
-    for (uint32_t i = 0; extra && i < extra->deleted_count; i++)
-        if (extra->deleted[i].range_id != range->id)
-            extra->deleted[spans_kept++] = extra->deleted[i];
-    if (extra)
-        extra->deleted_count = spans_kept;
     if (kept)
         return;
     free(series->chunks);
     series->chunks = NULL;
     series->chunk_capacity = 0;
+    if (series->extra) {
+        free(series->extra->deleted);
+        series->extra->deleted = NULL;
+        series->extra->deleted_count = 0;
+    }
 }
 
 static void drop_range(struct tsdb *tsdb, struct head_range *range)

@@ -70,8 +70,7 @@ static enum ap_rc decode_matchers(struct ap_slice *rest, struct matchers *ret_ma
 
 /* ---- Doing it ---- */
 
-static void delete_in_head(struct tsdb *tsdb, const struct matchers *matchers, int64_t min_ts_ms, int64_t max_ts_ms,
-                           bool is_known)
+static void delete_in_head(struct tsdb *tsdb, const struct matchers *matchers, int64_t min_ts_ms, int64_t max_ts_ms)
 {
     struct head *head = tsdb->head;
     roaring_bitmap_t *refs = registry_select(tsdb->registry, matchers);
@@ -81,7 +80,7 @@ static void delete_in_head(struct tsdb *tsdb, const struct matchers *matchers, i
         uint32_t ref = iterator.current_value;
         struct head_shard *shard = head_shard_of(head, ref);
         pthread_mutex_lock(&shard->mtx);
-        head_delete_locked(head_series_locked(shard, head_local(head, ref)), min_ts_ms, max_ts_ms, is_known);
+        head_delete_locked(head_series_locked(shard, head_local(head, ref)), min_ts_ms, max_ts_ms);
         pthread_mutex_unlock(&shard->mtx);
     }
     roaring_bitmap_free(refs);
@@ -107,34 +106,22 @@ enum ap_rc tsdb_delete(struct tsdb *tsdb, const struct matchers *matchers, int64
     encode_deletion(matchers, min_ts_ms, max_ts_ms, &record);
     pthread_mutex_lock(&tsdb->maintain_mtx); /* no checkpoint between the log and the deed */
     tsdb_deletion_begin(tsdb, min_ts_ms);
-    uint64_t lsn = 0;
-    enum ap_rc rc = wal_append_sync(tsdb->options.wal, TSDB_RECORD_DELETION, ap_buf_slice(&record), &lsn, err);
-    tsdb->has_unsaved_deletion = true;
+    enum ap_rc rc = wal_append_sync(tsdb->options.wal, TSDB_RECORD_DELETION, ap_buf_slice(&record), NULL, err);
     if (rc == AP_OK)
         rc = delete_in_blocks(tsdb, matchers, min_ts_ms, max_ts_ms, err);
     if (rc == AP_OK) {
         registry_read_lock(tsdb->registry);
-        delete_in_head(tsdb, matchers, min_ts_ms, max_ts_ms, false);
+        delete_in_head(tsdb, matchers, min_ts_ms, max_ts_ms);
         registry_unlock(tsdb->registry);
-        tsdb->deletions_end_lsn = lsn + 1;
     }
     tsdb_deletion_end(tsdb);
     pthread_mutex_unlock(&tsdb->maintain_mtx);
     return rc;
 }
 
-enum ap_rc tsdb_settle_deletions(struct tsdb *tsdb, struct ap_err *err)
+/* The registry is locked. */
+enum ap_rc tsdb_replay_deletion(struct tsdb *tsdb, struct ap_slice record, struct ap_err *err)
 {
-    return tsdb->has_unsaved_deletion ? tsdb_checkpoint(tsdb, err) : AP_OK;
-}
-
-/*
- * The registry is locked. A deletion that the checkpoint knows of was done in its chunks and in all blocks, before
- * samples of that time came again: only what the log brought up to here is without it.
- */
-enum ap_rc tsdb_replay_deletion(struct tsdb *tsdb, uint64_t lsn, struct ap_slice record, struct ap_err *err)
-{
-    bool is_known = lsn < tsdb->deletions_end_lsn;
     uint8_t version;
     int64_t min_ts_ms;
     int64_t max_ts_ms;
@@ -144,14 +131,10 @@ enum ap_rc tsdb_replay_deletion(struct tsdb *tsdb, uint64_t lsn, struct ap_slice
         return ap_fail(err, AP_E_CORRUPT, "log record of a deletion is malformed or of a newer version");
     struct matchers matchers = {0};
     enum ap_rc rc = decode_matchers(&rest, &matchers, err);
-    if (rc == AP_OK && !is_known)
+    if (rc == AP_OK)
         rc = delete_in_blocks(tsdb, &matchers, min_ts_ms, max_ts_ms, err);
     if (rc == AP_OK)
-        delete_in_head(tsdb, &matchers, min_ts_ms, max_ts_ms, is_known);
-    if (rc == AP_OK && !is_known) {
-        tsdb->deletions_end_lsn = lsn + 1;
-        tsdb->has_unsaved_deletion = true;
-    }
+        delete_in_head(tsdb, &matchers, min_ts_ms, max_ts_ms);
     matchers_clear(&matchers);
     return rc;
 }

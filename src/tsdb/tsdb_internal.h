@@ -48,9 +48,7 @@ struct tsdb {
     bool must_rewrite_series;
     bool must_collect; /* series may have lost their last chunk */
     uint64_t checkpoint_lsn;
-    uint64_t deletions_end_lsn; /* records of deletions below it are done in head and blocks, as far as they go there */
-    bool has_unsaved_deletion;  /* which the last checkpoint does not know of */
-    int64_t checkpoint_us;      /* monotonic, of the last one */
+    int64_t checkpoint_us;            /* monotonic, of the last one */
     uint64_t checkpoint_record_bytes; /* record_bytes at the last one */
     struct ap_buf lists;              /* chunks sealed and not yet in the list file: what a failed checkpoint left */
     uint64_t removed_generation;      /* refs removed then wait for sets that are older; 0: none */
@@ -115,13 +113,7 @@ void tsdb_deletion_begin(struct tsdb *tsdb, int64_t min_ts_ms);     /* under mai
 void tsdb_deletion_end(struct tsdb *tsdb);
 
 /* tsdb_delete.c */
-ap_nodiscard enum ap_rc tsdb_replay_deletion(struct tsdb *tsdb, uint64_t lsn, struct ap_slice record,
-                                             struct ap_err *err);
-/*
- * A checkpoint, if there were deletions since the last: before a block is taken in whose samples are not in the log,
- * and from which a replay would delete as from others. Under maintain_mtx.
- */
-ap_nodiscard enum ap_rc tsdb_settle_deletions(struct tsdb *tsdb, struct ap_err *err);
+ap_nodiscard enum ap_rc tsdb_replay_deletion(struct tsdb *tsdb, struct ap_slice record, struct ap_err *err);
 
 /* tsdb_maintain.c */
 void *tsdb_maintain_main(void *tsdb);

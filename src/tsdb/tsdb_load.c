@@ -10,11 +10,7 @@
 #include "tsdb/tsdb_internal.h"
 #include "wal/crc32c.h"
 
-enum {
-    CHECKPOINT_HEADER_BYTES = 24,
-    CHECKPOINT_VERSION = 2,
-    CHECKPOINT_VERSION_WHOLE_SPANS = 1, /* deleted spans are of all chunks that there are */
-};
+enum { CHECKPOINT_HEADER_BYTES = 24, CHECKPOINT_VERSION = 1 };
 #define HEAD_FILE_BYTES_MAX (UINT64_C(64) << 30)
 
 struct reading {
@@ -73,8 +69,8 @@ static enum ap_rc read_file(const struct tsdb *tsdb, const char *name, uint64_t 
     return rc;
 }
 
-static enum ap_rc read_checkpoint(const struct tsdb *tsdb, struct ap_buf *bytes, uint32_t *ret_version,
-                                  struct ap_slice *ret_body, struct ap_err *err)
+static enum ap_rc read_checkpoint(const struct tsdb *tsdb, struct ap_buf *bytes, struct ap_slice *ret_body,
+                                  struct ap_err *err)
 {
     enum ap_rc rc = read_file(tsdb, "checkpoint", UINT64_MAX, bytes, err);
     if (rc != AP_OK)
@@ -87,13 +83,12 @@ static enum ap_rc read_checkpoint(const struct tsdb *tsdb, struct ap_buf *bytes,
     memcpy(&version, bytes->data + 8, sizeof(version));
     memcpy(&crc, bytes->data + 12, sizeof(crc));
     memcpy(&body_bytes, bytes->data + 16, sizeof(body_bytes));
-    if (version != CHECKPOINT_VERSION && version != CHECKPOINT_VERSION_WHOLE_SPANS)
+    if (version != CHECKPOINT_VERSION)
         return ap_fail(err, AP_E_CORRUPT, "head/checkpoint has version %" PRIu32 "; this program knows %d", version,
                        CHECKPOINT_VERSION);
     if (body_bytes != bytes->bytes - CHECKPOINT_HEADER_BYTES ||
         crc != wal_crc32c(0, bytes->data + CHECKPOINT_HEADER_BYTES, bytes->bytes - CHECKPOINT_HEADER_BYTES))
         return ap_fail(err, AP_E_CORRUPT, "head/checkpoint is damaged: its checksum does not fit");
-    *ret_version = version;
     *ret_body = ap_slice(bytes->data + CHECKPOINT_HEADER_BYTES, (size_t)body_bytes);
     return AP_OK;
 }
@@ -144,9 +139,7 @@ static enum ap_rc load_ranges(struct tsdb *tsdb, struct reading *reading, struct
         enum ap_rc rc = chunk_file_open(tsdb->options.fs, tsdb->head_fd, name, bytes, true, &file, err);
         if (rc != AP_OK)
             return ap_err_prefix(err, "head/%s", name);
-        struct head_range *range = head_range_add(tsdb->head, id, start_ms, file);
-        range->is_closed = is_closed;
-        range->loaded_bytes = bytes;
+        head_range_add(tsdb->head, id, start_ms, file)->is_closed = is_closed;
     }
     return AP_OK;
 }
@@ -222,28 +215,19 @@ static void load_sealed(struct tsdb *tsdb, struct reading *reading, uint64_t seq
     }
 }
 
-static void load_deleted(struct tsdb *tsdb, uint32_t version, struct reading *reading)
+static void load_deleted(struct tsdb *tsdb, struct reading *reading)
 {
     struct head *head = tsdb->head;
-    bool is_whole = version == CHECKPOINT_VERSION_WHOLE_SPANS;
-    if (!is_whole)
-        tsdb->deletions_end_lsn = take(reading, 8);
     while (reading->is_sound) {
         uint32_t ref = (uint32_t)take(reading, 4);
         if (!reading->is_sound || ref == REGISTRY_NONE)
             return;
-        struct deleted_span span = {.min_ts_ms = (int64_t)take(reading, 8)};
-        span.max_ts_ms = (int64_t)take(reading, 8);
-        span.range_id = is_whole ? 0 : take(reading, 8);
-        span.begin_offset = is_whole ? 0 : take(reading, 8);
-        span.end_offset = is_whole ? 0 : take(reading, 8);
-        if (!reading->is_sound || !registry_has(tsdb->registry, ref))
-            continue;
-        struct head_series *series = head_series_locked(head_shard_of(head, ref), head_local(head, ref));
-        if (is_whole)
-            head_delete_locked(series, span.min_ts_ms, span.max_ts_ms, false);
-        else if (head_range_find(head, span.range_id)) /* otherwise it is a block by now */
-            head_add_deleted_locked(series, &span);
+        int64_t min_ts_ms = (int64_t)take(reading, 8);
+        int64_t max_ts_ms = (int64_t)take(reading, 8);
+        if (reading->is_sound && registry_has(tsdb->registry, ref)) {
+            struct head_shard *shard = head_shard_of(head, ref);
+            head_delete_locked(head_series_locked(shard, head_local(head, ref)), min_ts_ms, max_ts_ms);
+        }
     }
 }
 
@@ -251,8 +235,7 @@ enum ap_rc tsdb_checkpoint_load(struct tsdb *tsdb, uint64_t *ret_lsn, struct ap_
 {
     AP_AUTO_BUF struct ap_buf bytes = {0};
     struct ap_slice body;
-    uint32_t version = 0;
-    enum ap_rc rc = read_checkpoint(tsdb, &bytes, &version, &body, err);
+    enum ap_rc rc = read_checkpoint(tsdb, &bytes, &body, err);
     if (rc != AP_OK)
         return rc;
     struct reading reading = {body, true};
@@ -285,7 +268,7 @@ enum ap_rc tsdb_checkpoint_load(struct tsdb *tsdb, uint64_t *ret_lsn, struct ap_
     if (rc != AP_OK)
         return rc;
     load_sealed(tsdb, &reading, start.seq_before);
-    load_deleted(tsdb, version, &reading);
+    load_deleted(tsdb, &reading);
     if (!reading.is_sound)
         return ap_fail(err, AP_E_CORRUPT, "head/checkpoint ends too early");
     rc = extras_decode(&tsdb->extras, reading.rest, err);

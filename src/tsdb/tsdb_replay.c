@@ -352,7 +352,7 @@ static enum ap_rc replay_record(struct replay *replay, const struct wal_record *
     if (rc != AP_OK)
         return rc;
     registry_write_lock(replay->tsdb->registry);
-    rc = tsdb_replay_deletion(replay->tsdb, record->lsn, record->payload, err);
+    rc = tsdb_replay_deletion(replay->tsdb, record->payload, err);
     registry_unlock(replay->tsdb->registry);
     return say_where(rc, record->lsn, err);
 }

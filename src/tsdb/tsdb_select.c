@@ -534,33 +534,19 @@ static enum ap_rc add_place(struct gathering *gathering, const struct place *pla
     return rc;
 }
 
-/* What was deleted from this chunk. */
-static void set_deleted(struct gathering *gathering, const struct head_copy *copy, const struct head_chunk *chunk)
-{
-    struct tsdb_scratch *scratch = gathering->columns->scratch;
-    if (copy->deleted_count > scratch->deleted_capacity) {
-        scratch->deleted_capacity = copy->deleted_count;
-        scratch->deleted = ap_realloc(scratch->deleted, scratch->deleted_capacity * sizeof(*scratch->deleted));
-    }
-    gathering->deleted = scratch->deleted;
-    gathering->deleted_count = 0;
-    for (size_t i = 0; i < copy->deleted_count; i++)
-        if (head_deleted_holds(&copy->deleted[i], chunk->range->id, chunk->offset))
-            scratch->deleted[gathering->deleted_count++] =
-                (struct time_span){copy->deleted[i].min_ts_ms, copy->deleted[i].max_ts_ms};
-}
-
 static enum ap_rc add_head(struct gathering *gathering, uint32_t ref, struct ap_err *err)
 {
+    _Static_assert(sizeof(struct deleted_span) == sizeof(struct time_span), "the same thing on two floors");
     const struct tsdb_set *set = gathering->set;
     struct tsdb_scratch *scratch = gathering->columns->scratch;
     struct head_copy *copy = &scratch->copy;
     head_copy_series(set->tsdb->head, ref, set->generation, set->min_ts_ms, set->max_ts_ms, copy);
+    gathering->deleted = (const struct time_span *)(const void *)copy->deleted;
+    gathering->deleted_count = copy->deleted_count;
     enum ap_rc rc = AP_OK;
     for (size_t i = 0; i < copy->chunk_count && rc == AP_OK; i++) {
         const struct head_chunk *chunk = &copy->chunks[i];
         struct ap_slice bytes;
-        set_deleted(gathering, copy, chunk);
         rc = chunk_file_read(chunk->range->file, chunk->offset, chunk->bytes, &bytes, err);
         if (rc == AP_OK)
             rc = add_chunk(gathering, bytes, (enum chunk_kind)chunk->kind, chunk->min_ts_ms, err);

@@ -21,7 +21,6 @@
 #include "os/fs.h"
 #include "tsdb/block.h"
 #include "tsdb/tsdb.h"
-#include "wal/crc32c.h"
 #include "wal/wal.h"
 
 enum { SERIES_COUNT = 24, MODEL_MAX = 200000, RANGE_MS = 600 * 1000 };
@@ -516,123 +515,6 @@ static void test_deletion(void **state)
     fixture_clear(&fx);
 }
 
-/*
- * Samples that come into a span that was deleted before are as good as others: in tails, in chunks, in blocks, after a
- * crash that has the deletion in the log behind the checkpoint, and after one that has it before.
- */
-static void test_samples_after_deletion(void **state)
-{
-    (void)state;
-    for (uint64_t seed = 0; seed < 6; seed++) {
-        struct fixture fx;
-        fixture_init(&fx, 900 + seed);
-        for (int round = 0; round < 220; round++) {
-            char what[64];
-            write_some(&fx);
-            if (ap_random_below(&fx.random, 12) == 0) {
-                char selector[64];
-                unsigned series = (unsigned)ap_random_below(&fx.random, SERIES_COUNT);
-                int64_t from_ms = fx.now_ms - (int64_t)ap_random_below(&fx.random, 3 * RANGE_MS / 2);
-                int64_t to_ms = from_ms + (int64_t)ap_random_below(&fx.random, RANGE_MS);
-                snprintf(selector, sizeof(selector), "{instance=\"host-%u\"}", series);
-                delete_or_die(&fx, selector, from_ms, to_ms);
-                model_delete(&fx, series, from_ms, to_ms);
-            }
-            uint64_t choice = ap_random_below(&fx.random, 60);
-            if (choice < 4)
-                settle(&fx, choice == 0);
-            else if (choice == 5)
-                crash(&fx);
-            else if (choice == 6)
-                restart(&fx);
-            snprintf(what, sizeof(what), "seed %" PRIu64 ", round %d, choice %" PRIu64, seed, round, choice);
-            if (choice < 7 || round % 10 == 0)
-                compare_all(&fx, what);
-        }
-        crash(&fx);
-        compare_all(&fx, "at the end, crashed");
-        settle(&fx, true);
-        compare_all(&fx, "at the end, in blocks");
-        fixture_clear(&fx);
-    }
-}
-
-static uint64_t skip_varint(const uint8_t **at)
-{
-    uint64_t value = 0;
-    for (unsigned shift = 0;; shift += 7) {
-        uint8_t byte = *(*at)++;
-        value |= (uint64_t)(byte & 0x7f) << shift;
-        if (byte < 0x80)
-            return value;
-    }
-}
-
-/* From version 2 to 1: without the LSN before the deleted spans, and of these without the part of a file. */
-static void write_old_checkpoint(const struct fixture *fx)
-{
-    char path[160];
-    static uint8_t bytes[1 << 20], old[1 << 20];
-    snprintf(path, sizeof(path), "%s/tsdb/head/checkpoint", fx->dir);
-    FILE *file = fopen(path, "r+");
-    assert_non_null(file);
-    size_t count = fread(bytes, 1, sizeof(bytes), file);
-    const uint8_t *at = bytes + 24 + 80;
-    for (uint64_t ranges = skip_varint(&at); ranges; ranges--) {
-        (void)skip_varint(&at);
-        at += 8;
-        (void)skip_varint(&at);
-        (void)skip_varint(&at);
-    }
-    for (uint64_t shards = skip_varint(&at); shards; shards--)
-        for (uint64_t numbers = 2 * skip_varint(&at); numbers; numbers--)
-            (void)skip_varint(&at);
-    size_t end = (size_t)(at - bytes);
-    memcpy(old, bytes, end);
-    at += 8;
-    unsigned spans = 0;
-    uint32_t ref;
-    for (memcpy(&ref, at, 4); ref != UINT32_MAX; memcpy(&ref, at, 4), spans++) {
-        memcpy(old + end, at, 20);
-        end += 20;
-        at += 44;
-    }
-    assert_true(spans > 0);
-    memcpy(old + end, at, count - (size_t)(at - bytes));
-    end += count - (size_t)(at - bytes);
-    uint32_t version = 1, crc = wal_crc32c(0, old + 24, end - 24);
-    uint64_t body_bytes = end - 24;
-    memcpy(old + 8, &version, 4);
-    memcpy(old + 12, &crc, 4);
-    memcpy(old + 16, &body_bytes, 8);
-    rewind(file);
-    assert_int_equal(ftruncate(fileno(file), 0), 0);
-    assert_int_equal(fwrite(old, 1, end, file), end);
-    fclose(file);
-}
-
-/* A store that was closed by a program which knew deleted spans for all chunks of a series only. */
-static void test_old_checkpoint(void **state)
-{
-    (void)state;
-    struct fixture fx;
-    fixture_init(&fx, 960);
-    for (int i = 0; i < 300; i++)
-        write_some(&fx);
-    delete_or_die(&fx, "{job=\"odd\"}", fx.now_ms - 4 * RANGE_MS, fx.now_ms - 2 * RANGE_MS);
-    for (unsigned series = 1; series < SERIES_COUNT; series += 2)
-        model_delete(&fx, series, fx.now_ms - 4 * RANGE_MS, fx.now_ms - 2 * RANGE_MS);
-    close_store(&fx);
-    write_old_checkpoint(&fx);
-    open_store(&fx);
-    compare_all(&fx, "of an old checkpoint");
-    for (int i = 0; i < 20; i++)
-        write_some(&fx);
-    restart(&fx);
-    compare_all(&fx, "gone on");
-    fixture_clear(&fx);
-}
-
 static void test_snapshot(void **state)
 {
     (void)state;
@@ -956,26 +838,6 @@ static void test_adoption_alone(void **state)
     fixture_clear(&fx);
 }
 
-/* What was deleted before does not come off a block that is taken in afterwards, nor when the log is read again. */
-static void test_adoption_after_deletion(void **state)
-{
-    (void)state;
-    struct fixture fx;
-    fixture_init(&fx, 80);
-    for (int round = 0; round < 100; round++)
-        write_some(&fx);
-    settle(&fx, true);
-    delete_or_die(&fx, "{job=~\"odd|even\"}", INT64_MIN, INT64_MAX);
-    for (unsigned series = 0; series < SERIES_COUNT; series++)
-        model_delete(&fx, series, INT64_MIN, INT64_MAX);
-    struct expected expected = stage(&fx);
-    assert_int_equal(adopt(&fx).samples_added, expected.added);
-    compare_all(&fx, "adopted");
-    crash(&fx);
-    compare_all(&fx, "crashed");
-    fixture_clear(&fx);
-}
-
 static void test_adoption_of_damage(void **state)
 {
     (void)state;
@@ -996,8 +858,6 @@ int main(void)
         cmocka_unit_test(test_duplicates_and_windows),
         cmocka_unit_test(test_series_limit),
         cmocka_unit_test(test_deletion),
-        cmocka_unit_test(test_samples_after_deletion),
-        cmocka_unit_test(test_old_checkpoint),
         cmocka_unit_test(test_start_zero),
         cmocka_unit_test(test_snapshot),
         cmocka_unit_test(test_retention),
@@ -1006,7 +866,6 @@ int main(void)
         cmocka_unit_test(test_changes),
         cmocka_unit_test(test_adoption),
         cmocka_unit_test(test_adoption_alone),
-        cmocka_unit_test(test_adoption_after_deletion),
         cmocka_unit_test(test_adoption_of_damage),
     };
     return cmocka_run_group_tests_name("tsdb", tests, NULL, NULL);
