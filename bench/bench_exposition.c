@@ -2,7 +2,7 @@
  * bench/bench_exposition.c - what reading a scraped page costs: the parser alone, a page that was never seen, and one
  * whose lines were
  *
- *     ninja -C build bench-exposition && build/bench/bench-exposition
+ *     ninja -C build bench/bench-exposition && build/bench/bench-exposition
  *
  * Prints MB/s and nanoseconds a sample of one core, the best of some rounds.
  */
@@ -40,7 +40,7 @@ static void run_parser(struct exposition *parser, const struct pages *pages)
 
 static void run_page(struct page *page, struct line_cache *cache, bool is_forgetting, const struct pages *pages)
 {
-    static const struct scrape_job job = {.name = "bench"};
+    static const struct scrape_job job = {.name = "bench", .is_utf8_names = true};
     /* instance="i", job="j" */
     static const char target[] = "\x0a\x0d\x0a\x08instance\x12\x01i\x0a\x08\x0a\x03job\x12\x01j";
     struct page_options options = {

@@ -16,10 +16,15 @@
 
 #include <cmocka.h>
 
+#include "base/arena.h"
 #include "base/bits.h"
 #include "base/random.h"
 #include "os/fs.h"
+#include "tsdb/block.h"
+#include "tsdb/head_verify.h"
+#include "tsdb/histogram.h"
 #include "tsdb/tsdb.h"
+#include "wal/crc32c.h"
 #include "wal/wal.h"
 
 enum { SERIES_COUNT = 24, MODEL_MAX = 200000, RANGE_MS = 600 * 1000 };
@@ -134,6 +139,24 @@ static void restart(struct fixture *fx)
     open_store(fx);
 }
 
+static void fault_found(const struct block_fault *fault, void *context)
+{
+    (void)context;
+    fail_msg("head/%s: %s", fault->file, fault->text);
+}
+
+/* `apiary tsdb verify` has nothing to complain about. */
+static void verify_head(const struct fixture *fx)
+{
+    char path[128];
+    struct head_verified verified;
+    snprintf(path, sizeof(path), "%s/tsdb", fx->dir);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(head_verify(&os_fs_system, fd, fault_found, NULL, &verified), 0);
+    close(fd);
+}
+
 /* What a machine finds that lost its power now. */
 static void crash(struct fixture *fx)
 {
@@ -147,6 +170,7 @@ static void crash(struct fixture *fx)
     close_store(fx);
     run("rm -rf %s", before);
     snprintf(fx->dir, sizeof(fx->dir), "%s", after);
+    verify_head(fx);
     open_store(fx);
 }
 
@@ -171,6 +195,7 @@ static void series_labels(const struct fixture *fx, unsigned series, struct ap_b
 struct waiting {
     struct tsdb_append append;
     volatile int is_done;
+    bool is_appended;
     enum ap_rc rc;
 };
 
@@ -477,6 +502,105 @@ static void test_duplicates_and_windows(void **state)
     fixture_clear(&fx);
 }
 
+/* ---- Numbers in place of labels ---- */
+
+struct remembering {
+    struct fixture *fx;
+    unsigned asked; /* how often labels were asked for */
+};
+
+/* The batch has the series 0, 1, 2 … in this order. */
+static void find_labels(void *context, size_t series_index, struct ap_buf *out)
+{
+    struct remembering *remembering = context;
+    remembering->asked++;
+    series_labels(remembering->fx, (unsigned)series_index, out);
+}
+
+static struct tsdb_outcome append_remembered(struct remembering *remembering, size_t count, uint32_t *refs,
+                                             bool is_only_if_newest, int64_t ts_ms, double value)
+{
+    struct fixture *fx = remembering->fx;
+    struct batch batch = {.find_labels = find_labels, .find_labels_context = remembering};
+    for (unsigned i = 0; i < count; i++) {
+        AP_AUTO_BUF struct ap_buf labels = {0};
+        series_labels(fx, i, &labels);
+        struct labels_hash hash = labels_hash_of(tsdb_hash_seed(fx->tsdb), ap_buf_slice(&labels));
+        struct batch_series *series = batch_add_series(&batch, (struct ap_slice){0}, hash);
+        series->is_only_if_newest = is_only_if_newest;
+        batch_add_sample(&batch, ts_ms, value);
+    }
+    struct waiting waiting = {.append = {.batch = &batch, .done = append_done, .refs = refs}};
+    waiting.append.context = &waiting;
+    struct ap_err err;
+    assert_int_equal(tsdb_append(fx->tsdb, &waiting.append, &err), AP_OK);
+    while (!__atomic_load_n(&waiting.is_done, __ATOMIC_ACQUIRE))
+        usleep(50);
+    batch_clear(&batch);
+    return waiting.append.outcome;
+}
+
+static void test_remembered_numbers(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    fixture_init(&fx, 11);
+    struct remembering remembering = {.fx = &fx};
+    uint32_t refs[2] = {TSDB_REF_NONE, TSDB_REF_NONE};
+    int64_t now_ms = fx.now_ms;
+    assert_int_equal(append_remembered(&remembering, 2, refs, false, now_ms, 1).samples_written, 2);
+    assert_int_equal(remembering.asked, 2);
+    assert_true(refs[0] != refs[1] && refs[0] != TSDB_REF_NONE && refs[1] != TSDB_REF_NONE);
+    /* Right, wrong, and none: the hash decides. */
+    uint32_t first = refs[0];
+    uint32_t guesses[][2] = {{refs[0], refs[1]}, {refs[1], refs[0]}, {TSDB_REF_NONE, 4000000000u}};
+    for (size_t i = 0; i < AP_ARRAY_COUNT(guesses); i++) {
+        now_ms += 1000;
+        assert_int_equal(append_remembered(&remembering, 2, guesses[i], false, now_ms, (double)i).samples_written, 2);
+        assert_true(guesses[i][0] == refs[0] && guesses[i][1] == refs[1]);
+    }
+    assert_int_equal(remembering.asked, 2);
+    model_add(&fx, 0, fx.now_ms, 1);
+    for (int i = 0; i < 3; i++)
+        model_add(&fx, 0, fx.now_ms + 1000 * (i + 1), i);
+    compare_series(&fx, 0, INT64_MIN, INT64_MAX, "live");
+    /* Refused: the labels are asked for, for the reason alone, and the number is none. */
+    fx.options.series_max = 2;
+    restart(&fx);
+    uint32_t three[3] = {first, refs[1], TSDB_REF_NONE};
+    struct tsdb_outcome outcome = append_remembered(&remembering, 3, three, false, now_ms + 1000, 7);
+    assert_int_equal(outcome.refused_series, 1);
+    assert_int_equal(outcome.samples_written, 2);
+    assert_non_null(strstr(outcome.reason, "host-2"));
+    assert_int_equal(three[2], TSDB_REF_NONE);
+    fixture_clear(&fx);
+}
+
+static void test_only_if_newest(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    fixture_init(&fx, 12);
+    struct remembering remembering = {.fx = &fx};
+    uint32_t refs[1] = {TSDB_REF_NONE};
+    int64_t now_ms = fx.now_ms;
+    /* No series is made for one. */
+    assert_int_equal(append_remembered(&remembering, 1, refs, true, now_ms, 5).samples_written, 0);
+    assert_int_equal(refs[0], TSDB_REF_NONE);
+    assert_int_equal(append_remembered(&remembering, 1, refs, false, now_ms, 1).samples_written, 1);
+    for (int64_t ts_ms = now_ms - 1000; ts_ms <= now_ms; ts_ms += 1000) {
+        struct tsdb_outcome outcome = append_remembered(&remembering, 1, refs, true, ts_ms, 5);
+        assert_int_equal(outcome.samples_written + outcome.samples_refused, 0);
+    }
+    assert_int_equal(append_remembered(&remembering, 1, refs, true, now_ms + 1000, 5).samples_written, 1);
+    model_add(&fx, 0, now_ms, 1);
+    model_add(&fx, 0, now_ms + 1000, 5);
+    compare_series(&fx, 0, INT64_MIN, INT64_MAX, "live");
+    crash(&fx);
+    compare_series(&fx, 0, INT64_MIN, INT64_MAX, "after a crash");
+    fixture_clear(&fx);
+}
+
 static void test_series_limit(void **state)
 {
     (void)state;
@@ -519,6 +643,140 @@ static void test_start_zero(void **state)
     compare_series(&fx, 0, INT64_MIN, INT64_MAX, "live");
     crash(&fx);
     compare_series(&fx, 0, INT64_MIN, INT64_MAX, "after a crash");
+    fixture_clear(&fx);
+}
+
+/* A 0 at the start of a sender that has begun anew: only behind what the series has, and not where it has nothing. */
+static void test_start_zero_for_restart(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    fixture_init(&fx, 15);
+    static const struct {
+        int64_t start_ms, ts_ms; /* before and behind now */
+        bool is_kept;
+    } cases[] = {{-500, 0, false}, {-500, 1000, false}, {0, 2000, false}, {2500, 3000, true}, {2500, 4000, false}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct batch batch = {0};
+        AP_AUTO_BUF struct ap_buf labels = {0};
+        series_labels(&fx, 0, &labels);
+        struct batch_series *series = batch_add_series(&batch, ap_buf_slice(&labels),
+                                                       labels_hash_of(tsdb_hash_seed(fx.tsdb), ap_buf_slice(&labels)));
+        series->has_start_zero = series->is_start_zero_for_restart = true;
+        batch_add_sample(&batch, fx.now_ms + cases[i].start_ms, 0);
+        batch_add_sample(&batch, fx.now_ms + cases[i].ts_ms, 5);
+        struct tsdb_outcome outcome = append(&fx, &batch);
+        assert_int_equal(outcome.samples_written, 1);
+        assert_int_equal(outcome.samples_refused, 0);
+        batch_clear(&batch);
+        model_add(&fx, 0, fx.now_ms + cases[i].ts_ms, 5);
+        if (cases[i].is_kept)
+            model_add(&fx, 0, fx.now_ms + cases[i].start_ms, 0);
+        compare_series(&fx, 0, INT64_MIN, INT64_MAX, "live");
+    }
+    crash(&fx);
+    compare_series(&fx, 0, INT64_MIN, INT64_MAX, "after a crash");
+    fixture_clear(&fx);
+}
+
+static struct ap_slice encoded(double sum, struct ap_buf *out)
+{
+    struct histogram histogram = {
+        .zero_threshold = 1e-128, .zero_count = (uint64_t)sum, .count = (uint64_t)sum, .sum = sum};
+    ap_buf_reset(out);
+    histogram_encode(&histogram, out);
+    return ap_buf_slice(out);
+}
+
+static struct tsdb_newest newest_of(struct fixture *fx, unsigned series, struct ap_arena *arena)
+{
+    AP_AUTO_BUF struct ap_buf labels = {0};
+    struct tsdb_newest newest;
+    series_labels(fx, series, &labels);
+    assert_true(tsdb_newest(fx->tsdb, labels_hash_of(tsdb_hash_seed(fx->tsdb), ap_buf_slice(&labels)), arena, &newest));
+    return newest;
+}
+
+/* Floats and histograms, with a 0 before each, from tails, from chunks, and behind restarts. */
+static void test_newest(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    fixture_init(&fx, 16);
+    AP_AUTO_ARENA struct ap_arena arena;
+    ap_arena_init(&arena, 0);
+    struct tsdb_newest newest;
+    AP_AUTO_BUF struct ap_buf blob = {0};
+    AP_AUTO_BUF struct ap_buf zero = {0};
+    assert_false(tsdb_newest(fx.tsdb, (struct labels_hash){1, 2}, &arena, &newest));
+    for (int i = 0; i < 900; i++) {
+        struct batch batch = {0};
+        AP_AUTO_BUF struct ap_buf labels = {0};
+        series_labels(&fx, 1, &labels);
+        struct labels_hash hash = labels_hash_of(tsdb_hash_seed(fx.tsdb), ap_buf_slice(&labels));
+        fx.now_ms += 100;
+        batch_add_series(&batch, ap_buf_slice(&labels), hash);
+        batch_add_sample(&batch, fx.now_ms, i);
+        struct batch_series *series = batch_add_series(&batch, ap_buf_slice(&labels), hash);
+        series->has_start_zero = true;
+        batch_add_histogram(&batch, fx.now_ms - 50, encoded(0, &zero));
+        batch_add_histogram(&batch, fx.now_ms, encoded(i + 1, &blob));
+        struct tsdb_outcome outcome = append(&fx, &batch);
+        assert_int_equal(outcome.histograms_written, 1);
+        assert_int_equal(outcome.samples_refused, 0);
+        batch_clear(&batch);
+        if (i % 300 == 299)
+            restart(&fx);
+        else if (i % 300 == 150)
+            crash(&fx);
+        ap_arena_reset(&arena);
+        newest = newest_of(&fx, 1, &arena);
+        assert_int_equal(newest.ts_ms, fx.now_ms);
+        assert_true(newest.has_value && newest.value == i);
+        assert_int_equal(newest.histogram_ts_ms, fx.now_ms);
+        assert_true(ap_slice_equal(newest.histogram, encoded(i + 1, &blob)));
+    }
+    fixture_clear(&fx);
+}
+
+static void note_appended(struct tsdb_append *append)
+{
+    struct waiting *waiting = append->context;
+    assert_false(__atomic_load_n(&waiting->is_done, __ATOMIC_ACQUIRE));
+    assert_int_equal(append->outcome.samples_refused, append->refused_by_series[0] + append->refused_by_series[1]);
+    waiting->is_appended = true;
+}
+
+/* What was refused is told by series, before anybody hears that the rest is durable. */
+static void test_refused_by_series(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    fixture_init(&fx, 17);
+    append_one(&fx, 0, fx.now_ms, 1);
+    struct batch batch = {0};
+    struct ap_buf labels[2] = {{0}, {0}};
+    for (unsigned i = 0; i < 2; i++) {
+        series_labels(&fx, i, &labels[i]);
+        batch_add_series(&batch, ap_buf_slice(&labels[i]),
+                         labels_hash_of(tsdb_hash_seed(fx.tsdb), ap_buf_slice(&labels[i])));
+        batch_add_sample(&batch, fx.now_ms, 2); /* another value for the first */
+        batch_add_sample(&batch, fx.now_ms + 1, 2);
+    }
+    uint32_t refused[2] = {0, 0};
+    struct waiting waiting = {
+        .append = {.batch = &batch, .done = append_done, .appended = note_appended, .refused_by_series = refused}};
+    waiting.append.context = &waiting;
+    struct ap_err err;
+    assert_int_equal(tsdb_append(fx.tsdb, &waiting.append, &err), AP_OK);
+    assert_true(waiting.is_appended);
+    assert_int_equal(refused[0], 1);
+    assert_int_equal(refused[1], 0);
+    while (!__atomic_load_n(&waiting.is_done, __ATOMIC_ACQUIRE))
+        usleep(50);
+    batch_clear(&batch);
+    ap_buf_clear(&labels[0]);
+    ap_buf_clear(&labels[1]);
     fixture_clear(&fx);
 }
 
@@ -717,19 +975,218 @@ static void test_changes(void **state)
     fixture_clear(&fx);
 }
 
+/* ---- Blocks that others made ---- */
+
+/* What one sample of the staged block should come to. */
+struct expected {
+    uint64_t added;
+    uint64_t same;
+    uint64_t other;
+};
+
+/* Samples before the model's first, between its own, and at the same times: every third with another value. */
+static void stage_series(struct fixture *fx, unsigned series, struct block_writer *writer, struct expected *expected)
+{
+    static int64_t ts_ms[MODEL_MAX];
+    static double values[MODEL_MAX];
+    size_t count = 0, model_count = fx->model_count[series];
+    struct ap_err err;
+    AP_AUTO_BUF struct ap_buf labels = {0};
+    struct model_sample *model = malloc((model_count + 1) * sizeof(*model));
+    memcpy(model, fx->model[series], model_count * sizeof(*model));
+    int64_t first_ms = model_count ? model[0].ts_ms : fx->now_ms;
+    for (int i = 0; i < 300; i++) {
+        ts_ms[count] = first_ms - 3000000 + i * 10000;
+        values[count++] = i;
+    }
+    for (size_t i = 0; i < model_count; i += 2) {
+        if (model[i].ts_ms <= ts_ms[count - 1])
+            continue;
+        ts_ms[count] = model[i].ts_ms;
+        values[count++] = i % 3 == 0 ? 1e300 : ap_double_of_bits(model[i].bits);
+        if (i + 1 < model_count && model[i].ts_ms + 1 < model[i + 1].ts_ms) {
+            ts_ms[count] = model[i].ts_ms + 1;
+            values[count++] = (double)i;
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        size_t at = 0;
+        while (at < model_count && model[at].ts_ms < ts_ms[i])
+            at++;
+        if (model_add(fx, series, ts_ms[i], values[i]))
+            expected->added++;
+        else if (model[at].bits == ap_double_to_bits(values[i]))
+            expected->same++;
+        else
+            expected->other++;
+    }
+    free(model);
+    series_labels(fx, series, &labels);
+    const struct block_samples samples = {.ts_ms = ts_ms, .values = values, .count = count};
+    assert_int_equal(block_writer_add_samples(writer, ap_buf_slice(&labels), &samples, &err), AP_OK);
+}
+
+/* By labels: metric_<n % 5>, then host-<n>, as text. */
+static int compare_numbers(const void *a, const void *b)
+{
+    unsigned x = *(const unsigned *)a, y = *(const unsigned *)b;
+    char left[32], right[32];
+    snprintf(left, sizeof(left), "%u host-%u", x % 5, x);
+    snprintf(right, sizeof(right), "%u host-%u", y % 5, y);
+    return strcmp(left, right);
+}
+
+static const char staged_id[] = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
+
+static struct expected stage(struct fixture *fx)
+{
+    char path[128];
+    struct ap_err err;
+    int staging_fd;
+    struct expected expected = {0};
+    struct block_writer *writer;
+    snprintf(path, sizeof(path), "%s/tsdb/staging", fx->dir);
+    assert_int_equal(os_dir_open(path, &staging_fd, &err), AP_OK);
+    assert_int_equal(block_writer_new(&os_fs_system, staging_fd, staged_id, &writer, &err), AP_OK);
+    unsigned order[SERIES_COUNT];
+    for (unsigned i = 0; i < SERIES_COUNT; i++)
+        order[i] = i;
+    qsort(order, SERIES_COUNT, sizeof(*order), compare_numbers);
+    for (unsigned i = 0; i < SERIES_COUNT; i++)
+        stage_series(fx, order[i], writer, &expected);
+    assert_int_equal(block_writer_finish(writer, &(struct block_meta){.level = 1}, &err), AP_OK);
+    block_writer_free(writer);
+    close(staging_fd);
+    return expected;
+}
+
+static struct tsdb_adoption adopt(struct fixture *fx)
+{
+    struct tsdb_adoption adoption = {0};
+    struct ap_err err;
+    if (tsdb_adopt(fx->tsdb, staged_id, &adoption, &err) != AP_OK)
+        fail_msg("%s", err.text);
+    return adoption;
+}
+
+/* Into head and blocks that overlap it: what is lacking comes, nothing twice, what was there stays. */
+static void test_adoption(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    struct tsdb_adoption adoption;
+    struct ap_err err;
+    fixture_init(&fx, 77);
+    for (int round = 0; round < 300; round++) {
+        write_some(&fx);
+        if (round == 150)
+            settle(&fx, true);
+    }
+    struct expected expected = stage(&fx);
+    assert_true(expected.added > 1000 && expected.same > 1000 && expected.other > 500);
+    run("cp -a %s/tsdb/staging %s/staged", fx.dir, fx.root);
+    adoption = adopt(&fx);
+    assert_int_equal(adoption.samples_added, expected.added);
+    assert_int_equal(adoption.samples_same, expected.same);
+    assert_int_equal(adoption.samples_other, expected.other);
+    compare_all(&fx, "adopted");
+    assert_int_equal(tsdb_adopt(fx.tsdb, staged_id, &adoption, &err), AP_E_NOT_FOUND);
+    /* The machine stopped before the staged block was removed: it comes again, and brings nothing. */
+    crash(&fx);
+    run("cp -a %s/staged/* %s/tsdb/staging/", fx.root, fx.dir);
+    adoption = adopt(&fx);
+    assert_int_equal(adoption.samples_added, 0);
+    assert_int_equal(adoption.samples_same, expected.added + expected.same);
+    compare_all(&fx, "adopted twice");
+    for (int round = 0; round < 20; round++)
+        write_some(&fx);
+    settle(&fx, true);
+    compare_all(&fx, "merged");
+    restart(&fx);
+    compare_all(&fx, "restarted");
+    fixture_clear(&fx);
+}
+
+/* Nothing else is of its time: the block moves as it is. And whatever cannot be taken in stays where it is. */
+static void test_adoption_alone(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    struct ap_err err;
+    struct tsdb_adoption adoption;
+    fixture_init(&fx, 78);
+    struct expected expected = stage(&fx);
+    uint64_t mark = tsdb_change_mark(fx.tsdb);
+    fx.now_ms -= INT64_C(5000) * 1000;
+    assert_int_equal(tsdb_adopt(fx.tsdb, staged_id, &adoption, &err), AP_E_LIMIT);
+    assert_non_null(strstr(err.text, "ahead of the clock"));
+    fx.now_ms += INT64_C(5000) * 1000;
+    assert_int_equal(tsdb_adopt(fx.tsdb, "../../etc/passwd", &adoption, &err), AP_E_PARSE);
+    assert_int_equal(adopt(&fx).samples_added, expected.added);
+    assert_true(tsdb_changed_since(fx.tsdb, mark) <= fx.now_ms - 3000000);
+    compare_all(&fx, "adopted");
+    crash(&fx);
+    compare_all(&fx, "crashed");
+    write_some(&fx);
+    compare_all(&fx, "gone on");
+    fixture_clear(&fx);
+}
+
+/* What was deleted before does not come off a block that is taken in afterwards, nor when the log is read again. */
+static void test_adoption_after_deletion(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    fixture_init(&fx, 80);
+    for (int round = 0; round < 100; round++)
+        write_some(&fx);
+    settle(&fx, true);
+    delete_or_die(&fx, "{job=~\"odd|even\"}", INT64_MIN, INT64_MAX);
+    for (unsigned series = 0; series < SERIES_COUNT; series++)
+        model_delete(&fx, series, INT64_MIN, INT64_MAX);
+    struct expected expected = stage(&fx);
+    assert_int_equal(adopt(&fx).samples_added, expected.added);
+    compare_all(&fx, "adopted");
+    crash(&fx);
+    compare_all(&fx, "crashed");
+    fixture_clear(&fx);
+}
+
+static void test_adoption_of_damage(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    struct ap_err err;
+    struct tsdb_adoption adoption;
+    fixture_init(&fx, 79);
+    (void)stage(&fx);
+    run("printf x | dd of=%s/tsdb/staging/%s/index bs=1 seek=300 conv=notrunc status=none", fx.dir, staged_id);
+    assert_int_equal(tsdb_adopt(fx.tsdb, staged_id, &adoption, &err), AP_E_CORRUPT);
+    fixture_clear(&fx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_agrees_with_model),
         cmocka_unit_test(test_duplicates_and_windows),
         cmocka_unit_test(test_series_limit),
+        cmocka_unit_test(test_remembered_numbers),
+        cmocka_unit_test(test_only_if_newest),
         cmocka_unit_test(test_deletion),
         cmocka_unit_test(test_start_zero),
+        cmocka_unit_test(test_start_zero_for_restart),
+        cmocka_unit_test(test_newest),
+        cmocka_unit_test(test_refused_by_series),
         cmocka_unit_test(test_snapshot),
         cmocka_unit_test(test_retention),
         cmocka_unit_test(test_names_and_values),
         cmocka_unit_test(test_churn),
         cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_adoption),
+        cmocka_unit_test(test_adoption_alone),
+        cmocka_unit_test(test_adoption_after_deletion),
+        cmocka_unit_test(test_adoption_of_damage),
     };
     return cmocka_run_group_tests_name("tsdb", tests, NULL, NULL);
 }
