@@ -39,6 +39,7 @@ struct report {
     const struct arguments *arguments;
     size_t shown;
     size_t failed;
+    struct ap_buf errors; /* for programs: those of files */
 };
 
 /* ---- Words ---- */
@@ -337,7 +338,10 @@ static void report_subject(struct report *report, const struct subject *subject)
 
 static void fail_file(struct report *report, const char *sentence)
 {
-    fprintf(stderr, "apiary check alerts: %s\n", sentence);
+    if (report->arguments->is_json)
+        add_member(&report->errors, report->errors.bytes ? "," : "", ap_slice_cstr(sentence));
+    else
+        fprintf(stderr, "apiary check alerts: %s\n", sentence);
     report->failed++;
 }
 
@@ -404,7 +408,9 @@ static int report_all(const struct arguments *arguments, const struct cli_list *
         fail_file(&report, sentence);
     }
     if (arguments->is_json)
-        printf("],\"ok\":%s}\n", report.failed ? "false" : "true");
+        printf("],\"errors\":[%.*s],\"ok\":%s}\n", AP_SLICE_ARG(ap_buf_slice(&report.errors)),
+               report.failed ? "false" : "true");
+    ap_buf_clear(&report.errors);
     return report.failed ? CLI_FAILED : CLI_DONE;
 }
 

@@ -377,10 +377,12 @@ static bool parse_wait(struct ap_slice text, int64_t *ret_ms)
         if (digits == 0 || digits > 6 || i == AP_ARRAY_COUNT(words))
             return false;
         sum_ms += strtol(at, NULL, 10) * words[i].ms;
+        if (sum_ms > YEAR_MS)
+            return false;
         at = word + letters + strspn(word + letters, " ");
     }
     *ret_ms = sum_ms;
-    return text.bytes > 0 && sum_ms <= YEAR_MS;
+    return text.bytes > 0;
 }
 
 static enum ap_rc read_condition(struct pack_memory *memory, const struct pack *pack, const struct yaml_node *node,

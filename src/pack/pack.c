@@ -474,6 +474,20 @@ static enum ap_rc check_name(const struct pack *const *packs, size_t own, const 
     return AP_OK;
 }
 
+static enum ap_rc check_alert(const struct pack *const *packs, size_t own, const struct pack_alert *alert,
+                              struct ap_err *err)
+{
+    for (size_t i = 0; i < own; i++) {
+        for (size_t a = 0; a < packs[i]->alert_count; a++) {
+            const struct pack_alert *other = &packs[i]->alerts[a];
+            if (strcmp(other->name, alert->name) == 0 && strcmp(other->severity, alert->severity) == 0)
+                return ap_fail(err, AP_E_CONFLICT, "%s: another pack has an alert \"%s\" of severity %s, at %s",
+                               alert->where, alert->name, alert->severity, other->where);
+        }
+    }
+    return AP_OK;
+}
+
 enum ap_rc pack_check_together(const struct pack *const *packs, size_t pack_count, struct ap_err *err)
 {
     enum ap_rc rc = AP_OK;
@@ -487,6 +501,8 @@ enum ap_rc pack_check_together(const struct pack *const *packs, size_t pack_coun
             for (size_t t = 0; t < pack->rollups[n].table_count && rc == AP_OK; t++)
                 rc = check_name(packs, i, pack->rollups[n].tables[t], false, err);
         }
+        for (size_t n = 0; n < pack->alert_count && rc == AP_OK; n++)
+            rc = check_alert(packs, i, &pack->alerts[n], err);
     }
     return rc;
 }

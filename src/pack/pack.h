@@ -166,7 +166,7 @@ ap_nodiscard enum ap_rc pack_load(const char *dir, struct pack **ret_pack, struc
 void pack_free(struct pack *pack); /* NULL is allowed */
 AP_DEFINE_AUTO(pack, struct pack, pack_free)
 
-/* That packs fit together: no two with a dashboard, view, roll-up or table of the same name. */
+/* That packs fit together: no two with a dashboard, view, roll-up or table of the same name, or with the same alert. */
 ap_nodiscard enum ap_rc pack_check_together(const struct pack *const *packs, size_t pack_count, struct ap_err *err);
 
 /* Gives views and roll-ups of all packs to the warehouse, in order; between warehouse_open() and warehouse_start(). */

@@ -327,6 +327,20 @@ static void test_refuses_conditions(void **state)
     CONDITION("startup_time > 1s or errors > 5% for 5m", "2:54: condition of startup_time: ");
 }
 
+static void test_packs_with_the_same_alert(void **state)
+{
+    (void)state;
+    const char *rules = "alerting_rules: [{name: a, severity: info, condition: jobs > 1}]\n";
+    AP_AUTO(pack) struct pack *one = load_or_die(rules);
+    AP_AUTO(pack) struct pack *same = load_or_die(rules);
+    AP_AUTO(pack)
+    struct pack *other = load_or_die("alerting_rules: [{name: a, severity: warning, condition: jobs > 1}]\n");
+    struct ap_err err;
+    assert_int_equal(pack_check_together((const struct pack *const[]){one, other}, 2, &err), AP_OK);
+    assert_int_equal(pack_check_together((const struct pack *const[]){one, same}, 2, &err), AP_E_CONFLICT);
+    assert_non_null(strstr(err.text, "a.yaml:1:18: another pack has an alert \"a\" of severity info, at "));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -337,6 +351,7 @@ int main(void)
         cmocka_unit_test(test_refuses_bounds),
         cmocka_unit_test(test_refuses_names),
         cmocka_unit_test(test_refuses_conditions),
+        cmocka_unit_test(test_packs_with_the_same_alert),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
