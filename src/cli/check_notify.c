@@ -245,9 +245,9 @@ int cli_check_notify(int argc, char **argv)
         .name = "check notify",
         .arguments = "FILE",
         .summary = "Shows what a receiver of Alertmanager's configuration file would be told, or with --send tells it.",
-        .details = "Examples:\n  apiary check notify alertmanager.yml --receiver team-db\n"
-                   "  apiary check notify alertmanager.yml --receiver team-db --send\n"
-                   "  apiary check notify alertmanager.yml --alerts alerts.json --resolved\n",
+        .details = "Examples:\n  apiary check notify --receiver team-db alertmanager.yml\n"
+                   "  apiary check notify --receiver team-db --send alertmanager.yml\n"
+                   "  apiary check notify --alerts alerts.json --resolved alertmanager.yml\n",
         .options = options,
         .option_count = AP_ARRAY_COUNT(options),
     };
