@@ -247,8 +247,8 @@ static enum ap_rc add_part(struct ap_buf *out, const struct message *message, co
     bool is_html = strcmp(type, "html") == 0;
     if (!template || !template[0])
         return AP_OK;
-    enum ap_rc rc = is_html ? message_html(message, type, template, &text, err)
-                            : message_text(message, type, template, &text, err);
+    enum ap_rc rc =
+        is_html ? message_html(message, type, template, &text, err) : message_text(message, type, template, &text, err);
     ap_buf_printf(out,
                   "--%s\r\nContent-Type: text/%s; charset=UTF-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n",
                   boundary, is_html ? "html" : "plain");

@@ -200,8 +200,7 @@ static struct alert_config *load(struct fixture *fixture, const char *receivers)
     struct ap_err err;
     struct alert_config *config;
     AP_AUTO_FREE char *path = ap_asprintf("%s/am.yml", fixture->dir);
-    AP_AUTO_FREE char *text =
-        ap_asprintf("route: {receiver: good}\ntemplates: ['*.tmpl']\nreceivers:\n%s", receivers);
+    AP_AUTO_FREE char *text = ap_asprintf("route: {receiver: good}\ntemplates: ['*.tmpl']\nreceivers:\n%s", receivers);
     write_file(fixture, "am.yml", text);
     if (alert_config_load(path, &config, &err) != AP_OK)
         fail_msg("%s", err.text);
@@ -296,7 +295,7 @@ static void test_outcomes(void **state)
         unsigned status;
         int64_t retry_after_ms;
     } cases[] = {
-        {"good", DELIVERY_DONE, 200, 0},    {"broken", DELIVERY_RETRY, 500, 0},   {"limited", DELIVERY_RETRY, 429, 7000},
+        {"good", DELIVERY_DONE, 200, 0},    {"broken", DELIVERY_RETRY, 500, 0}, {"limited", DELIVERY_RETRY, 429, 7000},
         {"nofile", DELIVERY_REFUSED, 0, 0}, {"slow", DELIVERY_RETRY, 0, 0},
     };
     for (unsigned i = 0; i < AP_ARRAY_COUNT(cases); i++) {
