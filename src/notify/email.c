@@ -222,6 +222,26 @@ static bool has_header(const struct yaml_texts *headers, const char *name)
     return false;
 }
 
+/*
+ * The message that was never sent, to which all of the group's refer. `threading: {enabled: false}`: none; with
+ * `thread_by_date: daily` there is one for each day.
+ */
+static void add_thread(struct ap_buf *out, const struct notification *notification, const char *domain,
+                       const struct tm *now)
+{
+    const struct yaml_node *setting = notification->way->email.threading;
+    bool is_map = setting && setting->kind == YAML_KIND_MAP;
+    const struct yaml_node *enabled = is_map ? yaml_get(setting, "enabled") : NULL;
+    const struct yaml_node *by_date = is_map ? yaml_get(setting, "thread_by_date") : NULL;
+    char day[16] = "";
+    if (enabled && ap_slice_equal_cstr(enabled->text, "false"))
+        return;
+    if (by_date && ap_slice_equal_cstr(by_date->text, "daily"))
+        strftime(day, sizeof(day), ".%Y-%m-%d", now);
+    ap_buf_printf(out, "In-Reply-To: <%.32s%s@%s>\r\nReferences: <%.32s%s@%s>\r\n", notification->dedup_key, day,
+                  domain, notification->dedup_key, day, domain);
+}
+
 static void add_identity(struct ap_buf *out, const struct notification *notification, const char *domain)
 {
     const struct yaml_texts *headers = &notification->way->email.headers;
@@ -235,8 +255,7 @@ static void add_identity(struct ap_buf *out, const struct notification *notifica
         ap_buf_printf(out, "Message-ID: <%" PRIx64 ".%" PRIx64 ".%.16s@%s>\r\n", (uint64_t)notification->decided_ms,
                       notification->id, notification->dedup_key, domain);
     if (!has_header(headers, "References") && !has_header(headers, "In-Reply-To"))
-        ap_buf_printf(out, "In-Reply-To: <%.32s@%s>\r\nReferences: <%.32s@%s>\r\n", notification->dedup_key, domain,
-                      notification->dedup_key, domain);
+        add_thread(out, notification, domain, &parts);
     ap_buf_add_cstr(out, "Auto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n");
 }
 
@@ -406,7 +425,7 @@ static void transfer(struct sending *sending, struct mail *mail, struct delivery
     char error[CURL_ERROR_SIZE] = "";
     if (set_up(curl, &setup, sending->notification, &err) != AP_OK) {
         http_setup_clear(&setup, curl);
-        delivery_refuse(ret, &err);
+        sending_refuse(sending, ret, &err);
         return;
     }
     for (size_t i = 0; i < mail->recipients.count; i++)
@@ -454,7 +473,7 @@ static void send_email(struct sending *sending, struct delivery *ret)
     AP_CLEANUP(mail_clear) struct mail mail = {0};
     struct ap_err err;
     if (write_mail(sending, &mail, &err) != AP_OK) {
-        delivery_refuse(ret, &err);
+        sending_refuse(sending, ret, &err);
     } else if (sending->shown) {
         ap_buf_add_slice(sending->shown, ap_buf_slice(&mail.text));
         delivery_say(ret, DELIVERY_DONE, "not sent");
