@@ -376,8 +376,9 @@ static enum ap_rc set_up(CURL *curl, struct http_setup *setup, const struct noti
     const struct yaml_node *tls = email->tls_config ? email->tls_config : notification->global->smtp_tls_config;
     AP_AUTO(scrape_source) struct scrape_source *source = NULL;
     struct scrape_http http;
-    enum ap_rc rc = tls && !yaml_is_null(tls) ? post_settings(tls, "tls_config", &source, &http, err)
-                                              : post_settings(NULL, NULL, &source, &http, err);
+    bool has_tls = tls && !yaml_is_null(tls);
+    enum ap_rc rc = has_tls ? post_settings(tls, "tls_config", &source, &http, err)
+                            : post_settings(NULL, NULL, &source, &http, err);
     if (rc != AP_OK)
         return rc;
     char host[256] = "localhost";
@@ -387,6 +388,11 @@ static enum ap_rc set_up(CURL *curl, struct http_setup *setup, const struct noti
         ap_asprintf("%s://%s/%s", is_tls_first ? "smtps" : "smtp", smarthost, hello && hello[0] ? hello : host);
     rc = http_setup_apply(setup, curl, &http, url, err);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
+    if (!is_tls_first && !is_tls_required(notification) && !has_tls) {
+        /* Encrypted, if it can be, to whomever: without this it would be in clear, which is no better. */
+        curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
+        curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
+    }
     curl_easy_setopt(curl, CURLOPT_USE_SSL,
                      (long)(is_tls_first || is_tls_required(notification) ? CURLUSESSL_ALL : CURLUSESSL_TRY));
     return rc == AP_OK ? set_credentials(curl, notification, err) : rc;
