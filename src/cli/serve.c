@@ -50,6 +50,7 @@ enum {
     LOG_INTERVAL_MS = 1000,
     QUESTIONS_WAITING_MAX = 256,
     CHORES_WAITING_MAX = 16,
+    ALERT_QUESTIONS_AT_A_TIME = 4,
     RULE_THREADS = 2,
     PROBES_AT_A_TIME = 16,
     PROBES_WAITING_MAX = 256,
@@ -66,7 +67,8 @@ struct apiary {
     struct promql_engine *engine;
     struct pool *questions; /* to the tsdb */
     struct pool *chores;    /* its administration */
-    struct pool *probing;   /* probes that somebody asks for */
+    struct pool *alert_questions;
+    struct pool *probing; /* probes that somebody asks for */
     struct serve_alerting *alerting;
     struct rules_keep *rules_keep;
     struct rule_manager *rules;
@@ -201,7 +203,10 @@ static enum ap_rc open_tsdb(struct apiary *apiary, struct ap_err *err)
 
 static enum ap_rc open_alerting(struct apiary *apiary, struct ap_err *err)
 {
-    return serve_alerting_open(apiary->config, apiary->wal, &apiary->alerting, err);
+    enum ap_rc rc = serve_alerting_open(apiary->config, apiary->wal, &apiary->alerting, err);
+    return rc == AP_OK ? pool_open("alert-question", ALERT_QUESTIONS_AT_A_TIME, QUESTIONS_WAITING_MAX,
+                                   &apiary->alert_questions, err)
+                       : rc;
 }
 
 static void rules_trouble(const struct ap_err *err, void *context)
@@ -650,6 +655,7 @@ static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
         .scraper = apiary->scraper,
         .scrape = apiary->scrape,
         .questions = apiary->questions,
+        .alert_questions = apiary->alert_questions,
         .chores = apiary->chores,
         .probing = apiary->probing,
         .probes = apiary->collectors.probes,
@@ -764,6 +770,8 @@ static void apiary_close(struct apiary *apiary)
         pool_stop(apiary->questions);
     if (apiary->chores)
         pool_stop(apiary->chores);
+    if (apiary->alert_questions)
+        pool_stop(apiary->alert_questions);
     if (apiary->probing)
         pool_stop(apiary->probing);
     warehouse_close(apiary->warehouse);
@@ -777,6 +785,7 @@ static void apiary_close(struct apiary *apiary)
     ap_buf_clear(&apiary->external_labels);
     pool_close(apiary->questions);
     pool_close(apiary->chores);
+    pool_close(apiary->alert_questions);
     pool_close(apiary->probing);
     collectors_close(&apiary->collectors);
     promql_engine_close(apiary->engine);
