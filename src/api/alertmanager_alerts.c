@@ -265,15 +265,36 @@ struct reading {
     struct ap_buf problems; /* owned; "; " between them */
 };
 
+static int compare_names(const struct label *a, const struct label *b)
+{
+    int order = memcmp(a->name.data, b->name.data, AP_MIN(a->name.bytes, b->name.bytes));
+    return order ? order : (a->name.bytes > b->name.bytes) - (a->name.bytes < b->name.bytes);
+}
+
 static void note_problem(struct reading *reading, const char *text)
 {
     ap_buf_printf(&reading->problems, "%s%s", reading->problems.bytes ? "; " : "", text);
 }
 
-/* Empty values are as good as none. What is wrong with the set itself is a problem of this alert alone. */
-static enum ap_rc read_labels(struct reading *reading, const char *what, struct span *ret_span, bool *is_good,
+/* As labels, but a value may be empty. Of several with the same name the last one counts. */
+static void add_annotations(struct ap_buf *out, struct label *annotations, size_t count)
+{
+    for (size_t i = 1; i < count; i++) /* mostly a handful, and mostly in order */
+        for (size_t at = i; at > 0 && compare_names(&annotations[at - 1], &annotations[at]) > 0; at--) {
+            struct label moved = annotations[at];
+            annotations[at] = annotations[at - 1];
+            annotations[at - 1] = moved;
+        }
+    for (size_t i = 0; i < count; i++)
+        if (i + 1 == count || compare_names(&annotations[i], &annotations[i + 1]) != 0)
+            labels_add(out, &annotations[i]);
+}
+
+/* What is wrong with the set itself is a problem of this alert alone. */
+static enum ap_rc read_labels(struct reading *reading, bool are_annotations, struct span *ret_span, bool *is_good,
                               struct ap_err *err)
 {
+    const char *what = are_annotations ? "invalid annotations" : "invalid label set";
     struct label labels[LABELS_COUNT_MAX];
     struct ap_slice key, value;
     size_t count = 0;
@@ -281,16 +302,22 @@ static enum ap_rc read_labels(struct reading *reading, const char *what, struct 
     enum ap_rc rc = json_reader_begin_object(&reading->reader, err);
     while (rc == AP_OK && (rc = json_reader_next_key(&reading->reader, &key, &is_there, err)) == AP_OK && is_there) {
         rc = json_reader_string(&reading->reader, &value, err);
-        if (rc == AP_OK && value.bytes && count == LABELS_COUNT_MAX)
+        bool is_kept = value.bytes || are_annotations; /* a label without a value is none */
+        if (rc == AP_OK && is_kept && count == LABELS_COUNT_MAX)
             rc = ap_fail(err, AP_E_LIMIT, "%s: more than %d", what, LABELS_COUNT_MAX);
-        if (rc == AP_OK && value.bytes)
+        if (rc == AP_OK && is_kept)
             labels[count++] = (struct label){key, value};
     }
     if (rc != AP_OK || count == 0)
         return rc;
     struct ap_err reason;
     size_t offset = reading->bytes.bytes;
-    if (labels_encode(labels, count, &reading->bytes, &reason) == AP_OK) {
+    enum ap_rc encoded = AP_OK;
+    if (are_annotations)
+        add_annotations(&reading->bytes, labels, count);
+    else
+        encoded = labels_encode(labels, count, &reading->bytes, &reason);
+    if (encoded == AP_OK) {
         *ret_span = (struct span){offset, reading->bytes.bytes - offset};
         return AP_OK;
     }
@@ -314,9 +341,9 @@ static enum ap_rc read_alert(struct reading *reading, struct entry *entry, bool 
     enum ap_rc rc = json_reader_begin_object(&reading->reader, err);
     while (rc == AP_OK && (rc = json_reader_next_key(&reading->reader, &key, &is_there, err)) == AP_OK && is_there) {
         if (ap_slice_equal_cstr(key, "labels"))
-            rc = read_labels(reading, "invalid label set", &entry->labels, is_good, err);
+            rc = read_labels(reading, false, &entry->labels, is_good, err);
         else if (ap_slice_equal_cstr(key, "annotations"))
-            rc = read_labels(reading, "invalid annotations", &entry->annotations, is_good, err);
+            rc = read_labels(reading, true, &entry->annotations, is_good, err);
         else if (ap_slice_equal_cstr(key, "startsAt"))
             rc = read_moment(reading, "startsAt", &entry->starts_ms, err);
         else if (ap_slice_equal_cstr(key, "endsAt"))

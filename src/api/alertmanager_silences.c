@@ -244,6 +244,12 @@ static enum ap_rc check_draft(struct draft *draft, int64_t now_ms, struct ap_err
     return AP_OK;
 }
 
+static enum ap_rc set_silence(struct alerting *alerting, const struct silence *silence, char id[37], struct ap_err *err)
+{
+    enum ap_rc rc = alerting_silence_set(alerting, silence, id, err);
+    return rc == AP_E_PARSE ? ap_err_prefix(err, "silence invalid") : rc;
+}
+
 static enum ap_rc answer_set(struct question *question, struct ap_buf *out, struct ap_err *err)
 {
     struct draft draft = {0};
@@ -261,7 +267,7 @@ static enum ap_rc answer_set(struct question *question, struct ap_buf *out, stru
         rc = check_draft(&draft, ap_clock_wall_us(question->api->clock) / AP_US_PER_MS, err);
     char id[37];
     if (rc == AP_OK)
-        rc = alerting_silence_set(question->api->alerting, &draft.silence, id, err);
+        rc = set_silence(question->api->alerting, &draft.silence, id, err);
     matchers_clear(&draft.matchers);
     if (rc != AP_OK)
         return rc;
