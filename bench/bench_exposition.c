@@ -2,7 +2,7 @@
  * bench/bench_exposition.c - what reading a scraped page costs: the parser alone, a page that was never seen, and one
  * whose lines were
  *
- *     ninja -C build bench-exposition && build/bench/bench-exposition
+ *     ninja -C build bench/bench-exposition && build/bench/bench-exposition
  *
  * Prints MB/s and nanoseconds a sample of one core, the best of some rounds.
  */

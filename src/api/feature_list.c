@@ -21,7 +21,7 @@ static const struct feature api_features[] = {
     {"lifecycle", NEVER}, /* SIGHUP and SIGTERM, no address for them */
     {"openapi_3.1", NEVER},
     {"openapi_3.2", NEVER},
-    {"otlp_write_receiver", NEVER},
+    {"otlp_write_receiver", ALWAYS},
     {"query_stats", ALWAYS},
     {"query_warnings", ALWAYS},
     {"remote_write_receiver", ALWAYS},

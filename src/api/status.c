@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "ingest/ingest.h"
+#include "ingest/otlp_streams.h"
 #include "promql/engine.h"
 #include "wal/wal.h"
 #include "warehouse/warehouse.h"
@@ -31,6 +32,7 @@ struct figures {
     struct promql_cache_stats promql_cache;
     struct ingest_table_stats ingest[INGEST_ENDPOINT_COUNT];
     struct metrics_stats metrics[METRICS_WAY_COUNT];
+    struct otlp_streams_stats deltas;
     uint64_t rss_bytes;
     int64_t now_ms;
 };
@@ -72,6 +74,7 @@ static void take_figures(const struct api *api, struct figures *figures)
     promql_engine_cache_stats(api->engine, &figures->promql_cache);
     ingest_stats_get(api->ingest, figures->ingest);
     ingest_metrics_stats_get(api->ingest, figures->metrics);
+    ingest_otlp_stats_get(api->ingest, &figures->deltas);
     figures->rss_bytes = resident_bytes();
     figures->now_ms = ap_clock_wall_us(api->clock) / AP_US_PER_MS;
 }
@@ -293,6 +296,18 @@ static void add_forwarder_metrics(struct ap_buf *out, struct alert_forwarder *fo
     }
 }
 
+static void add_delta_metrics(struct ap_buf *out, const struct otlp_streams_stats *deltas)
+{
+    add_metric(out, "otlp_delta_streams", METRIC_GAUGE, "Series of delta temporality whose sums are in memory.",
+               (double)deltas->stream_count);
+    add_metric(out, "otlp_delta_streams_let_go_total", METRIC_COUNTER,
+               "Sums that were let go because nothing came for long, or too many were there.", (double)deltas->let_go);
+    add_metric(out, "otlp_deltas_total", METRIC_COUNTER, "Deltas that came in, by series.", (double)deltas->deltas);
+    add_metric(out, "otlp_deltas_repeated_total", METRIC_COUNTER, "Of these, repeated ones.", (double)deltas->repeated);
+    add_metric(out, "otlp_deltas_late_total", METRIC_COUNTER, "Of these, added behind a newer sample.",
+               (double)deltas->late);
+}
+
 static void add_http_metrics(struct ap_buf *out, const struct http_stats *http)
 {
     add_head(out, "http_replies_total", METRIC_COUNTER, "Replies by class of status.");
@@ -366,6 +381,7 @@ void status_add_metrics(const struct api *api, struct ap_buf *out)
                (double)api->started_ms / 1e3);
     add_ingest_metrics(out, &figures);
     add_metrics_ingest_metrics(out, &figures);
+    add_delta_metrics(out, &figures.deltas);
     add_http_metrics(out, &figures.http);
     add_store_metrics(out, &figures);
     figures_add_metrics(out, FIGURES_TSDB, &figures.tsdb);

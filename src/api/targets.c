@@ -259,7 +259,7 @@ static enum ap_rc read_labels(struct ap_slice text, struct relabel_labels *label
     }
     if (rc == AP_OK)
         rc = json_reader_finish(&reader, err);
-    relabel_labels_settle(labels);
+    relabel_labels_sort(labels);
     return rc;
 }
 

@@ -114,7 +114,7 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } parts[] = {
-    {"coverage", cli_check_coverage}, {"routes", cli_check_routes}, {"rules", cli_check_rules},
+    {"coverage", cli_check_coverage}, {"notify", cli_check_notify}, {"routes", cli_check_routes}, {"rules", cli_check_rules},
     {"scrape", cli_check_scrape},     {"test", cli_check_test},
 };
 
@@ -136,6 +136,7 @@ int cli_check(int argc, char **argv)
         .summary = "Checks a configuration file and packs without serving: settings, dashboards, every query.",
         .details = "What else can be checked, each with --help of its own:\n"
                    "  apiary check coverage  which metrics of the packs a running server has seen\n"
+                   "  apiary check notify    what a receiver is told, and a test of the way to it\n"
                    "  apiary check routes    Alertmanager's configuration file\n"
                    "  apiary check rules     rule files\n"
                    "  apiary check scrape    what is scraped: Prometheus' configuration file\n"

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "api/api.h"
@@ -917,8 +918,19 @@ static void wait_for_end(struct apiary *apiary, const sigset_t *signals)
     }
 }
 
+/* A connection is a file. Shells and systemd start programs with 1,024, for the sake of those that use select(). */
+static void allow_all_files(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur == files.rlim_max)
+        return;
+    files.rlim_cur = files.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &files);
+}
+
 static int serve(const struct config *config)
 {
+    allow_all_files();
     /* Before any thread is started, so that all of them leave these to wait_for_end(). */
     sigset_t signals;
     sigemptyset(&signals);

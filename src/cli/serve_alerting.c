@@ -7,6 +7,7 @@
 #include "alert/forwarder.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "notify/notifier.h"
 #include "os/thread.h"
 #include "wal/wal.h"
 
@@ -16,6 +17,7 @@ struct serve_alerting {
     /* Constant. */
     const char *path; /* lent; NULL: nobody is told */
     struct alerting *alerting;
+    struct notifier *notifier;
     struct alert_forwarder *forwarder; /* NULL: nothing is forwarded */
     struct alerts_from_rules from_rules;
     pthread_t thread;
@@ -89,9 +91,18 @@ static bool take_from_rules(void *context, const struct alert_in *alerts, size_t
 static void deliver(void *context, struct notification *notification)
 {
     struct serve_alerting *serving = context;
-    ap_log(AP_LOG_INFO, "alerting", "to %s by %s: %zu alerts, %zu of them firing", notification->receiver->name,
-           receiver_kind_name(notification->way->kind), notification->alert_count, notification->firing_count);
-    alerting_delivered(serving->alerting, notification, &(struct delivery){.outcome = DELIVERY_DONE});
+    notifier_deliver(serving->notifier, notification);
+}
+
+static void delivered(void *context, struct notification *notification, const struct delivery *delivery)
+{
+    struct serve_alerting *serving = context;
+    static struct ap_log_limit limit = {.interval_ms = LOG_INTERVAL_MS};
+    if (delivery->outcome != DELIVERY_DONE)
+        ap_log_limited(&limit, AP_LOG_WARN, "alerting", "%s by %s was not told%s: %s", notification->receiver->name,
+                       receiver_kind_name(notification->way->kind),
+                       delivery->outcome == DELIVERY_RETRY ? ", and will be tried again" : "", delivery->text);
+    alerting_delivered(serving->alerting, notification, delivery);
 }
 
 /* ---- Life ---- */
@@ -112,6 +123,18 @@ static enum ap_rc open_forwarder(struct serve_alerting *serving, const struct ya
     return urls->count ? alert_forwarder_open(&options, &serving->forwarder, err) : AP_OK;
 }
 
+static enum ap_rc open_notifier(struct serve_alerting *serving, const struct alert_config *loaded, struct ap_err *err)
+{
+    const struct notifier_options options = {
+        .config = loaded,
+        .clock = &ap_clock_system,
+        .external_url = serving->from_rules.external_url,
+        .delivered = delivered,
+        .context = serving,
+    };
+    return notifier_open(&options, &serving->notifier, err);
+}
+
 static enum ap_rc open_alerting(struct serve_alerting *serving, const struct config *config, struct wal *wal,
                                 struct ap_err *err)
 {
@@ -127,10 +150,14 @@ static enum ap_rc open_alerting(struct serve_alerting *serving, const struct con
         .changed = changed,
         .context = serving,
     };
-    struct alert_config *rules;
-    enum ap_rc rc = load_config(serving, &rules, err);
+    struct alert_config *loaded = NULL;
+    enum ap_rc rc = load_config(serving, &loaded, err);
     if (rc == AP_OK)
-        rc = alerting_open(&options, rules, &serving->alerting, err);
+        rc = open_notifier(serving, loaded, err);
+    if (rc == AP_OK)
+        rc = alerting_open(&options, loaded, &serving->alerting, err);
+    else
+        alert_config_free(loaded);
     return rc == AP_OK ? rc : ap_err_prefix(err, "alerting");
 }
 
@@ -160,10 +187,15 @@ enum ap_rc serve_alerting_start(struct serve_alerting *serving, struct ap_err *e
 
 enum ap_rc serve_alerting_reload(struct serve_alerting *serving, struct ap_err *err)
 {
-    struct alert_config *config;
+    struct alert_config *config = NULL;
     enum ap_rc rc = load_config(serving, &config, err);
+    if (rc != AP_OK)
+        return rc;
+    rc = notifier_reload(serving->notifier, config, err);
     if (rc == AP_OK)
         alerting_reconfigure(serving->alerting, config);
+    else
+        alert_config_free(config);
     return rc;
 }
 
@@ -176,6 +208,8 @@ void serve_alerting_stop(struct serve_alerting *serving)
     if (serving->is_started)
         pthread_join(serving->thread, NULL);
     serving->is_started = false;
+    notifier_close(serving->notifier); /* what is under way comes back, and is noted or sent anew after the start */
+    serving->notifier = NULL;
 }
 
 void serve_alerting_close(struct serve_alerting *serving)

@@ -1,7 +1,7 @@
 /*
  * cli/serve_alerting.h - alerting in the server: what rules and the API say, on its way to receivers
  *
- *     rules ──► struct alerts_from_rules ──► alert/alerting.h ──a thread that steps──► notifications
+ *     rules ──► struct alerts_from_rules ──► alert/alerting.h ──a thread that steps──► notify/notifier.h
  *                                        └─► alert/forwarder.h, with alerting.alertmanagers
  */
 #pragma once

@@ -14,6 +14,7 @@
 #include "ingest/geo.h"
 #include "ingest/json_rows.h"
 #include "ingest/metrics_protocol.h"
+#include "ingest/otlp_streams.h"
 #include "ingest/row_report.h"
 #include "ingest/user_id.h"
 #include "meta/keyring.h"
@@ -165,6 +166,13 @@ void ingest_stats_get(const struct ingest *ingest, struct ingest_table_stats ret
             to[j] = __atomic_load_n(&from[j], __ATOMIC_RELAXED);
         ret_stats[i].table = endpoints[i].table;
     }
+}
+
+void ingest_otlp_stats_get(const struct ingest *ingest, struct otlp_streams_stats *ret_stats)
+{
+    *ret_stats = (struct otlp_streams_stats){0};
+    if (ingest->metrics)
+        otlp_streams_stats_get(metrics_streams(ingest->metrics), ret_stats);
 }
 
 void ingest_metrics_stats_get(const struct ingest *ingest, struct metrics_stats ret_stats[METRICS_WAY_COUNT])

@@ -418,6 +418,16 @@ static unsigned status_of(enum ap_rc rc)
     return rc == AP_E_LIMIT ? 413 : rc == AP_E_NOMEM ? 503 : 400;
 }
 
+/* Samples and histograms that came in: not the beginnings that nobody sent. */
+static uint64_t count_sent(const struct metrics_body *body)
+{
+    const struct batch *batch = &body->batch;
+    uint64_t count = batch->sample_count + batch->histogram_count + body->samples_refused + body->histograms_refused;
+    for (size_t i = 0; i < batch->series_count; i++)
+        count -= batch->series[i].has_start_zero;
+    return count;
+}
+
 static void handle_bytes(struct metrics_request *request, struct metrics_body *body, struct ap_slice bytes)
 {
     const struct batch *batch = &body->batch;
@@ -427,9 +437,7 @@ static void handle_bytes(struct metrics_request *request, struct metrics_body *b
     enum ap_rc rc = request->protocol->decode(request, body, bytes, &err);
     count(&stats->body_bytes, body->unpacked ? body->unpacked_bytes : bytes.bytes);
     if (request->key)
-        keyring_entry_charge(request->key, ap_clock_monotonic_us(request->options->clock),
-                             batch->sample_count + batch->histogram_count + body->samples_refused +
-                                 body->histograms_refused);
+        keyring_entry_charge(request->key, ap_clock_monotonic_us(request->options->clock), count_sent(body));
     if (rc != AP_OK) {
         settle(request, false);
         reply_error(request, status_of(rc), 0, err.text);

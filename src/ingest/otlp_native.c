@@ -74,7 +74,8 @@ static uint64_t side_take_within(struct side *side, int32_t schema, double thres
     size_t first = 0;
     while (first < side->count && exp2(ldexp(side->buckets[first].index, -schema)) <= threshold)
         taken += side->buckets[first++].count;
-    memmove(side->buckets, side->buckets + first, (side->count - first) * sizeof(*side->buckets));
+    if (first)
+        memmove(side->buckets, side->buckets + first, (side->count - first) * sizeof(*side->buckets));
     side->count -= first;
     return taken;
 }

@@ -11,6 +11,7 @@
 enum {
     SEEN_MAX = 8, /* intervals that a stream remembers: a sender repeats its last few requests */
     BUCKETS_FIRST = 1024,
+    CHANGES_KEPT_MAX = 64 << 10,
     NS_PER_MS = 1000 * 1000,
     NEWEST_BYTES_MAX = 4 << 20, /* of a histogram that the store has */
 };
@@ -249,6 +250,11 @@ static void settle(struct otlp_streams *streams, const uint32_t *refused_by_seri
         }
     }
     streams->change_count = 0;
+    if (streams->change_capacity > CHANGES_KEPT_MAX) { /* an unusually large request */
+        free(streams->changes);
+        streams->changes = NULL;
+        streams->change_capacity = 0;
+    }
 }
 
 void otlp_streams_end(struct otlp_streams *streams, const uint32_t *refused_by_series)

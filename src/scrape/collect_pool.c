@@ -87,7 +87,7 @@ static void *work(void *context)
         bool is_ending = pool->is_ending;
         pthread_mutex_unlock(&pool->mutex);
         if (is_ending)
-            (void)ap_fail(&target->answer.err, AP_E_BUSY, "the server is stopping");
+            target->answer = (struct fetch_answer){.is_given_up = true};
         else
             collect(pool, target);
         target->answer.duration_us = ap_clock_monotonic_us(pool->clock) - target->began_us;

@@ -38,6 +38,7 @@ struct fetch {
     int64_t began_us;
     size_t body_bytes_max;
     bool is_in_body;           /* the last header has come */
+    bool is_out_of_room;       /* all together hold too much */
     char reason[REASON_BYTES]; /* "Not Found" */
     char curl_error[CURL_ERROR_SIZE];
     struct fetch *next; /* of all, or of the idle ones */
@@ -124,8 +125,7 @@ void fetcher_close(struct fetcher *fetcher)
         struct fetch *fetch = fetcher->first;
         fetcher->first = fetch->next;
         curl_multi_remove_handle(fetcher->multi, fetch->curl);
-        struct fetch_answer answer = {.is_gzip = false};
-        (void)ap_fail(&answer.err, AP_E_BUSY, "the server is stopping");
+        struct fetch_answer answer = {.is_given_up = true};
         fetch->answered(fetch->context, &answer);
         fetch_free(fetch);
     }
@@ -177,9 +177,10 @@ static size_t on_body(char *data, size_t one, size_t bytes, void *context)
     if (body->bytes == 0)
         reserve_body(fetch, bytes);
     size_t held = atomic_fetch_add_explicit(&fetch->fetcher->held_bytes, bytes, memory_order_relaxed) + bytes;
-    if (body->bytes + bytes > fetch->body_bytes_max || held > FETCH_ALL_BYTES_MAX) {
+    fetch->answer.is_over_limit = body->bytes + bytes > fetch->body_bytes_max;
+    fetch->is_out_of_room = held > FETCH_ALL_BYTES_MAX;
+    if (fetch->answer.is_over_limit || fetch->is_out_of_room) {
         fetcher_release(fetch->fetcher, bytes);
-        fetch->answer.is_over_limit = true;
         return 0; /* curl gives up */
     }
     ap_buf_add(body, data, bytes);
@@ -206,8 +207,7 @@ static const char *header_of(struct fetch *fetch, const char *name)
     return curl_easy_header(fetch->curl, name, 0, CURLH_HEADER, -1, &header) == CURLHE_OK ? header->value : "";
 }
 
-/* Without what a URL may hold of secrets: `http://user:xxxxx@host/`. */
-static void add_url(struct ap_buf *out, const char *url)
+void fetch_add_url(struct ap_buf *out, const char *url)
 {
     const char *host = strstr(url, "://");
     host = host ? host + 3 : url;
@@ -223,7 +223,7 @@ static void add_url(struct ap_buf *out, const char *url)
 static enum ap_rc fail_get(struct fetch *fetch, enum ap_rc rc, const char *why)
 {
     AP_AUTO_BUF struct ap_buf url = {0};
-    add_url(&url, fetch->request.url);
+    fetch_add_url(&url, fetch->request.url);
     return ap_fail(&fetch->answer.err, rc, "Get \"%.*s\": %s", (int)AP_MIN(url.bytes, (size_t)256), url.data, why);
 }
 
@@ -243,6 +243,12 @@ static void fail_of_curl(struct fetch *fetch, CURLcode code)
     const char *said = fetch->curl_error[0] ? fetch->curl_error : curl_easy_strerror(code);
     if (fetch->answer.is_over_limit) {
         (void)ap_fail(&fetch->answer.err, AP_E_LIMIT, "body size limit exceeded");
+        return;
+    }
+    if (fetch->is_out_of_room) {
+        (void)ap_fail(&fetch->answer.err, AP_E_LIMIT,
+                      "the bodies of all scrapes under way are larger than %d MiB; set body_size_limit",
+                      FETCH_ALL_BYTES_MAX >> 20);
         return;
     }
     switch (code) {
@@ -338,7 +344,7 @@ static void set_options(struct fetch *fetch)
 {
     CURL *curl = fetch->curl;
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, fetch->curl_error);
-    curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 128L << 10);
+    curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 32L << 10); /* of each that is under way, and all may hang at once */
     /* At the end of each request curl would look through all names that it remembers. Go remembers none either. */
     curl_easy_setopt(curl, CURLOPT_DNS_CACHE_TIMEOUT, 0L);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
@@ -388,7 +394,7 @@ void fetcher_start(struct fetcher *fetcher, const struct fetch_request *request,
     fetch->began_us = ap_clock_monotonic_us(&ap_clock_system);
     uint64_t max = request->job->limits.body_bytes_max;
     fetch->body_bytes_max = max && max < FETCH_BODY_BYTES_MAX ? (size_t)max : (size_t)FETCH_BODY_BYTES_MAX;
-    fetch->is_in_body = false;
+    fetch->is_in_body = fetch->is_out_of_room = false;
     fetch->reason[0] = fetch->curl_error[0] = '\0';
     set_options(fetch);
     set_fields(fetch);

@@ -29,7 +29,8 @@ enum {
 /* What came back. `err.text` is empty when it was a page. */
 struct fetch_answer {
     struct ap_err err;
-    bool is_over_limit; /* why it failed */
+    bool is_given_up;   /* nobody was asked, or not to the end: the server stops */
+    bool is_over_limit; /* why it failed: body_size_limit */
     bool is_kept;       /* it failed, but what the body says is kept all the same; of collectors */
     bool is_gzip;
     char content_type[FETCH_TYPE_BYTES];
@@ -38,7 +39,7 @@ struct fetch_answer {
 };
 
 ap_nodiscard enum ap_rc fetcher_open(struct fetcher **ret_fetcher, struct ap_err *err);
-/* Those under way are answered with AP_E_BUSY. NULL is allowed. */
+/* Those under way are answered as given up. NULL is allowed. */
 void fetcher_close(struct fetcher *fetcher);
 AP_DEFINE_AUTO(fetcher, struct fetcher, fetcher_close)
 
@@ -57,5 +58,7 @@ void fetcher_wake(struct fetcher *fetcher);
 /* A body that an answer had is gone. Any thread. */
 void fetcher_release(struct fetcher *fetcher, size_t bytes);
 
+/* Without what a URL may hold of secrets: "http://user:xxxxx@host/". */
+void fetch_add_url(struct ap_buf *out, const char *url);
 /* The Accept header for this job. */
 void fetch_accept(const struct scrape_job *job, struct ap_buf *out);

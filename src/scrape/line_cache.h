@@ -44,6 +44,7 @@ struct cached_line {
     uint8_t kind;      /* enum line_kind */
     bool is_timed;     /* told with a time of its own: its end is not ours to mark */
     bool is_histogram; /* was told as a native histogram last */
+    bool is_created;   /* a name that ends in _created: it may be a start time and no series */
     bool is_type;      /* a comment that says the type of what follows */
     /*
      * Of a series: enum exposition_type that held when its labels were made. A line whose TYPE changes later keeps its

@@ -62,6 +62,8 @@ void page_free(struct page *page)
     ap_buf_clear(&page->fresh);
     ap_buf_clear(&page->text);
     ap_buf_clear(&page->number);
+    for (size_t i = 0; i < AP_ARRAY_COUNT(page->told); i++)
+        ap_buf_clear(&page->told[i]);
     series_labels_clear(&page->maker);
     ap_buf_clear(&page->labels);
     ap_arena_clear(&page->arena);
@@ -253,17 +255,6 @@ void page_add_number(struct ap_buf *out, double value)
         ap_buf_add_cstr(out, ".0");
 }
 
-static bool is_plain_name(struct ap_slice name, bool has_colons)
-{
-    for (size_t i = 0; i < name.bytes; i++) {
-        char c = name.data[i];
-        bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (has_colons && c == ':');
-        if (!is_letter && (i == 0 || c < '0' || c > '9'))
-            return false;
-    }
-    return name.bytes > 0;
-}
-
 static void add_quoted(struct ap_buf *out, struct ap_slice text)
 {
     ap_buf_add_char(out, '"');
@@ -279,7 +270,7 @@ static void add_quoted(struct ap_buf *out, struct ap_slice text)
 void page_add_series_text(struct ap_buf *out, struct ap_slice name, const struct exposition_label *labels,
                           size_t label_count)
 {
-    bool is_plain = is_plain_name(name, true);
+    bool is_plain = series_labels_is_legacy_name(name, true);
     const char *separator = "{";
     if (is_plain) {
         ap_buf_add_slice(out, name);
@@ -290,7 +281,7 @@ void page_add_series_text(struct ap_buf *out, struct ap_slice name, const struct
     }
     for (size_t i = 0; i < label_count; i++, separator = ",") {
         ap_buf_add_cstr(out, separator);
-        if (is_plain_name(labels[i].name, false))
+        if (series_labels_is_legacy_name(labels[i].name, false))
             ap_buf_add_slice(out, labels[i].name);
         else
             add_quoted(out, labels[i].name);
@@ -354,6 +345,13 @@ static void keep_fresh(struct page *page, struct ap_slice labels)
     ap_buf_add_slice(&page->fresh, labels);
 }
 
+bool page_is_created(struct ap_slice name)
+{
+    static const char end[] = "_created";
+    enum { END_BYTES = sizeof(end) - 1 };
+    return name.bytes >= END_BYTES && memcmp(name.data + name.bytes - END_BYTES, end, END_BYTES) == 0;
+}
+
 /* Makes labels, and a line. */
 static enum ap_rc add_line(struct page *page, const struct exposition_entry *entry, uint32_t *ret_line,
                            struct ap_err *err)
@@ -370,9 +368,11 @@ static enum ap_rc add_line(struct page *page, const struct exposition_entry *ent
     struct cached_line *line = &page->cache->lines[index];
     line->kind = is_dropped ? LINE_DROPPED : LINE_SERIES;
     line->type = (uint8_t)type;
-    keep_fresh(page, is_dropped ? (struct ap_slice){0} : ap_buf_slice(&page->labels));
+    line->is_created = page->options.is_wanting_start_times && page_is_created(entry->name);
+    struct ap_slice labels = ap_buf_slice(&page->labels); /* empty when it is dropped */
+    keep_fresh(page, labels);
     if (!is_dropped) {
-        line->hash = labels_hash_of(page->options.hash_seed, ap_buf_slice(&page->labels));
+        line->hash = labels_hash_of(page->options.hash_seed, labels);
         page->series_added++;
     }
     *ret_line = index;
@@ -511,9 +511,7 @@ static int32_t schema_of_factor(double factor)
     if (!(factor > 1))
         return HISTOGRAM_SCHEMA_MAX;
     double schema = floor(-log2(log2(factor)));
-    return schema >= HISTOGRAM_SCHEMA_MAX   ? HISTOGRAM_SCHEMA_MAX
-           : schema <= HISTOGRAM_SCHEMA_MIN ? HISTOGRAM_SCHEMA_MIN
-                                            : (int32_t)schema;
+    return (int32_t)AP_MAX(AP_MIN(schema, (double)HISTOGRAM_SCHEMA_MAX), (double)HISTOGRAM_SCHEMA_MIN);
 }
 
 static enum ap_rc limit_buckets(const struct scrape_limits *limits, struct histogram *histogram, struct ap_arena *arena,

@@ -105,9 +105,10 @@ struct page {
     struct exposition *parser;      /* owned */
     struct exposition *line_parser; /* owned; of single lines, while the other is at work */
     struct series_labels maker;
-    struct ap_buf labels; /* of one series */
-    struct ap_buf text;   /* of one line made here */
-    struct ap_buf number; /* of one label's value */
+    struct ap_buf labels;  /* of one series */
+    struct ap_buf text;    /* of one line made here */
+    struct ap_buf number;  /* of one label's value */
+    struct ap_buf told[3]; /* of one sample of protobuf: name, bound, series */
     struct ap_arena arena;
 };
 

@@ -189,11 +189,11 @@ static void make_bucket(struct making *making, size_t index, double value)
 {
     if (value == 0)
         return;
-    if (making->span_count && index == making->next)
+    size_t offset = index - making->next; /* from the end of the span before; of the first one from 0 */
+    if (making->span_count && offset == 0)
         making->spans[making->span_count - 1].length++;
     else
-        making->spans[making->span_count++] =
-            (struct histogram_span){(int32_t)(making->span_count ? index - making->next : index), 1};
+        making->spans[making->span_count++] = (struct histogram_span){(int32_t)offset, 1};
     making->counts[making->count] = is_whole(value) ? (uint64_t)value : 0;
     making->values[making->count++] = value;
     making->next = index + 1;

@@ -26,6 +26,8 @@ ap_nodiscard enum ap_rc page_end(struct page *page, struct ap_err *err);
 /* HELP, TYPE or UNIT, entry->series being the whole line. */
 ap_nodiscard enum ap_rc page_take_comment(struct page *page, enum exposition_kind kind,
                                           const struct exposition_entry *entry, struct ap_err *err);
+/* Whether the name is that of a start time, in OpenMetrics: x_created. */
+bool page_is_created(struct ap_slice name);
 /* The type that holds here, as the last line that told one said; page->family is whose. */
 enum exposition_type page_type(struct page *page);
 

@@ -133,23 +133,25 @@ static void begin_entry(struct metric *metric, struct ap_slice name, double valu
 static enum ap_rc tell(struct metric *metric, const struct sample *sample, struct ap_err *err)
 {
     struct page *page = metric->family->page;
-    AP_AUTO_BUF struct ap_buf name = {0};
-    AP_AUTO_BUF struct ap_buf bound = {0};
-    AP_AUTO_BUF struct ap_buf series = {0};
+    struct ap_buf *name = &page->told[0];
+    struct ap_buf *bound = &page->told[1];
+    struct ap_buf *series = &page->told[2];
     struct exposition_label exemplar_labels[EXPOSITION_LABELS_MAX];
     struct exposition_entry entry;
-    ap_buf_add_slice(&name, metric->family->name);
-    ap_buf_add_cstr(&name, sample->suffix);
-    begin_entry(metric, ap_buf_slice(&name), sample->value, &entry);
+    for (size_t i = 0; i < AP_ARRAY_COUNT(page->told); i++)
+        ap_buf_reset(&page->told[i]);
+    ap_buf_add_slice(name, metric->family->name);
+    ap_buf_add_cstr(name, sample->suffix);
+    begin_entry(metric, ap_buf_slice(name), sample->value, &entry);
     if (sample->bound_name) {
         if (metric->label_count == EXPOSITION_LABELS_MAX)
             return ap_fail(err, AP_E_LIMIT, "a metric has more than %d labels", EXPOSITION_LABELS_MAX - 1);
-        page_add_number(&bound, sample->bound);
+        page_add_number(bound, sample->bound);
         metric->labels[entry.label_count++] =
-            (struct exposition_label){ap_slice_cstr(sample->bound_name), ap_buf_slice(&bound)};
+            (struct exposition_label){ap_slice_cstr(sample->bound_name), ap_buf_slice(bound)};
     }
-    page_add_series_text(&series, entry.name, entry.labels, entry.label_count);
-    entry.series = ap_buf_slice(&series);
+    page_add_series_text(series, entry.name, entry.labels, entry.label_count);
+    entry.series = ap_buf_slice(series);
     if (sample->exemplar.data) {
         entry.has_exemplar = true;
         if (!read_exemplar(sample->exemplar, &entry.exemplar, exemplar_labels))

@@ -30,7 +30,7 @@ static inline const char *read_expected(struct page *page, const char *at, const
         return next + 1;
     }
     double value;
-    if (next == end || *next != ' ' || line->is_timed || line->is_histogram ||
+    if (next == end || *next != ' ' || line->is_timed || line->is_histogram || line->is_created ||
         (page->is_gathering && page_type(page) == EXPOSITION_HISTOGRAM))
         return NULL;
     next = exposition_number(next + 1, end, &value);
@@ -49,12 +49,6 @@ static inline const char *read_expected(struct page *page, const char *at, const
 }
 
 /* ---- The others ---- */
-
-static bool ends_with(struct ap_slice text, const char *end)
-{
-    size_t bytes = strlen(end);
-    return text.bytes >= bytes && memcmp(text.data + text.bytes - bytes, end, bytes) == 0;
-}
 
 /* The labels as they are written, without those that tell buckets and quantiles apart. */
 static void add_labels_text(struct ap_slice series, struct ap_buf *out)
@@ -76,7 +70,7 @@ static void add_labels_text(struct ap_slice series, struct ap_buf *out)
 static bool take_created(struct page *page, const struct exposition_entry *entry)
 {
     enum exposition_type type = page_type(page);
-    if (!page->options.is_wanting_start_times || !ends_with(entry->name, "_created") ||
+    if (!page->options.is_wanting_start_times || !page_is_created(entry->name) ||
         (type != EXPOSITION_COUNTER && type != EXPOSITION_HISTOGRAM && type != EXPOSITION_SUMMARY) ||
         !ap_slice_equal(ap_slice(entry->name.data, entry->name.bytes - strlen("_created")),
                         ap_buf_slice(&page->family)))

@@ -131,11 +131,10 @@ static int compare_labels(const void *a, const void *b)
     return order ? order : (left->name.bytes > right->name.bytes) - (left->name.bytes < right->name.bytes);
 }
 
-void relabel_labels_settle(struct relabel_labels *labels)
+void relabel_labels_sort(struct relabel_labels *labels)
 {
     if (labels->count)
         qsort(labels->items, labels->count, sizeof(*labels->items), compare_labels);
-    labels->given_count = labels->count;
 }
 
 /* ---- Names ---- */

@@ -48,8 +48,8 @@ void relabel_labels_add(struct relabel_labels *labels, struct ap_slice canonical
 struct ap_slice relabel_labels_get(const struct relabel_labels *labels, struct ap_slice name);
 /* An empty value removes the label. */
 void relabel_labels_set(struct relabel_labels *labels, struct ap_slice name, struct ap_slice value);
-/* All that was set until now was given, and is put in order of its names: what rules find is no matter of chance. */
-void relabel_labels_settle(struct relabel_labels *labels);
+/* Puts all of them in order of their names, so that it is no matter of chance in which order rules find them. */
+void relabel_labels_sort(struct relabel_labels *labels);
 
 /* ---- Rules ---- */
 

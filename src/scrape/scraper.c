@@ -21,7 +21,8 @@
 
 enum {
     DESKS_MAX = 4,
-    LARGE_BODY_BYTES = 8 << 20, /* as it comes; read one at a time */
+    LARGE_BODY_BYTES = 8 << 20, /* read one at a time */
+    USUAL_RATIO = 16,           /* of compressed ones */
     WAIT_MAX_MS = 1000,         /* somebody may set the wall clock */
     CLOCK_SET_BACK_MS = 1000,
     ALIGN_MS_MAX =
@@ -153,7 +154,8 @@ static void enqueue_locked(struct scraper *scraper, struct target *target)
 
 static bool is_large(const struct target *target)
 {
-    return target->answer.body.bytes > LARGE_BODY_BYTES;
+    const struct fetch_answer *answer = &target->answer;
+    return answer->body.bytes > (answer->is_gzip ? LARGE_BODY_BYTES / USUAL_RATIO : LARGE_BODY_BYTES);
 }
 
 /* Large pages wait for each other, and are overtaken by small ones; NULL: nothing that may be taken now. */
@@ -201,7 +203,7 @@ static void schedule_end_locked(struct scraper *scraper, struct target *target)
 
 static bool was_not_asked(const struct target *target)
 {
-    return !target->is_ending && target->answer.err.rc == AP_E_BUSY;
+    return !target->is_ending && target->answer.is_given_up;
 }
 
 /* Everything of these is in the store. */

@@ -157,6 +157,35 @@ static enum ap_rc check_limits(const struct scrape_limits *limits, struct ap_sli
     return rc;
 }
 
+bool series_labels_is_legacy_name(struct ap_slice name, bool is_metric)
+{
+    for (size_t i = 0; i < name.bytes; i++) {
+        char c = name.data[i];
+        bool is_first = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (is_metric && c == ':');
+        if (!is_first && (i == 0 || c < '0' || c > '9'))
+            return false;
+    }
+    return name.bytes > 0;
+}
+
+/* metric_name_validation_scheme: legacy. */
+static enum ap_rc check_names(struct ap_slice labels, struct ap_err *err)
+{
+    struct ap_slice rest = labels;
+    struct label label;
+    while (labels_next(&rest, &label)) {
+        bool is_metric = ap_slice_equal_cstr(label.name, LABEL_METRIC_NAME);
+        if (series_labels_is_legacy_name(label.name, false) &&
+            (!is_metric || series_labels_is_legacy_name(label.value, true)))
+            continue;
+        AP_AUTO_BUF struct ap_buf text = {0};
+        labels_format_set(labels, &text);
+        return ap_fail(err, AP_E_PARSE, "invalid metric name or label names: %.*s",
+                       (int)AP_MIN(text.bytes, (size_t)300), text.data);
+    }
+    return AP_OK;
+}
+
 /* ---- All of it ---- */
 
 static bool is_empty(const struct series_labels *maker)
@@ -223,9 +252,12 @@ enum ap_rc series_labels_end(struct series_labels *maker, struct ap_buf *out, bo
         return ap_fail(err, AP_E_PARSE, "missing metric name (__name__ label)");
     size_t start = out->bytes;
     rc = labels_encode(maker->labels, maker->count, out, err);
-    if (rc == AP_OK)
-        rc = check_limits(&maker->job->limits, ap_slice(out->data + start, out->bytes - start), err);
-    return rc;
+    if (rc != AP_OK)
+        return rc;
+    struct ap_slice made = ap_slice(out->data + start, out->bytes - start);
+    if (!maker->job->is_utf8_names)
+        rc = check_names(made, err);
+    return rc == AP_OK ? check_limits(&maker->job->limits, made, err) : rc;
 }
 
 void series_labels_report(struct ap_slice target_labels, const char *metric_name, struct ap_buf *out)

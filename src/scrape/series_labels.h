@@ -46,3 +46,5 @@ ap_nodiscard enum ap_rc series_labels_end(struct series_labels *maker, struct ap
                                           struct ap_err *err);
 /* The same for `up` and the like: nothing is relabelled or limited. */
 void series_labels_report(struct ap_slice target_labels, const char *metric_name, struct ap_buf *out);
+/* [a-zA-Z_][a-zA-Z0-9_]*, which is what names were before Prometheus 3; a metric's may have colons. */
+bool series_labels_is_legacy_name(struct ap_slice name, bool is_metric);

@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "scrape/failure_log.h"
 
 enum {
     METADATA_EVERY_PAGES = 240, /* unchanged metadata is said again then, in case the store has lost it */
@@ -293,6 +294,15 @@ static void tell_page(struct finishing *finishing)
     finishing->desk->trouble(&err, finishing->desk->context);
 }
 
+static void log_failure(struct finishing *finishing)
+{
+    struct target_desk *desk = finishing->desk;
+    struct ap_err err;
+    if (finishing->err.rc != AP_OK && finishing->shown->job->failure_log_file &&
+        failure_log_add(finishing->shown, finishing->err.text, &err) != AP_OK && may_tell(&desk->log_told_us))
+        desk->trouble(&err, desk->context);
+}
+
 uint64_t target_desk_flush(struct target_desk *desk)
 {
     struct keep_outcome outcome;
@@ -353,6 +363,7 @@ void target_finish(struct target *target, struct target_desk *desk, struct targe
     drop_old_cache(target);
     pthread_mutex_unlock(&target->cache_mutex);
     tell_page(&finishing);
+    log_failure(&finishing);
     *ret_result = (struct target_result){
         .err = finishing.err,
         .duration_us = duration_us,

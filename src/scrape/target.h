@@ -47,7 +47,7 @@ struct target {
     struct target_info *asked; /* held */
     int64_t ts_ms;
     int64_t began_us;
-    struct fetch_answer answer; /* AP_E_BUSY: it was not even asked, since the server stops */
+    struct fetch_answer answer;
     /* Whose is_busy, under cache_mutex: readers of metadata look in between. */
     pthread_mutex_t cache_mutex;
     struct line_cache cache;
@@ -76,6 +76,7 @@ struct target_desk {
     void (*trouble)(const struct ap_err *err, void *context);
     void *context;
     int64_t told_us;
+    int64_t log_told_us; /* when a failure log could not be written */
 };
 void target_desk_init(struct target_desk *desk, struct keeper *keeper);
 void target_desk_clear(struct target_desk *desk);

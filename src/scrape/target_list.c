@@ -68,7 +68,7 @@ static void discover(const struct job *job, struct ap_slice target, struct ap_sl
     set_default(labels, "__metrics_path__", literal(job->metrics_path));
     set_default(labels, "__scheme__", literal(job->scheme));
     set_params(labels, job);
-    relabel_labels_settle(labels);
+    relabel_labels_sort(labels);
 }
 
 /* A canonical copy, the labels themselves as they are. */
@@ -200,8 +200,9 @@ static char *make_url(const struct job *job, const struct relabel_labels *labels
         ap_buf_printf(&url, "%s:%.*s", job->shown.collector, AP_SLICE_ARG(address));
     } else {
         struct ap_slice path = relabel_labels_get(labels, literal("__metrics_path__"));
-        ap_buf_add_slice(&url, relabel_labels_get(labels, literal("__scheme__")));
-        ap_buf_add_cstr(&url, "://");
+        struct ap_slice scheme = relabel_labels_get(labels, literal("__scheme__"));
+        ap_buf_add_slice(&url, scheme);
+        ap_buf_add_cstr(&url, scheme.bytes ? "://" : "//");
         ap_buf_add_slice(&url, address);
         if (path.bytes && path.data[0] != '/')
             ap_buf_add_char(&url, '/');

@@ -50,9 +50,20 @@ export function startDemo(): Promise<Running> {
   return start(args, (output) => output.includes('Live:'));
 }
 
-export function startServer(dir: string, port: number, isOpen: boolean): Promise<Running> {
-  const args = ['serve', '--data', dir, '--listen', `127.0.0.1:${port}`, '--pack', pack];
+export function startServer(
+  dir: string,
+  port: number,
+  isOpen: boolean,
+  more: string[] = [],
+): Promise<Running> {
+  const args = ['serve', '--data', dir, '--listen', `127.0.0.1:${port}`, '--pack', pack, ...more];
   return start(isOpen ? [...args, '--open'] : args, (output) => output.includes('listening on'));
+}
+
+/** One that scrapes what the file says, and itself. */
+export function startScraper(dir: string, file: string): Promise<Running> {
+  const own = ['--set', 'scrape.host=false', '--set', 'scrape.interval=1s'];
+  return startServer(join(dir, 'data'), 0, true, ['--scrape', file, ...own]);
 }
 
 export function makeKey(dir: string, kind: string): string {

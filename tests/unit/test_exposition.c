@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -318,12 +319,52 @@ static void test_random_numbers(void **state)
     }
 }
 
+/* Who has read some lines by itself goes on behind them. */
+static void test_going_on(void **state)
+{
+    (void)state;
+    static const char text[] = "a 1\nb{x=\"y\"} 2\n  c  3\nd{ 4\n";
+    AP_AUTO(exposition) struct exposition *parser = exposition_new();
+    struct exposition_entry entry;
+    exposition_begin(parser, EXPOSITION_TEXT, ap_slice_cstr(text));
+    assert_ptr_equal(exposition_place(parser), text);
+    exposition_go_on(parser, text + 4, 1);
+    assert_int_equal(exposition_next(parser, &entry), EXPOSITION_SAMPLE);
+    assert_true(ap_slice_equal_cstr(entry.series, "b{x=\"y\"}"));
+    assert_int_equal(entry.line, 2);
+    assert_int_equal(exposition_next(parser, &entry), EXPOSITION_SAMPLE);
+    assert_true(ap_slice_equal_cstr(entry.series, "c"));
+    assert_int_equal(exposition_next(parser, &entry), EXPOSITION_BAD);
+    assert_int_equal(entry.line, 4);
+    assert_null(exposition_place(parser));
+}
+
+static void test_number_alone(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int bytes; /* 0: it is none */
+        double value;
+    } cases[] = {{"12\n", 2, 12}, {"-1.5 7", 4, -1.5}, {"1e3", 3, 1000}, {"+Inf\n", 4, INFINITY},
+                 {"1\n2", 1, 1},  {"", 0, 0},          {"x", 0, 0},      {"1x", 0, 0},
+                 {"1\r\n", 0, 0}, {"0.1}", 0, 0},      {" 1", 0, 0}};
+    for (size_t i = 0; i < AP_ARRAY_COUNT(cases); i++) {
+        double value = 0;
+        const char *text = cases[i].text;
+        const char *end = exposition_number(text, text + strlen(text), &value);
+        assert_int_equal(end ? end - text : 0, cases[i].bytes);
+        assert_true(value == cases[i].value);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_samples),     cmocka_unit_test(test_quoted_names), cmocka_unit_test(test_escapes),
         cmocka_unit_test(test_types),       cmocka_unit_test(test_openmetrics),  cmocka_unit_test(test_bad_lines),
         cmocka_unit_test(test_many_labels), cmocka_unit_test(test_numbers),      cmocka_unit_test(test_random_numbers),
+        cmocka_unit_test(test_going_on),    cmocka_unit_test(test_number_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -184,6 +184,15 @@ static void test_reduce(void **state)
     assert_true(histogram->positive.values[0] == 1.5 && histogram->positive.values[1] == 12.25);
     check(histogram, AP_OK, NULL, __LINE__);
 
+    /* As far as one likes. */
+    histogram = integer_of(&fx);
+    histogram->schema = 3;
+    assert_int_equal(histogram_reduce_to(histogram, 1, &arena, &err), AP_OK);
+    assert_int_equal(histogram->schema, 1);
+    assert_memory_equal(histogram->positive.counts, ((uint64_t[]){1, 5, 9}), 24);
+    assert_int_equal(histogram_reduce_to(histogram, 2, &arena, &err), AP_OK);
+    assert_int_equal(histogram->schema, 1);
+
     /* Left alone. */
     histogram = custom_of(&fx);
     assert_int_equal(histogram_reduce(histogram, &arena, &err), AP_OK);

@@ -587,6 +587,100 @@ static void test_retry_later(void **state)
     assert_says(fx, "stopping");
 }
 
+/* ---- OpenTelemetry ---- */
+
+#define OTLP_JSON(metrics) "{\"resourceMetrics\":[{\"scopeMetrics\":[{\"metrics\":[" metrics "]}]}]}"
+#define OTLP_GAUGE(points) "{\"name\":\"a\",\"gauge\":{\"dataPoints\":[" points "]}}"
+#define OTLP_DELTA(value)                                                                                              \
+    "{\"name\":\"d\",\"sum\":{\"aggregationTemporality\":1,\"isMonotonic\":true,\"dataPoints\":[{"                     \
+    "\"startTimeUnixNano\":\"1795435199000000000\",\"timeUnixNano\":\"1795435200000000000\",\"asInt\":" value "}]}}"
+
+static unsigned otlp(struct fixture *fx, const char *path, const char *content_type, struct ap_slice body)
+{
+    return ask(fx, &(struct question){.path = path, .content_type = content_type, .body = body});
+}
+
+static void test_otlp(void **state)
+{
+    struct fixture *fx = *state;
+    static const char good[] = OTLP_JSON(OTLP_GAUGE("{\"timeUnixNano\":\"1795435200000000000\",\"asInt\":3}"));
+    static const char *const paths[] = {"/v1/metrics", "/api/v1/otlp/v1/metrics"};
+    for (size_t i = 0; i < AP_ARRAY_COUNT(paths); i++) {
+        assert_int_equal(otlp(fx, paths[i], "application/json; charset=utf-8", ap_slice_cstr(good)), 200);
+        assert_string_equal(fx->body, "{}");
+        assert_field(fx, "Content-Type", "application/json");
+        assert_true(fx->store.values[0] == 3);
+        /* Resource { Scope { Metric { name "a", Gauge { Point { time, 2.0 } } } } } */
+        static const char protobuf[] =
+            "\x0a\x1d\x12\x1b\x12\x19\x0a\x01"
+            "a\x2a\x14\x0a\x12\x19\x00\x00\x6a\x1a\xa7\x9a\xea\x18\x21\x00\x00\x00\x00\x00\x00"
+            "\x00\x40";
+        assert_int_equal(otlp(fx, paths[i], PROTOBUF, ap_slice(protobuf, sizeof(protobuf) - 1)), 200);
+        assert_string_equal(fx->body, "");
+        assert_field(fx, "Content-Type", PROTOBUF);
+        assert_true(fx->store.values[0] == 2);
+    }
+    assert_int_equal(stats(fx, METRICS_WAY_OTLP_JSON).samples_written, 2);
+    assert_int_equal(stats(fx, METRICS_WAY_OTLP_PROTOBUF).samples_written, 2);
+    assert_true(ingest_endpoint_is_otlp(ingest_endpoint_find(ap_slice_cstr(paths[0]))));
+    assert_false(ingest_endpoint_is_otlp(ingest_endpoint_find(ap_slice_cstr(WRITE))));
+}
+
+/* Errors in the request's own encoding. */
+static void test_otlp_errors(void **state)
+{
+    struct fixture *fx = *state;
+    static const char partial[] = OTLP_JSON(OTLP_GAUGE("{\"timeUnixNano\":\"1795435200000000000\",\"asInt\":3},{}"));
+    assert_int_equal(otlp(fx, "/v1/metrics", "application/json", ap_slice_cstr(partial)), 200);
+    assert_string_equal(fx->body,
+                        "{\"partialSuccess\":{\"rejectedDataPoints\":\"1\",\"errorMessage\":\"1 of 2 samples were "
+                        "refused (1 malformed); the others were written. First: metric \\\"a\\\": a point has no "
+                        "time\"}}");
+    assert_int_equal(stats(fx, METRICS_WAY_OTLP_JSON).requests_refused, 0);
+    assert_int_equal(otlp(fx, "/v1/metrics", "application/json", ap_slice_cstr("[]")), 400);
+    assert_string_equal(fx->body,
+                        "{\"code\":3,\"message\":\"expected object, got array, at offset 0 of the decompressed "
+                        "body\"}");
+    assert_int_equal(otlp(fx, "/v1/metrics", PROTOBUF, ap_slice("\x0a", 1)), 400);
+    assert_memory_equal(fx->body, "\x08\x03\x12\x4f", 4); /* code 3, and a message of 79 bytes */
+    assert_says(fx, "malformed Protocol Buffers in the request, at offset 0");
+    assert_int_equal(otlp(fx, "/v1/metrics", "text/plain", ap_slice_cstr("x")), 415);
+    assert_int_equal(otlp(fx, "/v1/metrics", NULL, ap_slice_cstr("x")), 415);
+    assert_says(fx, "application/x-protobuf");
+    assert_int_equal(ask(fx, &(struct question){.method = "PUT", .path = "/v1/metrics", .content_type = PROTOBUF}),
+                     405);
+    assert_field(fx, "Allow", "POST");
+    fx->store.append_rc = AP_E_BUSY;
+    assert_int_equal(otlp(fx, "/v1/metrics", "application/json", ap_slice_cstr(partial)), 503);
+    assert_field(fx, "Retry-After", "1");
+    assert_says(fx, "{\"code\":14,");
+}
+
+/* A request that was answered 503 comes again, and again: its delta counts once. */
+static void test_otlp_delta_repeated(void **state)
+{
+    struct fixture *fx = *state;
+    struct ap_slice body = ap_slice_cstr(OTLP_JSON(OTLP_DELTA("5")));
+    fx->store.done_rc = AP_E_FULL; /* the head has it, the log has not */
+    assert_int_equal(otlp(fx, "/v1/metrics", "application/json", body), 503);
+    assert_true(fx->store.values[1] == 5); /* behind the 0 that begins it */
+    fx->store.done_rc = AP_OK;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(otlp(fx, "/v1/metrics", "application/json", body), 200);
+        assert_int_equal(fx->store.ts_ms[0], INT64_C(1795435200000));
+        assert_true(fx->store.values[0] == 5);
+    }
+    /* Neither got it: it is as if it had never come. */
+    body = ap_slice_cstr("{\"resourceMetrics\":[{\"scopeMetrics\":[{\"metrics\":[{\"name\":\"d\",\"sum\":{"
+                         "\"aggregationTemporality\":1,\"isMonotonic\":true,\"dataPoints\":[{\"timeUnixNano\":"
+                         "\"1795435201000000000\",\"asInt\":2}]}}]}]}]}");
+    fx->store.append_rc = AP_E_BUSY;
+    assert_int_equal(otlp(fx, "/v1/metrics", "application/json", body), 503);
+    fx->store.append_rc = AP_OK;
+    assert_int_equal(otlp(fx, "/v1/metrics", "application/json", body), 200);
+    assert_true(fx->store.values[0] == 7);
+}
+
 static void test_keys(void **state)
 {
     struct fixture *fx = *state;
@@ -800,6 +894,9 @@ int main(void)
         TEST(test_a_bomb_costs_nothing),
         TEST(test_retry_later),
         TEST(test_keys),
+        TEST(test_otlp),
+        TEST(test_otlp_errors),
+        TEST(test_otlp_delta_repeated),
         TEST(test_import),
         TEST(test_import_bad_lines),
         TEST(test_influx),

@@ -263,6 +263,17 @@ static void test_open_errors(void **state)
     fixture_open(&fx, defaults);
     OPEN_BAD(AP_E_PARSE, "localhost", "localhost", 0, NULL, NULL);
     OPEN_BAD(AP_E_IO, "in use", "127.0.0.1", fx.port, NULL, NULL);
+    /* Left out where that is allowed, and the others are there. */
+    struct http_listener listeners[] = {{.address = "127.0.0.1"},
+                                        {.address = "127.0.0.1", .port = fx.port, .is_optional = true}};
+    struct http_server_options options = {
+        .listeners = listeners, .listener_count = 2, .handle = handle, .context = &fx};
+    struct http_server *server;
+    struct ap_err err;
+    assert_int_equal(http_server_open(&options, &server, &err), AP_OK);
+    assert_true(http_server_port(server, 0) > 0);
+    assert_int_equal(http_server_port(server, 1), 0);
+    http_server_close(server);
     OPEN_BAD(AP_E_PARSE, "key file", "127.0.0.1", 0, "cert.pem", NULL);
     OPEN_BAD(AP_E_NOT_FOUND, "/nonexistent.pem", "127.0.0.1", 0, "/nonexistent.pem", "/nonexistent.pem");
     OPEN_BAD(AP_E_INTERNAL, "certificate /dev/null", "127.0.0.1", 0, "/dev/null", "/dev/null");

@@ -1,6 +1,7 @@
 /* Sums of deltas, with a store that is a table of newest samples. */
 #include "ingest/otlp_streams.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -257,6 +258,51 @@ static void test_letting_go(void **state)
     fixture_clear(&fx);
 }
 
+/* Requests that add to one series at the same time: nothing is lost, and times rise with the sums. */
+enum { THREADS = 4, REQUESTS = 500 };
+
+struct adding {
+    struct fixture *fx;
+    unsigned number;
+};
+
+static void *add_many(void *context)
+{
+    const struct adding *adding = context;
+    struct fixture *fx = adding->fx;
+    for (int64_t i = 0; i < REQUESTS; i++) {
+        int64_t start_ms = 1000 + 10 * i + adding->number;
+        struct otlp_delta one = delta(0, start_ms, start_ms + 10);
+        struct otlp_cumulative cumulative;
+        const uint32_t refused[1] = {i % 10 == 9}; /* each tenth is refused */
+        otlp_streams_begin(fx->streams);
+        otlp_streams_add_number(fx->streams, &one, 1, &cumulative);
+        if (!refused[0]) {
+            assert_true(!fx->is_there[0] || cumulative.ts_ms > fx->store[0].ts_ms);
+            keep(fx, 0, &cumulative);
+        }
+        otlp_streams_end(fx->streams, refused);
+    }
+    return NULL;
+}
+
+static void test_at_the_same_time(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    fixture_init(&fx);
+    pthread_t threads[THREADS];
+    struct adding adding[THREADS];
+    for (unsigned i = 0; i < THREADS; i++) {
+        adding[i] = (struct adding){&fx, i};
+        assert_int_equal(pthread_create(&threads[i], NULL, add_many, &adding[i]), 0);
+    }
+    for (unsigned i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    assert_true(fx.store[0].value == THREADS * REQUESTS * 9 / 10);
+    fixture_clear(&fx);
+}
+
 /* ---- Histograms ---- */
 
 static struct histogram exponential(int32_t schema, const struct histogram_span *spans, size_t span_count,
@@ -352,8 +398,13 @@ static void test_histograms(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sums),       cmocka_unit_test(test_repeated), cmocka_unit_test(test_late),
-        cmocka_unit_test(test_restart),    cmocka_unit_test(test_refused),  cmocka_unit_test(test_letting_go),
+        cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_repeated),
+        cmocka_unit_test(test_late),
+        cmocka_unit_test(test_restart),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_letting_go),
+        cmocka_unit_test(test_at_the_same_time),
         cmocka_unit_test(test_histograms),
     };
     return cmocka_run_group_tests_name("otlp_streams", tests, NULL, NULL);

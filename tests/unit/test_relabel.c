@@ -36,12 +36,12 @@ static void add_given(struct relabel_labels *labels, const char *text)
         struct ap_slice name = ap_slice_split(&value, '=');
         relabel_labels_set(labels, name, value);
     }
-    relabel_labels_settle(labels);
+    labels->given_count = labels->count;
 }
 
 static void print_labels(struct relabel_labels *labels, struct ap_buf *out)
 {
-    relabel_labels_settle(labels);
+    relabel_labels_sort(labels);
     for (size_t i = 0; i < labels->count; i++)
         ap_buf_printf(out, "%s%.*s=%.*s", i ? "," : "", AP_SLICE_ARG(labels->items[i].name),
                       AP_SLICE_ARG(labels->items[i].value));

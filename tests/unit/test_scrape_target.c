@@ -188,6 +188,27 @@ static void test_failure_ends_all(void **state)
           "scrape_series_added{instance=\"i\", job=\"j\"} 1@0 0@10000 0@20000 0@30000 0@40000\n");
 }
 
+static void test_failure_log(void **state)
+{
+    struct fixture *fx = *state;
+    char path[96];
+    char text[512] = "";
+    snprintf(path, sizeof(path), "%s/failures", fx->store.root);
+    fx->job.shown.failure_log_file = path;
+    scrape_ok(fx, "a 1\n");
+    scrape_failing(fx, "no \"way\"");
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
+    fclose(file);
+    assert_non_null(strstr(text, "Z\",\"level\":\"ERROR\",\"msg\":\"no \\\"way\\\"\",\"job_name\":\"j\","
+                                 "\"target\":\"http://target/metrics\"}\n"));
+    assert_memory_equal(text, "{\"time\":\"20", 11);
+    fx->job.shown.failure_log_file = "/nonexistent/failures";
+    scrape_failing(fx, "no");
+    assert_string_equal(fx->trouble, "scrape_failure_log_file: open /nonexistent/failures: No such file or directory");
+}
+
 static void test_empty_page(void **state)
 {
     struct fixture *fx = *state;
@@ -280,6 +301,20 @@ static void test_invalid_utf8(void **state)
     assert_int_equal(fx->result.err.rc, AP_E_PARSE);
     HOLDS("b", "");
     HOLDS("up", "up{instance=\"i\", job=\"j\"} 0@0\n");
+}
+
+static void test_legacy_names(void **state)
+{
+    struct fixture *fx = *state;
+    scrape_ok(fx, "{\"a b\"} 1\n");
+    fx->job.shown.is_utf8_names = false;
+    target_unref(fx->target);
+    begin_target(fx);
+    scrape_ok(fx, "a:b{c_1=\"d e\"} 1\n");
+    scrape(fx, "{\"a b\"} 1\n");
+    FAILED("line 1: invalid metric name or label names: {__name__=\"a b\", instance=\"i\", job=\"j\"}");
+    scrape(fx, "a{\"c:d\"=\"1\"} 1\n");
+    FAILED("line 1: invalid metric name or label names: {__name__=\"a\", \"c:d\"=\"1\", instance=\"i\", job=\"j\"}");
 }
 
 static void test_openmetrics(void **state)
@@ -813,6 +848,8 @@ int main(void)
         CASE(test_lines_come_and_go),
         CASE(test_failure_ends_all),
         CASE(test_empty_page),
+        CASE(test_failure_log),
+        CASE(test_legacy_names),
         CASE(test_duplicates),
         CASE(test_own_times),
         CASE(test_honor_labels),

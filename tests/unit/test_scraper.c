@@ -268,7 +268,7 @@ static enum ap_rc collect_bad(void *context, const struct collector_request *req
     (void)context;
     (void)request;
     ap_buf_add_cstr(out, "half 1\n");
-    return ap_fail(err, AP_E_IO, "there is no such machine");
+    return ap_fail(err, AP_E_BUSY, "there is no such machine");
 }
 
 /* As one whose database is away: down, and a figure of its own says so. */
@@ -625,6 +625,8 @@ static void test_collectors(void **state)
     assert_non_null(strstr(store_text(&fx->store, "probe", 0),
                            "probe{instance=\"/1\", job=\"j\", module=\"m\", target=\"addr\"} 1@"));
     assert_string_equal(store_text(&fx->store, "half", 0), "");
+    int64_t before_ms = look_at(fx, fx->targets[1].url).last_scrape_ms;
+    WAIT_FOR(look_at(fx, fx->targets[1].url).last_scrape_ms > before_ms); /* asked again, whatever it says */
 }
 
 /* Up, then down: its own figure goes on beside `up`, all others end. */

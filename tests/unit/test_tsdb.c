@@ -16,9 +16,11 @@
 
 #include <cmocka.h>
 
+#include "base/arena.h"
 #include "base/bits.h"
 #include "base/random.h"
 #include "os/fs.h"
+#include "tsdb/histogram.h"
 #include "tsdb/tsdb.h"
 #include "wal/wal.h"
 
@@ -171,6 +173,7 @@ static void series_labels(const struct fixture *fx, unsigned series, struct ap_b
 struct waiting {
     struct tsdb_append append;
     volatile int is_done;
+    bool is_appended;
     enum ap_rc rc;
 };
 
@@ -477,6 +480,105 @@ static void test_duplicates_and_windows(void **state)
     fixture_clear(&fx);
 }
 
+/* ---- Numbers in place of labels ---- */
+
+struct remembering {
+    struct fixture *fx;
+    unsigned asked; /* how often labels were asked for */
+};
+
+/* The batch has the series 0, 1, 2 … in this order. */
+static void find_labels(void *context, size_t series_index, struct ap_buf *out)
+{
+    struct remembering *remembering = context;
+    remembering->asked++;
+    series_labels(remembering->fx, (unsigned)series_index, out);
+}
+
+static struct tsdb_outcome append_remembered(struct remembering *remembering, size_t count, uint32_t *refs,
+                                             bool is_only_if_newest, int64_t ts_ms, double value)
+{
+    struct fixture *fx = remembering->fx;
+    struct batch batch = {.find_labels = find_labels, .find_labels_context = remembering};
+    for (unsigned i = 0; i < count; i++) {
+        AP_AUTO_BUF struct ap_buf labels = {0};
+        series_labels(fx, i, &labels);
+        struct labels_hash hash = labels_hash_of(tsdb_hash_seed(fx->tsdb), ap_buf_slice(&labels));
+        struct batch_series *series = batch_add_series(&batch, (struct ap_slice){0}, hash);
+        series->is_only_if_newest = is_only_if_newest;
+        batch_add_sample(&batch, ts_ms, value);
+    }
+    struct waiting waiting = {.append = {.batch = &batch, .done = append_done, .refs = refs}};
+    waiting.append.context = &waiting;
+    struct ap_err err;
+    assert_int_equal(tsdb_append(fx->tsdb, &waiting.append, &err), AP_OK);
+    while (!__atomic_load_n(&waiting.is_done, __ATOMIC_ACQUIRE))
+        usleep(50);
+    batch_clear(&batch);
+    return waiting.append.outcome;
+}
+
+static void test_remembered_numbers(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    fixture_init(&fx, 11);
+    struct remembering remembering = {.fx = &fx};
+    uint32_t refs[2] = {TSDB_REF_NONE, TSDB_REF_NONE};
+    int64_t now_ms = fx.now_ms;
+    assert_int_equal(append_remembered(&remembering, 2, refs, false, now_ms, 1).samples_written, 2);
+    assert_int_equal(remembering.asked, 2);
+    assert_true(refs[0] != refs[1] && refs[0] != TSDB_REF_NONE && refs[1] != TSDB_REF_NONE);
+    /* Right, wrong, and none: the hash decides. */
+    uint32_t first = refs[0];
+    uint32_t guesses[][2] = {{refs[0], refs[1]}, {refs[1], refs[0]}, {TSDB_REF_NONE, 4000000000u}};
+    for (size_t i = 0; i < AP_ARRAY_COUNT(guesses); i++) {
+        now_ms += 1000;
+        assert_int_equal(append_remembered(&remembering, 2, guesses[i], false, now_ms, (double)i).samples_written, 2);
+        assert_true(guesses[i][0] == refs[0] && guesses[i][1] == refs[1]);
+    }
+    assert_int_equal(remembering.asked, 2);
+    model_add(&fx, 0, fx.now_ms, 1);
+    for (int i = 0; i < 3; i++)
+        model_add(&fx, 0, fx.now_ms + 1000 * (i + 1), i);
+    compare_series(&fx, 0, INT64_MIN, INT64_MAX, "live");
+    /* Refused: the labels are asked for, for the reason alone, and the number is none. */
+    fx.options.series_max = 2;
+    restart(&fx);
+    uint32_t three[3] = {first, refs[1], TSDB_REF_NONE};
+    struct tsdb_outcome outcome = append_remembered(&remembering, 3, three, false, now_ms + 1000, 7);
+    assert_int_equal(outcome.refused_series, 1);
+    assert_int_equal(outcome.samples_written, 2);
+    assert_non_null(strstr(outcome.reason, "host-2"));
+    assert_int_equal(three[2], TSDB_REF_NONE);
+    fixture_clear(&fx);
+}
+
+static void test_only_if_newest(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    fixture_init(&fx, 12);
+    struct remembering remembering = {.fx = &fx};
+    uint32_t refs[1] = {TSDB_REF_NONE};
+    int64_t now_ms = fx.now_ms;
+    /* No series is made for one. */
+    assert_int_equal(append_remembered(&remembering, 1, refs, true, now_ms, 5).samples_written, 0);
+    assert_int_equal(refs[0], TSDB_REF_NONE);
+    assert_int_equal(append_remembered(&remembering, 1, refs, false, now_ms, 1).samples_written, 1);
+    for (int64_t ts_ms = now_ms - 1000; ts_ms <= now_ms; ts_ms += 1000) {
+        struct tsdb_outcome outcome = append_remembered(&remembering, 1, refs, true, ts_ms, 5);
+        assert_int_equal(outcome.samples_written + outcome.samples_refused, 0);
+    }
+    assert_int_equal(append_remembered(&remembering, 1, refs, true, now_ms + 1000, 5).samples_written, 1);
+    model_add(&fx, 0, now_ms, 1);
+    model_add(&fx, 0, now_ms + 1000, 5);
+    compare_series(&fx, 0, INT64_MIN, INT64_MAX, "live");
+    crash(&fx);
+    compare_series(&fx, 0, INT64_MIN, INT64_MAX, "after a crash");
+    fixture_clear(&fx);
+}
+
 static void test_series_limit(void **state)
 {
     (void)state;
@@ -519,6 +621,140 @@ static void test_start_zero(void **state)
     compare_series(&fx, 0, INT64_MIN, INT64_MAX, "live");
     crash(&fx);
     compare_series(&fx, 0, INT64_MIN, INT64_MAX, "after a crash");
+    fixture_clear(&fx);
+}
+
+/* A 0 at the start of a sender that has begun anew: only behind what the series has, and not where it has nothing. */
+static void test_start_zero_for_restart(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    fixture_init(&fx, 15);
+    static const struct {
+        int64_t start_ms, ts_ms; /* before and behind now */
+        bool is_kept;
+    } cases[] = {{-500, 0, false}, {-500, 1000, false}, {0, 2000, false}, {2500, 3000, true}, {2500, 4000, false}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct batch batch = {0};
+        AP_AUTO_BUF struct ap_buf labels = {0};
+        series_labels(&fx, 0, &labels);
+        struct batch_series *series = batch_add_series(&batch, ap_buf_slice(&labels),
+                                                       labels_hash_of(tsdb_hash_seed(fx.tsdb), ap_buf_slice(&labels)));
+        series->has_start_zero = series->is_start_zero_for_restart = true;
+        batch_add_sample(&batch, fx.now_ms + cases[i].start_ms, 0);
+        batch_add_sample(&batch, fx.now_ms + cases[i].ts_ms, 5);
+        struct tsdb_outcome outcome = append(&fx, &batch);
+        assert_int_equal(outcome.samples_written, 1);
+        assert_int_equal(outcome.samples_refused, 0);
+        batch_clear(&batch);
+        model_add(&fx, 0, fx.now_ms + cases[i].ts_ms, 5);
+        if (cases[i].is_kept)
+            model_add(&fx, 0, fx.now_ms + cases[i].start_ms, 0);
+        compare_series(&fx, 0, INT64_MIN, INT64_MAX, "live");
+    }
+    crash(&fx);
+    compare_series(&fx, 0, INT64_MIN, INT64_MAX, "after a crash");
+    fixture_clear(&fx);
+}
+
+static struct ap_slice encoded(double sum, struct ap_buf *out)
+{
+    struct histogram histogram = {
+        .zero_threshold = 1e-128, .zero_count = (uint64_t)sum, .count = (uint64_t)sum, .sum = sum};
+    ap_buf_reset(out);
+    histogram_encode(&histogram, out);
+    return ap_buf_slice(out);
+}
+
+static struct tsdb_newest newest_of(struct fixture *fx, unsigned series, struct ap_arena *arena)
+{
+    AP_AUTO_BUF struct ap_buf labels = {0};
+    struct tsdb_newest newest;
+    series_labels(fx, series, &labels);
+    assert_true(tsdb_newest(fx->tsdb, labels_hash_of(tsdb_hash_seed(fx->tsdb), ap_buf_slice(&labels)), arena, &newest));
+    return newest;
+}
+
+/* Floats and histograms, with a 0 before each, from tails, from chunks, and behind restarts. */
+static void test_newest(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    fixture_init(&fx, 16);
+    AP_AUTO_ARENA struct ap_arena arena;
+    ap_arena_init(&arena, 0);
+    struct tsdb_newest newest;
+    AP_AUTO_BUF struct ap_buf blob = {0};
+    AP_AUTO_BUF struct ap_buf zero = {0};
+    assert_false(tsdb_newest(fx.tsdb, (struct labels_hash){1, 2}, &arena, &newest));
+    for (int i = 0; i < 900; i++) {
+        struct batch batch = {0};
+        AP_AUTO_BUF struct ap_buf labels = {0};
+        series_labels(&fx, 1, &labels);
+        struct labels_hash hash = labels_hash_of(tsdb_hash_seed(fx.tsdb), ap_buf_slice(&labels));
+        fx.now_ms += 100;
+        batch_add_series(&batch, ap_buf_slice(&labels), hash);
+        batch_add_sample(&batch, fx.now_ms, i);
+        struct batch_series *series = batch_add_series(&batch, ap_buf_slice(&labels), hash);
+        series->has_start_zero = true;
+        batch_add_histogram(&batch, fx.now_ms - 50, encoded(0, &zero));
+        batch_add_histogram(&batch, fx.now_ms, encoded(i + 1, &blob));
+        struct tsdb_outcome outcome = append(&fx, &batch);
+        assert_int_equal(outcome.histograms_written, 1);
+        assert_int_equal(outcome.samples_refused, 0);
+        batch_clear(&batch);
+        if (i % 300 == 299)
+            restart(&fx);
+        else if (i % 300 == 150)
+            crash(&fx);
+        ap_arena_reset(&arena);
+        newest = newest_of(&fx, 1, &arena);
+        assert_int_equal(newest.ts_ms, fx.now_ms);
+        assert_true(newest.has_value && newest.value == i);
+        assert_int_equal(newest.histogram_ts_ms, fx.now_ms);
+        assert_true(ap_slice_equal(newest.histogram, encoded(i + 1, &blob)));
+    }
+    fixture_clear(&fx);
+}
+
+static void note_appended(struct tsdb_append *append)
+{
+    struct waiting *waiting = append->context;
+    assert_false(__atomic_load_n(&waiting->is_done, __ATOMIC_ACQUIRE));
+    assert_int_equal(append->outcome.samples_refused, append->refused_by_series[0] + append->refused_by_series[1]);
+    waiting->is_appended = true;
+}
+
+/* What was refused is told by series, before anybody hears that the rest is durable. */
+static void test_refused_by_series(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    fixture_init(&fx, 17);
+    append_one(&fx, 0, fx.now_ms, 1);
+    struct batch batch = {0};
+    struct ap_buf labels[2] = {{0}, {0}};
+    for (unsigned i = 0; i < 2; i++) {
+        series_labels(&fx, i, &labels[i]);
+        batch_add_series(&batch, ap_buf_slice(&labels[i]),
+                         labels_hash_of(tsdb_hash_seed(fx.tsdb), ap_buf_slice(&labels[i])));
+        batch_add_sample(&batch, fx.now_ms, 2); /* another value for the first */
+        batch_add_sample(&batch, fx.now_ms + 1, 2);
+    }
+    uint32_t refused[2] = {0, 0};
+    struct waiting waiting = {
+        .append = {.batch = &batch, .done = append_done, .appended = note_appended, .refused_by_series = refused}};
+    waiting.append.context = &waiting;
+    struct ap_err err;
+    assert_int_equal(tsdb_append(fx.tsdb, &waiting.append, &err), AP_OK);
+    assert_true(waiting.is_appended);
+    assert_int_equal(refused[0], 1);
+    assert_int_equal(refused[1], 0);
+    while (!__atomic_load_n(&waiting.is_done, __ATOMIC_ACQUIRE))
+        usleep(50);
+    batch_clear(&batch);
+    ap_buf_clear(&labels[0]);
+    ap_buf_clear(&labels[1]);
     fixture_clear(&fx);
 }
 
@@ -723,8 +959,13 @@ int main(void)
         cmocka_unit_test(test_agrees_with_model),
         cmocka_unit_test(test_duplicates_and_windows),
         cmocka_unit_test(test_series_limit),
+        cmocka_unit_test(test_remembered_numbers),
+        cmocka_unit_test(test_only_if_newest),
         cmocka_unit_test(test_deletion),
         cmocka_unit_test(test_start_zero),
+        cmocka_unit_test(test_start_zero_for_restart),
+        cmocka_unit_test(test_newest),
+        cmocka_unit_test(test_refused_by_series),
         cmocka_unit_test(test_snapshot),
         cmocka_unit_test(test_retention),
         cmocka_unit_test(test_names_and_values),

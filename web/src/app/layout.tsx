@@ -85,6 +85,15 @@ function DashboardNav({ dashboards }: { dashboards: DashboardSummary[] }) {
             Metrics
           </Link>
         </li>
+        <li>
+          <Link
+            to="/targets"
+            activeOptions={{ includeSearch: false }}
+            title="What is scraped, and its health"
+          >
+            Targets
+          </Link>
+        </li>
       </ul>
     </nav>
   );

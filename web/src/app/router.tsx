@@ -1,6 +1,8 @@
 import { createRootRoute, createRoute, createRouter } from '@tanstack/react-router';
 import { parseCatalogueSearch } from '../metrics/filter';
 import { MetricsPage } from '../metrics/metrics_page';
+import { parseTargetSearch } from '../targets/filter';
+import { TargetsPage } from '../targets/targets_page';
 import { parseSearch } from '../timerange/time_range';
 import { Layout } from './layout';
 import { ChosenPage, HomePage, NotFoundPage } from './pages';
@@ -25,8 +27,15 @@ const catalogueRoute = createRoute({
   validateSearch: parseCatalogueSearch,
 });
 
+const targetsRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: '/targets',
+  component: TargetsPage,
+  validateSearch: parseTargetSearch,
+});
+
 export const router = createRouter({
-  routeTree: rootRoute.addChildren([homeRoute, chosenRoute, catalogueRoute]),
+  routeTree: rootRoute.addChildren([homeRoute, chosenRoute, catalogueRoute, targetsRoute]),
 });
 
 declare module '@tanstack/react-router' {

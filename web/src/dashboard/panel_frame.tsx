@@ -31,7 +31,7 @@ export function PanelFrame({ dashboardId, panel, range }: Props) {
       if (error !== null) return <FailureNotice failure={failureOf(error)} onRetry={() => void refetch()} />;
       return <div className="skeleton skeleton-chart" role="img" aria-label={`${panel.title} is loading`} />;
     }
-    if (hasNothing(panel, data)) return <EmptyNotice usesRange={panel.usesRange} />;
+    if (hasNothing(panel, data)) return <EmptyNotice usesRange={panel.usesRange} language={panel.language} />;
     if (isTable) return <DataTable panel={panel} data={data} />;
     return <PanelView panel={panel} data={data} />;
   };

@@ -1,4 +1,6 @@
-export function EmptyNotice({ usesRange }: { usesRange: boolean }) {
+import type { Panel } from '../api/dashboards';
+
+export function EmptyNotice({ usesRange, language }: Pick<Panel, 'usesRange' | 'language'>) {
   return (
     <div className="notice">
       <svg className="notice-art" viewBox="0 0 48 42" aria-hidden="true">
@@ -6,9 +8,11 @@ export function EmptyNotice({ usesRange }: { usesRange: boolean }) {
       </svg>
       <p className="notice-title">Nothing here yet</p>
       <p className="notice-hint">
-        {usesRange
-          ? 'No rows in this time range. Choose a longer one, or send the first event.'
-          : 'No rows yet. The figure appears with the first event.'}
+        {language === 'promql' && 'No samples in this time range. Choose a longer one, or report the metric.'}
+        {language === 'sql' &&
+          (usesRange
+            ? 'No rows in this time range. Choose a longer one, or send the first event.'
+            : 'No rows yet. The figure appears with the first event.')}
       </p>
     </div>
   );
