@@ -994,7 +994,7 @@ void alerting_each_alert(struct alerting *alerting, alert_view_fn each, void *co
 static int compare_groups(const void *a, const void *b)
 {
     const struct alert_group *left = *(struct alert_group *const *)a, *right = *(struct alert_group *const *)b;
-    int order = labels_compare(left->labels, right->labels);
+    int order = alert_group_compare_labels(left->labels, right->labels);
     return order ? order : strcmp(left->receiver->name, right->receiver->name);
 }
 

@@ -35,8 +35,7 @@ void alertmanager_reply_error(struct http_request *request, unsigned status, con
 
 void alertmanager_reply_err(struct http_request *request, const struct ap_err *err)
 {
-    unsigned status = err->rc == AP_E_LIMIT ? 400 : err->rc == AP_E_CONFLICT ? 500 : api_status_of(err->rc);
-    alertmanager_reply_error(request, status, err->text);
+    alertmanager_reply_error(request, err->rc == AP_E_LIMIT ? 400 : api_status_of(err->rc), err->text);
 }
 
 /* ---- What its handlers share ---- */

@@ -322,7 +322,7 @@ static enum ap_rc answer_expire(struct question *question, struct ap_buf *out, s
     if (rc == AP_OK)
         rc = alerting_silence_expire(question->api->alerting, id, err);
     question_set_bare(question, out, "application/json");
-    return rc;
+    return rc == AP_E_CONFLICT ? AP_OK : rc; /* it has expired already, which is what was wished */
 }
 
 void alertmanager_handle_silence(struct api *api, struct http_request *request, struct ap_slice rest)
