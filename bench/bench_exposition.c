@@ -40,7 +40,7 @@ static void run_parser(struct exposition *parser, const struct pages *pages)
 
 static void run_page(struct page *page, struct line_cache *cache, bool is_forgetting, const struct pages *pages)
 {
-    static const struct scrape_job job = {.name = "bench"};
+    static const struct scrape_job job = {.name = "bench", .is_utf8_names = true};
     /* instance="i", job="j" */
     static const char target[] = "\x0a\x0d\x0a\x08instance\x12\x01i\x0a\x08\x0a\x03job\x12\x01j";
     struct page_options options = {

@@ -321,7 +321,7 @@ static void measure(struct store *store, const struct shape *shape, unsigned rou
             run(store, (enum way)way, ap_buf_slice(&body), &decode[way], &all[way], &samples[way]);
         }
     }
-    printf("%s: %u resources, %u metrics each, %u points each\n", shape->name, RESOURCES, shape->metrics,
+    printf("%s: %d resources, %u metrics each, %u points each\n", shape->name, RESOURCES, shape->metrics,
            shape->points);
     double base = all[WAY_WRITE] / (double)samples[WAY_WRITE];
     for (unsigned way = 0; way < WAY_COUNT; way++) {

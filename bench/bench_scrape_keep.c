@@ -132,7 +132,10 @@ int main(int argc, char **argv)
         keeper_new(&(struct keeper_options){.tsdb = tsdb, .append = tsdb_append, .trouble = print_trouble});
     struct target_desk desk;
     target_desk_init(&desk, keeper);
-    struct job job = {.shown = {.name = "bench", .fallback = SCRAPE_PROTOCOL_COUNT, .is_honoring_timestamps = true},
+    struct job job = {.shown = {.name = "bench",
+                                .fallback = SCRAPE_PROTOCOL_COUNT,
+                                .is_honoring_timestamps = true,
+                                .is_utf8_names = true},
                       .ref_count = 1};
     struct target **targets = ap_new0_array(struct target *, count);
     for (size_t i = 0; i < count; i++)

@@ -11,6 +11,7 @@
 #include "promql/engine.h"
 #include "promql/parser.h"
 #include "rules/manager.h"
+#include "scrape/manager.h"
 
 /* Clients choose by it what they may ask for: the version whose interface this is. */
 #define PROMETHEUS_VERSION "3.5.0"
@@ -39,8 +40,11 @@ static enum ap_rc answer_runtimeinfo(struct question *question, struct ap_buf *o
     char started[AP_TIME_TEXT_BYTES], loaded[AP_TIME_TEXT_BYTES], now[AP_TIME_TEXT_BYTES];
     char host[256] = "", directory[4096] = "";
     (void)err;
+    struct scrape_manager_stats scrape = {.is_reload_good = 1};
     rule_manager_stats_get(api->rules, &rules);
-    ap_time_format(rules.loaded_ms * AP_US_PER_MS, loaded);
+    if (api->scrape)
+        scrape_manager_stats_get(api->scrape, &scrape);
+    ap_time_format(AP_MAX(rules.loaded_ms, scrape.loaded_ms) * AP_US_PER_MS, loaded);
     ap_time_format(api->started_ms * AP_US_PER_MS, started);
     ap_time_format(ap_clock_wall_us(api->clock), now);
     (void)gethostname(host, sizeof(host) - 1);
@@ -54,7 +58,7 @@ static enum ap_rc answer_runtimeinfo(struct question *question, struct ap_buf *o
     ap_buf_printf(out,
                   ",\"reloadConfigSuccess\":%s,\"corruptionCount\":0,\"goroutineCount\":0,\"GOMAXPROCS\":%ld,"
                   "\"GOMEMLIMIT\":0,\"GOGC\":\"\",\"GODEBUG\":\"\",\"storageRetention\":",
-                  rules.is_reload_good ? "true" : "false", sysconf(_SC_NPROCESSORS_ONLN));
+                  rules.is_reload_good && scrape.is_reload_good ? "true" : "false", sysconf(_SC_NPROCESSORS_ONLN));
     AP_AUTO_BUF struct ap_buf retention = {0};
     promql_print_duration(api->retention_ms, &retention);
     ap_buf_add_json_string(out, ap_buf_slice(&retention));

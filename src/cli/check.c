@@ -114,8 +114,8 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } parts[] = {
-    {"coverage", cli_check_coverage}, {"notify", cli_check_notify}, {"routes", cli_check_routes}, {"rules", cli_check_rules},
-    {"scrape", cli_check_scrape},     {"test", cli_check_test},
+    {"coverage", cli_check_coverage}, {"notify", cli_check_notify}, {"routes", cli_check_routes},
+    {"rules", cli_check_rules},       {"scrape", cli_check_scrape}, {"test", cli_check_test},
 };
 
 int cli_check(int argc, char **argv)

@@ -151,9 +151,9 @@ static void tell(struct report *report, const struct receiver_way *way, const st
             printf("--- %s\n%.*s\n", receiver_kind_name(way->kind), AP_SLICE_ARG(ap_buf_slice(shown)));
         return;
     }
-    ap_buf_printf(&report->json, "%s{\"kind\":\"%s\",\"outcome\":\"%s\",\"status\":%u,\"text\":",
-                  report->json.bytes ? "," : "", receiver_kind_name(way->kind), outcomes[delivery->outcome],
-                  delivery->status);
+    ap_buf_printf(&report->json,
+                  "%s{\"kind\":\"%s\",\"outcome\":\"%s\",\"status\":%u,\"text\":", report->json.bytes ? "," : "",
+                  receiver_kind_name(way->kind), outcomes[delivery->outcome], delivery->status);
     ap_buf_add_json_string(&report->json, ap_slice_cstr(delivery->text));
     ap_buf_add_cstr(&report->json, ",\"reference\":");
     ap_buf_add_json_string(&report->json, ap_slice_cstr(delivery->reference));
@@ -191,9 +191,8 @@ static void try_ways(const struct alert_config *config, const struct receiver *r
         AP_AUTO(message)
         struct message *message =
             message_new(&notification, templates, ap_slice_cstr(report->test->external_url), now_ms);
-        struct sending sending = {.notification = &notification,
-                                  .message = message,
-                                  .shown = report->test->is_sending ? NULL : &shown};
+        struct sending sending = {
+            .notification = &notification, .message = message, .shown = report->test->is_sending ? NULL : &shown};
         sender_of(notification.way->kind)->send(&sending, &delivery);
         tell(report, notification.way, &delivery, &shown);
     }
@@ -234,9 +233,11 @@ int cli_check_notify(int argc, char **argv)
         {"receiver", 'r', CLI_OPTION_TEXT, "NAME", &test.receiver, "who is told\n(default: that of the first route)"},
         {"alerts", 'a', CLI_OPTION_TEXT, "FILE", &test.alerts_file,
          "alerts as POST /api/v2/alerts takes them (JSON)\n(default: one that says that this is a test)"},
-        {"group-by", 0, CLI_OPTION_TEXT, "NAMES", &test.group_by, "labels of the group, of the first alert\n(default: alertname)"},
+        {"group-by", 0, CLI_OPTION_TEXT, "NAMES", &test.group_by,
+         "labels of the group, of the first alert\n(default: alertname)"},
         {"external-url", 0, CLI_OPTION_TEXT, "URL", &test.external_url, "address of this server, for links"},
-        {"reference", 0, CLI_OPTION_TEXT, "TEXT", &test.reference, "what an earlier --json gave: the message to change"},
+        {"reference", 0, CLI_OPTION_TEXT, "TEXT", &test.reference,
+         "what an earlier --json gave: the message to change"},
         {"resolved", 0, CLI_OPTION_FLAG, NULL, &test.is_resolved, "as if all alerts were over"},
         {"send", 0, CLI_OPTION_FLAG, NULL, &test.is_sending, "send it; without, it is only shown"},
         {"json", 0, CLI_OPTION_FLAG, NULL, &test.is_json, "for programs"},

@@ -19,5 +19,6 @@ int cli_collect_postgres(int argc, char **argv); /* by cli_collect() */
 int cli_query(int argc, char **argv);
 int cli_sql(int argc, char **argv);
 int cli_tsdb(int argc, char **argv);
+int cli_import(int argc, char **argv);
 int cli_key(int argc, char **argv);
 int cli_version(int argc, char **argv);

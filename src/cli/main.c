@@ -18,6 +18,7 @@ static const struct {
     {"query", cli_query, "ask a running server a question in PromQL"},
     {"sql", cli_sql, "ask a running server a question in SQL"},
     {"tsdb", cli_tsdb, "show and check the files of the time-series store"},
+    {"import", cli_import, "take in the history that a Prometheus has"},
     {"key", cli_key, "make, list and revoke access keys"},
     {"version", cli_version, "say which version this is"},
 };

@@ -29,6 +29,7 @@ struct otlp_cache; /* private to otlp_cache.c */
 
 struct otlp_cache *otlp_cache_new(void);
 void otlp_cache_free(struct otlp_cache *cache); /* NULL is allowed */
+AP_DEFINE_AUTO(otlp_cache, struct otlp_cache, otlp_cache_free)
 /* Before a request: from here on nothing is lent any more. */
 void otlp_cache_begin(struct otlp_cache *cache);
 

@@ -311,20 +311,45 @@ static enum ap_rc read_value(void *context, struct otlp_value_tree *tree, struct
     return ended(decoding, &reader, rc);
 }
 
+/* {"stringValue": "…"} and nothing else, as nearly all values are. False: the reader stands where it stood. */
+static bool read_plain_value(struct json_reader *reader, struct ap_slice *ret_text)
+{
+    struct json_reader ahead = *reader;
+    struct ap_slice key;
+    struct ap_err ignored;
+    enum json_kind kind;
+    bool is_there;
+    if (json_reader_begin_object(&ahead, &ignored) != AP_OK ||
+        json_reader_next_key(&ahead, &key, &is_there, &ignored) != AP_OK || !is_there ||
+        !ap_slice_equal_cstr(key, "stringValue") || json_reader_peek(&ahead, &kind, &ignored) != AP_OK ||
+        kind != JSON_KIND_STRING || json_reader_string(&ahead, ret_text, &ignored) != AP_OK ||
+        json_reader_next_key(&ahead, &key, &is_there, &ignored) != AP_OK || is_there)
+        return false;
+    *reader = ahead;
+    return true;
+}
+
 static enum ap_rc read_attribute(struct decoding *decoding, struct json_reader *reader,
                                  struct otlp_attribute *attribute, struct ap_err *err)
 {
     struct ap_slice key, raw = ap_slice("", 0);
-    bool is_there;
+    bool is_there, is_plain = false;
     attribute->key = ap_slice("", 0);
     enum ap_rc rc = json_reader_begin_object(reader, err);
     while (rc == AP_OK && (rc = next_member(reader, &key, &is_there, err)) == AP_OK && is_there) {
-        if (ap_slice_equal_cstr(key, "key"))
+        if (ap_slice_equal_cstr(key, "key")) {
             rc = json_reader_string(reader, &attribute->key, err);
-        else
-            rc = json_reader_skip(reader, ap_slice_equal_cstr(key, "value") ? &raw : NULL, err);
+        } else if (!ap_slice_equal_cstr(key, "value")) {
+            rc = json_reader_skip(reader, NULL, err);
+        } else {
+            is_plain = read_plain_value(reader, &attribute->value);
+            if (!is_plain)
+                rc = json_reader_skip(reader, &raw, err);
+        }
     }
-    return rc == AP_OK ? otlp_value_text(decoding->arena, raw, read_value, decoding, &attribute->value, err) : rc;
+    if (rc != AP_OK || is_plain)
+        return rc;
+    return otlp_value_text(decoding->arena, raw, read_value, decoding, &attribute->value, err);
 }
 
 /* Into `attributes`, at most `max`; *ret_count may be one more than that. */
@@ -715,51 +740,86 @@ static enum ap_rc read_temporality(struct json_reader *reader, uint64_t *ret_tem
     return rc;
 }
 
-/* A metric's data. Its points are put off: what they mean may stand behind them. */
-static enum ap_rc read_data(struct decoding *decoding, struct json_reader *reader, struct otlp_metric *metric,
-                            struct later *points, struct ap_err *err)
+/* A metric while it is read. */
+struct reading_metric {
+    struct otlp_metric metric;
+    bool has_name, has_description, has_unit, has_temporality, is_monotonic_said;
+    bool is_begun;       /* the sink knows it: what else is said of it comes too late */
+    struct later points; /* that came before all that must be known of them */
+};
+
+static bool is_complete(const struct reading_metric *reading)
+{
+    enum otlp_kind kind = reading->metric.kind;
+    bool has_data_head = kind == OTLP_GAUGE || kind == OTLP_SUMMARY ||
+                         (reading->has_temporality && (kind != OTLP_SUM || reading->is_monotonic_said));
+    return reading->has_name && reading->has_description && reading->has_unit && has_data_head;
+}
+
+/* In place if that can be; otherwise later: what they mean may stand behind them. */
+static enum ap_rc read_points(struct decoding *decoding, struct json_reader *reader, struct reading_metric *reading,
+                              struct ap_err *err)
+{
+    if (!is_complete(reading))
+        return put_off(decoding, reader, &reading->points, err);
+    enum ap_rc rc = reading->is_begun ? AP_OK : otlp_sink_begin_metric(decoding->sink, &reading->metric, err);
+    reading->is_begun = true;
+    return rc == AP_OK ? read_array(decoding, reader, add_point, err) : rc;
+}
+
+static enum ap_rc read_data(struct decoding *decoding, struct json_reader *reader, struct reading_metric *reading,
+                            struct ap_err *err)
 {
     struct ap_slice key;
     bool is_there;
-    points->count = 0; /* of several the last one counts */
+    reading->points.count = 0; /* of several the last one counts */
     enum ap_rc rc = json_reader_begin_object(reader, err);
     while (rc == AP_OK && (rc = next_member(reader, &key, &is_there, err)) == AP_OK && is_there) {
-        if (ap_slice_equal_cstr(key, "dataPoints"))
-            rc = put_off(decoding, reader, points, err);
-        else if (ap_slice_equal_cstr(key, "aggregationTemporality"))
-            rc = read_temporality(reader, &metric->temporality, err);
-        else if (ap_slice_equal_cstr(key, "isMonotonic"))
-            rc = json_reader_boolean(reader, &metric->is_monotonic, err);
-        else
+        if (ap_slice_equal_cstr(key, "dataPoints")) {
+            rc = read_points(decoding, reader, reading, err);
+        } else if (ap_slice_equal_cstr(key, "aggregationTemporality")) {
+            rc = read_temporality(reader, &reading->metric.temporality, err);
+            reading->has_temporality = true;
+        } else if (ap_slice_equal_cstr(key, "isMonotonic")) {
+            rc = json_reader_boolean(reader, &reading->metric.is_monotonic, err);
+            reading->is_monotonic_said = true;
+        } else {
             rc = json_reader_skip(reader, NULL, err);
+        }
     }
     return rc;
 }
 
 static enum ap_rc add_metric(struct decoding *decoding, struct json_reader *reader, struct ap_err *err)
 {
-    struct otlp_metric metric = {.name = ap_slice("", 0), .description = ap_slice("", 0), .unit = ap_slice("", 0)};
-    struct later points = {0};
+    struct reading_metric reading = {
+        .metric = {.name = ap_slice("", 0), .description = ap_slice("", 0), .unit = ap_slice("", 0)}};
+    struct otlp_metric *metric = &reading.metric;
     struct ap_slice key;
     bool is_there;
     enum ap_rc rc = json_reader_begin_object(reader, err);
     while (rc == AP_OK && (rc = next_member(reader, &key, &is_there, err)) == AP_OK && is_there) {
-        if (ap_slice_equal_cstr(key, "name")) {
-            rc = json_reader_string(reader, &metric.name, err);
+        if (reading.is_begun) {
+            rc = json_reader_skip(reader, NULL, err);
+        } else if (ap_slice_equal_cstr(key, "name")) {
+            rc = json_reader_string(reader, &metric->name, err);
+            reading.has_name = true;
         } else if (ap_slice_equal_cstr(key, "description")) {
-            rc = json_reader_string(reader, &metric.description, err);
+            rc = json_reader_string(reader, &metric->description, err);
+            reading.has_description = true;
         } else if (ap_slice_equal_cstr(key, "unit")) {
-            rc = json_reader_string(reader, &metric.unit, err);
+            rc = json_reader_string(reader, &metric->unit, err);
+            reading.has_unit = true;
         } else if (kind_of(key) != OTLP_NO_DATA) {
-            metric.kind = kind_of(key);
-            rc = read_data(decoding, reader, &metric, &points, err);
+            metric->kind = kind_of(key);
+            rc = read_data(decoding, reader, &reading, err);
         } else {
             rc = json_reader_skip(reader, NULL, err);
         }
     }
-    if (rc == AP_OK)
-        rc = otlp_sink_begin_metric(decoding->sink, &metric, err);
-    return rc == AP_OK ? read_later(decoding, &points, add_point, err) : rc;
+    if (rc == AP_OK && !reading.is_begun)
+        rc = otlp_sink_begin_metric(decoding->sink, metric, err);
+    return rc == AP_OK ? read_later(decoding, &reading.points, add_point, err) : rc;
 }
 
 /* ---- Scopes and resources ---- */
@@ -788,19 +848,27 @@ static enum ap_rc add_scope(struct decoding *decoding, struct json_reader *reade
     struct otlp_scope scope = {.name = ap_slice("", 0), .version = ap_slice("", 0), .schema_url = ap_slice("", 0)};
     struct later metrics = {0};
     struct ap_slice key;
-    bool is_there;
+    bool is_there, has_scope = false, is_begun = false;
     enum ap_rc rc = json_reader_begin_object(reader, err);
     while (rc == AP_OK && (rc = next_member(reader, &key, &is_there, err)) == AP_OK && is_there) {
-        if (ap_slice_equal_cstr(key, "scope"))
-            rc = read_scope(decoding, reader, &scope, err);
-        else if (ap_slice_equal_cstr(key, "schemaUrl"))
-            rc = json_reader_string(reader, &scope.schema_url, err);
-        else if (ap_slice_equal_cstr(key, "metrics"))
+        bool is_enough = has_scope && (scope.schema_url.bytes || !otlp_sink_reads_scopes(decoding->sink));
+        if (ap_slice_equal_cstr(key, "metrics") && (is_begun || is_enough)) {
+            rc = is_begun ? AP_OK : otlp_sink_begin_scope(decoding->sink, &scope, err);
+            is_begun = true;
+            if (rc == AP_OK)
+                rc = read_array(decoding, reader, add_metric, err);
+        } else if (ap_slice_equal_cstr(key, "metrics")) {
             rc = put_off(decoding, reader, &metrics, err);
-        else
+        } else if (ap_slice_equal_cstr(key, "scope") && !is_begun) {
+            rc = read_scope(decoding, reader, &scope, err);
+            has_scope = true;
+        } else if (ap_slice_equal_cstr(key, "schemaUrl")) {
+            rc = json_reader_string(reader, &scope.schema_url, err);
+        } else {
             rc = json_reader_skip(reader, NULL, err);
+        }
     }
-    if (rc == AP_OK)
+    if (rc == AP_OK && !is_begun)
         rc = otlp_sink_begin_scope(decoding->sink, &scope, err);
     return rc == AP_OK ? read_later(decoding, &metrics, add_metric, err) : rc;
 }
@@ -825,17 +893,24 @@ static enum ap_rc add_resource(struct decoding *decoding, struct json_reader *re
     struct otlp_attributes attributes = {0};
     struct later scopes = {0};
     struct ap_slice key;
-    bool is_there;
+    bool is_there, has_resource = false, is_begun = false;
     enum ap_rc rc = json_reader_begin_object(reader, err);
     while (rc == AP_OK && (rc = next_member(reader, &key, &is_there, err)) == AP_OK && is_there) {
-        if (ap_slice_equal_cstr(key, "resource"))
-            rc = read_resource(decoding, reader, &attributes, err);
-        else if (ap_slice_equal_cstr(key, "scopeMetrics"))
+        if (ap_slice_equal_cstr(key, "scopeMetrics") && has_resource) {
+            rc = is_begun ? AP_OK : otlp_sink_begin_resource(decoding->sink, &attributes, err);
+            is_begun = true;
+            if (rc == AP_OK)
+                rc = read_array(decoding, reader, add_scope, err);
+        } else if (ap_slice_equal_cstr(key, "scopeMetrics")) {
             rc = put_off(decoding, reader, &scopes, err);
-        else
+        } else if (ap_slice_equal_cstr(key, "resource") && !is_begun) {
+            rc = read_resource(decoding, reader, &attributes, err);
+            has_resource = true;
+        } else {
             rc = json_reader_skip(reader, NULL, err);
+        }
     }
-    if (rc == AP_OK)
+    if (rc == AP_OK && !is_begun)
         rc = otlp_sink_begin_resource(decoding->sink, &attributes, err);
     if (rc == AP_OK)
         rc = read_later(decoding, &scopes, add_scope, err);

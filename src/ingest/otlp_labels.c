@@ -225,7 +225,7 @@ static enum ap_rc plan_attributes(struct otlp_labels *labels, const struct otlp_
         memcpy(kept, made.data, made.bytes);
         planned[count++] = (struct planned){ap_slice(kept, made.bytes), key, (uint16_t)i};
     }
-    qsort(planned, count, sizeof(*planned), compare_planned);
+    qsort(planned, count, sizeof(*planned), compare_planned); /* cppcheck-suppress uninitvar ; as far as count */
     *ret_count = count;
     return AP_OK;
 }

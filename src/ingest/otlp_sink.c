@@ -112,6 +112,11 @@ enum ap_rc otlp_sink_begin_resource(struct otlp_sink *sink, const struct otlp_at
     return otlp_resource_begin(&sink->resource, attributes, sink->settings, &sink->labels, err);
 }
 
+bool otlp_sink_reads_scopes(const struct otlp_sink *sink)
+{
+    return sink->settings->is_promoting_scope;
+}
+
 enum ap_rc otlp_sink_begin_scope(struct otlp_sink *sink, const struct otlp_scope *scope, struct ap_err *err)
 {
     otlp_labels_begin_scope(&sink->labels);
@@ -233,6 +238,7 @@ static enum ap_rc learn_metric(struct otlp_sink *sink, struct labels_hash key, s
 enum ap_rc otlp_sink_begin_metric(struct otlp_sink *sink, const struct otlp_metric *metric, struct ap_err *err)
 {
     sink->metric = *metric;
+    sink->metric.is_monotonic = metric->kind == OTLP_SUM && metric->is_monotonic;
     sink->fault[0] = '\0';
     sink->bounds = NULL;
     sink->bound_count = 0;
@@ -244,7 +250,7 @@ enum ap_rc otlp_sink_begin_metric(struct otlp_sink *sink, const struct otlp_metr
         say_fault(sink, "its aggregation temporality is neither delta nor cumulative");
         return AP_OK;
     }
-    struct labels_hash key = key_of_metric(sink, metric);
+    struct labels_hash key = key_of_metric(sink, &sink->metric);
     struct otlp_cached_metric *cached = otlp_cache_find(sink->body->otlp_cache, key);
     if (!cached)
         return learn_metric(sink, key, err);

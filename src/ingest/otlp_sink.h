@@ -55,6 +55,8 @@ struct ap_arena *otlp_sink_arena(struct otlp_sink *sink); /* for what decoders l
 /* Each returns AP_E_LIMIT when the request is too large for one. */
 ap_nodiscard enum ap_rc otlp_sink_begin_resource(struct otlp_sink *sink, const struct otlp_attributes *attributes,
                                                  struct ap_err *err);
+/* Whether anything is made of what a scope says; otherwise metrics may come before all of it is known. */
+bool otlp_sink_reads_scopes(const struct otlp_sink *sink);
 ap_nodiscard enum ap_rc otlp_sink_begin_scope(struct otlp_sink *sink, const struct otlp_scope *scope,
                                               struct ap_err *err);
 ap_nodiscard enum ap_rc otlp_sink_begin_metric(struct otlp_sink *sink, const struct otlp_metric *metric,

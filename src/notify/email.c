@@ -64,15 +64,13 @@ static bool is_plain(struct ap_slice text)
 }
 
 /*
- * A header field. What is not ASCII becomes encoded words (RFC 2047), none of which ends within a character. Line ends
- * become blanks: a value cannot begin another field.
+ * What is not ASCII becomes encoded words (RFC 2047), none of which ends within a character. Line ends become blanks: a
+ * value cannot begin another field.
  */
-static void add_header(struct ap_buf *out, const char *name, struct ap_slice value)
+static void add_words(struct ap_buf *out, struct ap_slice value)
 {
-    ap_buf_printf(out, "%s: ", name);
     if (is_plain(value)) {
         ap_buf_add_slice(out, value);
-        ap_buf_add_cstr(out, "\r\n");
         return;
     }
     for (size_t at = 0; at < value.bytes;) {
@@ -93,6 +91,12 @@ static void add_header(struct ap_buf *out, const char *name, struct ap_slice val
         } while (at < value.bytes && (bytes < WORD_BYTES_MAX || (value.data[at] & 0xC0) == 0x80));
         ap_buf_add_cstr(out, "?=");
     }
+}
+
+static void add_header(struct ap_buf *out, const char *name, struct ap_slice value)
+{
+    ap_buf_printf(out, "%s: ", name);
+    add_words(out, value);
     ap_buf_add_cstr(out, "\r\n");
 }
 
@@ -155,6 +159,28 @@ static struct ap_slice next_address(struct ap_slice *rest)
     size_t taken = AP_MIN(end + 1, rest->bytes);
     *rest = ap_slice(rest->data + taken, rest->bytes - taken);
     return ap_slice_trim(one);
+}
+
+/* From and To: of an address only the name may be encoded. */
+static void add_address_header(struct ap_buf *out, const char *name, struct ap_slice text)
+{
+    ap_buf_printf(out, "%s: ", name);
+    for (bool is_first = true; text.bytes; is_first = false) {
+        struct ap_slice one = next_address(&text);
+        const char *open = one.bytes ? memrchr(one.data, '<', one.bytes) : NULL;
+        struct ap_slice person = ap_slice_trim(ap_slice(one.data, open ? (size_t)(open - one.data) : 0));
+        ap_buf_add_cstr(out, is_first ? "" : ",\r\n ");
+        if (is_plain(one) || !person.bytes) {
+            add_words(out, one);
+            continue;
+        }
+        if (person.bytes >= 2 && person.data[0] == '"' && person.data[person.bytes - 1] == '"')
+            person = ap_slice(person.data + 1, person.bytes - 2);
+        add_words(out, person);
+        ap_buf_add_char(out, ' ');
+        add_words(out, ap_slice(open, (size_t)(one.data + one.bytes - open)));
+    }
+    ap_buf_add_cstr(out, "\r\n");
 }
 
 static enum ap_rc take_addresses(const char *what, struct ap_slice text, struct addresses *ret, struct ap_err *err)
@@ -221,8 +247,8 @@ static enum ap_rc add_part(struct ap_buf *out, const struct message *message, co
     bool is_html = strcmp(type, "html") == 0;
     if (!template || !template[0])
         return AP_OK;
-    enum ap_rc rc = is_html ? message_html(message, type, template, &text, err)
-                            : message_text(message, type, template, &text, err);
+    enum ap_rc rc =
+        is_html ? message_html(message, type, template, &text, err) : message_text(message, type, template, &text, err);
     ap_buf_printf(out,
                   "--%s\r\nContent-Type: text/%s; charset=UTF-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n",
                   boundary, is_html ? "html" : "plain");
@@ -241,9 +267,9 @@ static enum ap_rc make(struct sending *sending, const char *from, const char *to
     if (!has_header(&email->headers, "Subject"))
         rc = add_template_header(out, sending->message, "Subject", SUBJECT, err);
     if (!has_header(&email->headers, "To"))
-        add_header(out, "To", ap_slice_cstr(to));
+        add_address_header(out, "To", ap_slice_cstr(to));
     if (!has_header(&email->headers, "From"))
-        add_header(out, "From", ap_slice_cstr(from));
+        add_address_header(out, "From", ap_slice_cstr(from));
     for (size_t i = 0; i < email->headers.count && rc == AP_OK; i++)
         rc = add_template_header(out, sending->message, email->headers.keys[i], email->headers.items[i], err);
     add_identity(out, notification, domain);

@@ -22,8 +22,7 @@ struct message_templates {
 static enum ap_rc add_template(struct message_templates *templates, struct ap_slice text, struct ap_err *err)
 {
     templates->items = ap_realloc(templates->items, (templates->count + 1) * sizeof(struct template *));
-    enum ap_rc rc =
-        template_parse_message(text, message_library(templates), &templates->items[templates->count], err);
+    enum ap_rc rc = template_parse_message(text, message_library(templates), &templates->items[templates->count], err);
     templates->count += rc == AP_OK;
     return rc;
 }
@@ -54,8 +53,7 @@ static enum ap_rc add_pattern(struct message_templates *templates, const char *f
     return rc;
 }
 
-enum ap_rc message_templates_load(const struct alert_config *config, struct message_templates **ret,
-                                  struct ap_err *err)
+enum ap_rc message_templates_load(const struct alert_config *config, struct message_templates **ret, struct ap_err *err)
 {
     AP_AUTO(message_templates) struct message_templates *templates = ap_new0(struct message_templates);
     templates->reference_count = 1;
@@ -319,7 +317,7 @@ static struct template_value common_value(struct message *message, const struct 
 
 static struct template_value alert_value(struct message *message, const struct notified_alert *alert)
 {
-    static const char *const names[] = {"Status",  "Labels",       "Annotations", "StartsAt",
+    static const char *const names[] = {"Status", "Labels",       "Annotations", "StartsAt",
                                         "EndsAt", "GeneratorURL", "Fingerprint"};
     struct template_member *members = ap_arena_alloc0(&message->arena, ALERT_MEMBER_COUNT * sizeof(*members));
     for (size_t i = 0; i < ALERT_MEMBER_COUNT; i++)
@@ -353,8 +351,8 @@ static struct ap_slice quoted(struct message *message, const char *name)
 
 static void make_data(struct message *message)
 {
-    static const char *const names[] = {"Receiver",     "Status",            "Alerts",     "GroupLabels",
-                                        "CommonLabels", "CommonAnnotations", "ExternalURL"};
+    static const char *const names[] = {"Receiver",          "Status",     "Alerts", "GroupLabels", "CommonLabels",
+                                        "CommonAnnotations", "ExternalURL"};
     const struct notification *notification = message->notification;
     for (size_t i = 0; i < DATA_MEMBER_COUNT; i++)
         message->data[i].name = ap_slice_cstr(names[i]);
@@ -365,8 +363,7 @@ static void make_data(struct message *message)
         alerts[i] = alert_value(message, &notification->alerts[i]);
         message->is_firing |= !notification->alerts[i].is_resolved;
     }
-    struct template_value list = {
-        .kind = TEMPLATE_LIST, .type = &type_alerts, .list = {alerts, message->alert_count}};
+    struct template_value list = {.kind = TEMPLATE_LIST, .type = &type_alerts, .list = {alerts, message->alert_count}};
     message->data[RECEIVER].value = template_text(quoted(message, notification->receiver->name));
     message->data[DATA_STATUS].value = template_text(ap_slice_cstr(message->is_firing ? "firing" : "resolved"));
     message->data[ALERTS].value = list;

@@ -131,8 +131,8 @@ static void count_locked(struct notifier *notifier, const struct notification *n
     stats->duration_us[kind] += (uint64_t)delivery->duration_us;
 }
 
-static void send_one(struct notifier *notifier, struct notification *notification,
-                     struct message_templates *templates, struct delivery *ret)
+static void send_one(struct notifier *notifier, struct notification *notification, struct message_templates *templates,
+                     struct delivery *ret)
 {
     int64_t start_us = ap_clock_monotonic_us(notifier->options.clock);
     AP_AUTO(message)

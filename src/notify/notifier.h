@@ -5,9 +5,9 @@
  *          ▲                                             │
  *          └──────────────── delivered() ◄───────────────┘
  *
- * What is told about a group by one way leaves in order, one at a time. Sending waits, each with a deadline, and one way
- * takes at most a part of the threads: a receiver that hangs delays nobody else. Nothing is tried again here: that is
- * alerting's to decide.
+ * What is told about a group by one way leaves in order, one at a time. Sending waits, each with a deadline, and one
+ * way takes at most a part of the threads: a receiver that hangs delays nobody else. Nothing is tried again here: that
+ * is alerting's to decide.
  */
 #pragma once
 
@@ -45,7 +45,8 @@ ap_nodiscard enum ap_rc notifier_open(const struct notifier_options *options, st
 void notifier_close(struct notifier *notifier);
 AP_DEFINE_AUTO(notifier, struct notifier, notifier_close)
 
-/* For alerting_options.deliver, `context` being the notifier; returns at once. Takes a reference for itself. Any thread.
+/* For alerting_options.deliver, `context` being the notifier; returns at once. Takes a reference for itself. Any
+ * thread.
  */
 void notifier_deliver(void *context, struct notification *notification);
 

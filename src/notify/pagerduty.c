@@ -41,9 +41,14 @@ static enum ap_rc check(const struct receiver_way *way, const struct receiver_gl
     const struct {
         const char *key, *text;
     } texts[] = {
-        {"description", pagerduty->description}, {"client", pagerduty->client}, {"client_url", pagerduty->client_url},
-        {"severity", pagerduty->severity},       {"source", pagerduty->source}, {"component", pagerduty->component},
-        {"class", pagerduty->class},             {"group", pagerduty->group},
+        {"description", pagerduty->description},
+        {"client", pagerduty->client},
+        {"client_url", pagerduty->client_url},
+        {"severity", pagerduty->severity},
+        {"source", pagerduty->source},
+        {"component", pagerduty->component},
+        {"class", pagerduty->class},
+        {"group", pagerduty->group},
     };
     enum ap_rc rc = post_check(pagerduty->http_config, err);
     for (size_t i = 0; i < AP_ARRAY_COUNT(texts) && rc == AP_OK; i++)
@@ -176,8 +181,8 @@ static void make_v1(struct event *event, const char *service_key, bool is_too_lo
     bool is_firing = message_is_firing(event->sending->message);
     ap_buf_add_cstr(event->out, "{");
     add(event, "service_key", service_key, true, 0);
-    ap_buf_printf(event->out, ",\"incident_key\":\"%s\",\"event_type\":\"%s\"",
-                  event->sending->notification->dedup_key, is_firing ? "trigger" : "resolve");
+    ap_buf_printf(event->out, ",\"incident_key\":\"%s\",\"event_type\":\"%s\"", event->sending->notification->dedup_key,
+                  is_firing ? "trigger" : "resolve");
     add(event, "description", description_of(way), true, SUMMARY_RUNES_MAX);
     if (is_firing) {
         add(event, "client", client_of(way), false, 0);
@@ -237,7 +242,9 @@ static void send_pagerduty(struct sending *sending, struct delivery *ret)
     }
     const char *url = pagerduty->url ? pagerduty->url : is_v1 ? NULL : sending->notification->global->pagerduty_url;
     struct post post = {
-        .url = url ? url : is_v1 ? URL_V1 : URL_V2,
+        .url = url     ? url
+               : is_v1 ? URL_V1
+                       : URL_V2,
         .timeout = pagerduty->timeout,
         .http_config = pagerduty->http_config,
         .body = ap_buf_slice(&body),

@@ -155,7 +155,8 @@ bool post_json(struct sending *sending, const struct post *post, struct post_ans
     struct ap_err err;
     AP_AUTO(scrape_source) struct scrape_source *source = NULL;
     struct scrape_http http;
-    const struct yaml_node *settings = post->http_config ? post->http_config : sending->notification->global->http_config;
+    const struct yaml_node *settings =
+        post->http_config ? post->http_config : sending->notification->global->http_config;
     enum ap_rc rc = post_settings(settings, NULL, &source, &http, &err);
     if (rc != AP_OK) {
         delivery_refuse(ret, &err);

@@ -11,8 +11,8 @@
 enum { POST_ANSWER_BYTES_MAX = 64 << 10, POST_TIMEOUT_MS = 30000 };
 
 struct post {
-    const char *url;     /* secret */
-    const char *timeout; /* the setting; NULL: POST_TIMEOUT_MS */
+    const char *url;                     /* secret */
+    const char *timeout;                 /* the setting; NULL: POST_TIMEOUT_MS */
     const struct yaml_node *http_config; /* of the way; NULL: that of `global` */
     const char *headers[4];              /* "Name: value"; NULL behind the last */
     struct ap_slice body;                /* JSON */
@@ -30,7 +30,8 @@ struct post_answer {
  * says what came of it.
  */
 bool post_json(struct sending *sending, const struct post *post, struct post_answer *ret_answer, struct delivery *ret);
-/* 2xx done; 429 and 5xx again, when Retry-After says; all others refused. `what` (may be empty) is the answer's text. */
+/* 2xx done; 429 and 5xx again, when Retry-After says; all others refused. `what` (may be empty) is the answer's text.
+ */
 void post_judge(const struct post_answer *answer, const char *service, const char *what, struct delivery *ret);
 /* That a <http_config> (NULL: none) can be used. */
 ap_nodiscard enum ap_rc post_check(const struct yaml_node *http_config, struct ap_err *err);

@@ -49,8 +49,8 @@ enum ap_rc secret_read(const char *given, const char *path, const struct yaml_no
     /* Relative to the configuration file. */
     const char *file = node ? yaml_file(node->document) : "";
     const char *slash = strrchr(file, '/');
-    AP_AUTO_FREE char *whole = path[0] == '/' || !slash ? ap_strdup(path)
-                                                        : ap_asprintf("%.*s/%s", (int)(slash - file), file, path);
+    AP_AUTO_FREE char *whole =
+        path[0] == '/' || !slash ? ap_strdup(path) : ap_asprintf("%.*s/%s", (int)(slash - file), file, path);
     AP_AUTO_BUF struct ap_buf text = {0};
     enum ap_rc rc = file_text_read(whole, SECRET_BYTES_MAX, &text, err);
     if (rc != AP_OK)

@@ -22,7 +22,8 @@ struct sending {
 };
 
 struct sender {
-    /* What the configuration says of the way is usable, so far as is seen before there is an alert: texts, http_config. */
+    /* What the configuration says of the way is usable, so far as is seen before there is an alert: texts, http_config.
+     */
     enum ap_rc (*check)(const struct receiver_way *way, const struct receiver_global *global,
                         const struct template *library, struct ap_err *err);
     /* Fills all of *ret. */

@@ -1,7 +1,8 @@
 /*
  * Slack: an incoming webhook, or with an app's token the Web API, where the message of before can be changed.
  *
- * A message is known by its channel and its ts; both together are the delivery's reference: "C024BE91L 1401383885.000061".
+ * A message is known by its channel and its ts; both together are the delivery's reference: "C024BE91L
+ * 1401383885.000061".
  */
 #include <stdio.h>
 #include <string.h>
@@ -239,7 +240,7 @@ static enum ap_rc read_answer(struct ap_slice body, struct ap_arena *arena, stru
 /* Errors of Slack's that pass by themselves. */
 static bool is_passing(struct ap_slice error)
 {
-    static const char *const passing[] = {"ratelimited", "rate_limited", "internal_error", "fatal_error",
+    static const char *const passing[] = {"ratelimited",     "rate_limited",        "internal_error",   "fatal_error",
                                           "request_timeout", "service_unavailable", "team_added_to_org"};
     for (size_t i = 0; i < AP_ARRAY_COUNT(passing); i++)
         if (ap_slice_equal_cstr(error, passing[i]))
@@ -271,7 +272,8 @@ static bool judge(const struct post_answer *answer, struct delivery *ret)
         delivery_say(ret, is_passing(slack.error) ? DELIVERY_RETRY : DELIVERY_REFUSED, "Slack answered: %.*s",
                      AP_SLICE_ARG(slack.error));
         ret->retry_after_ms = ret->outcome == DELIVERY_RETRY ? answer->retry_after_ms : 0;
-    } else if (slack.ts.bytes && slack.channel.bytes && slack.channel.bytes + slack.ts.bytes + 2 <= sizeof(ret->reference)) {
+    } else if (slack.ts.bytes && slack.channel.bytes &&
+               slack.channel.bytes + slack.ts.bytes + 2 <= sizeof(ret->reference)) {
         snprintf(ret->reference, sizeof(ret->reference), "%.*s %.*s", AP_SLICE_ARG(slack.channel),
                  AP_SLICE_ARG(slack.ts));
     }

@@ -21,7 +21,7 @@
 enum {
     DEFAULT_INTERVAL_MS = 30 * 1000,
     ANSWER_BYTES = 65535,
-    TRY_SECONDS = 3, /* a server that does not answer is asked twice, and holds up the names behind it so long */
+    TRY_SECONDS = 2, /* a server that does not answer is asked twice, and holds up the names behind it so long */
     TRIES = 2,
     LABELS_MAX = 6,
 };

@@ -82,7 +82,7 @@ static void pool_sync_locked(struct scrape_manager *manager, struct pool *pool)
     target_list_init(&list);
     for (size_t i = 0; i < pool->finder_count; i++)
         target_list_add(&list, pool->job, pool->finders[i]->groups);
-    target_list_finish(&list);
+    target_list_finish(&list, pool->job);
     manager->options.sync(manager->options.sync_context, pool->job->shown.name,
                           (const struct scrape_target *const *)list.items, list.count);
     manager->stats.syncs++;

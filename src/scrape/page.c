@@ -79,7 +79,8 @@ void page_begin(struct page *page, const struct page_options *options, struct li
     page->cache = cache;
     page->row_count = page->extra_count = page->exemplar_count = page->metadata_count = 0;
     page->sample_count = page->kept_count = page->series_added = 0;
-    page->duplicate_count = page->future_count = page->exemplars_refused = 0;
+    page->duplicate_count = page->future_count = page->exemplars_refused = page->histogram_count = 0;
+    page->has_ms_times = false;
     page->is_over_limit = false;
     page->type_line = page->family_type_line = LINE_NONE;
     page->type = EXPOSITION_UNKNOWN;
@@ -429,6 +430,7 @@ static void add_told(struct page *page, const struct told_sample *sample, uint32
     extra->ts_ms = own_ts_ms;
     extra->start_ts_ms = start_ts_ms;
     extra->histogram = sample->histogram;
+    page->histogram_count += sample->histogram.data != NULL;
     if (entry->has_exemplar)
         add_told_exemplar(page, &entry->exemplar, extra);
     if (ret_extra)
@@ -576,7 +578,11 @@ void page_add_exemplar(struct page *page, struct page_extra *extra, const struct
         return;
     }
     ROOM(page->exemplars, page->exemplar_count, page->exemplar_capacity);
-    page->exemplars[page->exemplar_count++] = (struct batch_exemplar){.ts_ms = ts_ms, .value = value, .labels = kept};
+    /* In order of time: the store takes no older one of a series behind a newer one. */
+    size_t at = page->exemplar_count++;
+    for (; at > extra->exemplar_first && page->exemplars[at - 1].ts_ms > ts_ms; at--)
+        page->exemplars[at] = page->exemplars[at - 1];
+    page->exemplars[at] = (struct batch_exemplar){.ts_ms = ts_ms, .value = value, .labels = kept};
     extra->exemplar_count++;
 }
 

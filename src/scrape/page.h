@@ -84,13 +84,15 @@ struct page {
     uint64_t duplicate_count; /* told twice */
     uint64_t future_count;    /* times too far ahead */
     uint64_t exemplars_refused;
-    bool is_over_limit; /* of samples: they are still counted */
+    uint64_t histogram_count; /* rows that are one */
+    bool is_over_limit;       /* of samples: they are still counted */
     /* Where reading is. */
     uint32_t type_line; /* the last line that said a type; LINE_NONE: none did */
     size_t group_row;   /* the first row of the metric being told: what a start time is about */
     enum exposition_type type;
     struct ap_buf family;       /* its name */
     uint32_t family_type_line;  /* the type_line that these two are of */
+    bool has_ms_times;          /* the format's times are whole milliseconds */
     bool is_gathering;          /* convert_classic_histograms_to_nhcb */
     struct page_custom *custom; /* owned; a classic histogram that becomes one with custom buckets; NULL: none yet */
     /* Labels of lines that are new: the store asks for them. */

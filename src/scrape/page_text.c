@@ -2,16 +2,34 @@
  * Pages of text. The common line is the one that stood there last time with another number behind it: compared, and
  * only its number read. All others go through the parser.
  */
-#include <inttypes.h>
 #include <string.h>
 
-#include "base/assert.h"
 #include "scrape/page_internal.h"
 
-/*
- * A sample that is told plainly by an expected line: no time, no exemplar. Behind the line, or NULL: it is something
- * else. *ret_lines counts.
- */
+/* Milliseconds, in as many digits as they have since 2001 and until 2286, or fewer; NULL: something else. */
+static const char *read_own_time(const char *at, const char *end, int64_t *ret_ts_ms)
+{
+    enum { DIGITS_MAX = 15 };
+    int64_t value = 0;
+    const char *begin = at;
+    for (; at < end && at - begin < DIGITS_MAX && (uint8_t)(*at - '0') <= 9; at++)
+        value = value * 10 + (*at - '0');
+    *ret_ts_ms = value;
+    return at > begin ? at : NULL;
+}
+
+/* Whether the line says what it said last as to times; a time that the job does not want becomes none. */
+static bool is_timed_as_before(const struct page *page, const struct cached_line *line, int64_t *ts_ms)
+{
+    const struct scrape_job *job = page->options.job;
+    if (!job->is_honoring_timestamps)
+        *ts_ms = PAGE_NO_TS;
+    bool is_timed = *ts_ms != PAGE_NO_TS && !job->is_tracking_timestamps_staleness;
+    return line->kind == LINE_DROPPED ||
+           (is_timed == line->is_timed && *ts_ms <= page->options.ts_ms + PAGE_FUTURE_MS_MAX);
+}
+
+/* A comment, or a sample that is told plainly, by an expected line. Returns what is behind it; NULL: it is not that. */
 static inline const char *read_expected(struct page *page, const char *at, const char *end)
 {
     struct line_cache *cache = page->cache;
@@ -30,11 +48,14 @@ static inline const char *read_expected(struct page *page, const char *at, const
         return next + 1;
     }
     double value;
-    if (next == end || *next != ' ' || line->is_timed || line->is_histogram || line->is_created ||
+    int64_t ts_ms = PAGE_NO_TS;
+    if (next == end || *next != ' ' || line->is_histogram || line->is_created ||
         (page->is_gathering && page_type(page) == EXPOSITION_HISTOGRAM))
         return NULL;
     next = exposition_number(next + 1, end, &value);
-    if (!next || next == end || *next != '\n')
+    if (next && next < end && *next == ' ' && page->has_ms_times)
+        next = read_own_time(next + 1, end, &ts_ms);
+    if (!next || next == end || *next != '\n' || !is_timed_as_before(page, line, &ts_ms))
         return NULL;
     size_t index = cache->next;
     if (page->is_over_limit || (line->kind == LINE_SERIES && page->row_count >= page->row_max) ||
@@ -44,6 +65,8 @@ static inline const char *read_expected(struct page *page, const char *at, const
     if (line->kind == LINE_SERIES) {
         page->kept_count++;
         page_add_row(page, (uint32_t)index, value, 0);
+        if (ts_ms != PAGE_NO_TS)
+            page_extra_of(page, page->row_count - 1)->ts_ms = ts_ms;
     }
     return next + 1;
 }
@@ -121,6 +144,7 @@ enum ap_rc page_read_text(struct page *page, enum exposition_format format, stru
     struct exposition *parser = page->parser;
     struct exposition_entry entry = {0};
     const char *end = body.data + body.bytes;
+    page->has_ms_times = format == EXPOSITION_TEXT;
     exposition_begin(parser, format, body);
     for (;;) {
         const char *at = exposition_place(parser);

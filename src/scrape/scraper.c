@@ -8,6 +8,7 @@
  */
 #include "scrape/scraper.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -361,6 +362,14 @@ static void begin_scrape(struct scraper *scraper, struct target *target)
 {
     const struct scrape_target *shown = &target->asked->shown;
     target->began_us = ap_clock_monotonic_us(&ap_clock_system);
+    if (shown->too_many) {
+        target->answer = (struct fetch_answer){.is_gzip = false};
+        (void)ap_fail(&target->answer.err, AP_E_LIMIT,
+                      "target_limit exceeded (number of targets: %" PRIu64 ", limit: %" PRIu64 ")", shown->too_many,
+                      shown->job->limits.targets_max);
+        on_collected(scraper, target);
+        return;
+    }
     if (shown->job->collector) {
         collect_pool_ask(scraper->collect_pool, target);
         return;

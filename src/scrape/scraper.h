@@ -38,7 +38,8 @@ struct scrape_target {
     size_t param_count;
     int64_t interval_ms; /* `__scrape_interval__` may differ from the job's */
     int64_t timeout_ms;
-    uint64_t hash; /* of labels and URL: the place in the interval, the same on every start */
+    uint64_t hash;     /* of labels and URL: the place in the interval, the same on every start */
+    uint64_t too_many; /* targets of its pool, when these are more than target_limit: it fails unasked; else 0 */
 };
 
 struct scraper_options {

@@ -397,7 +397,7 @@ static int compare_targets(const void *a, const void *b)
     return (left->hash > right->hash) - (left->hash < right->hash);
 }
 
-void target_list_finish(struct target_list *list)
+void target_list_finish(struct target_list *list, const struct job *job)
 {
     size_t kept = 0;
     if (list->count)
@@ -406,4 +406,7 @@ void target_list_finish(struct target_list *list)
         if (kept == 0 || list->items[kept - 1]->hash != list->items[i]->hash)
             list->items[kept++] = list->items[i];
     list->count = kept;
+    uint64_t limit = job->shown.limits.targets_max;
+    for (size_t i = 0; i < kept; i++)
+        list->items[i]->too_many = limit && kept > limit ? kept : 0;
 }

@@ -43,5 +43,5 @@ void target_list_clear(struct target_list *list);
 
 /* May be called for several. */
 void target_list_add(struct target_list *list, const struct job *job, const struct target_groups *groups);
-/* Puts the targets in order and removes those that are alike; then the list is complete. */
-void target_list_finish(struct target_list *list);
+/* Puts the targets in order, removes those that are alike, counts the rest; then the list is complete. */
+void target_list_finish(struct target_list *list, const struct job *job);

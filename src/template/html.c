@@ -13,7 +13,7 @@ const struct template_type template_type_html = {0};
 static void add_escaped(struct ap_slice text, struct ap_buf *out)
 {
     static const char *const table[256] = {
-        ['"'] = "&#34;", ['\''] = "&#39;", ['&'] = "&amp;", ['<'] = "&lt;",
+        ['"'] = "&#34;", ['\''] = "&#39;", ['&'] = "&amp;",         ['<'] = "&lt;",
         ['>'] = "&gt;",  ['+'] = "&#43;",  ['\0'] = "\xEF\xBF\xBD",
     };
     for (size_t i = 0; i < text.bytes; i++) {

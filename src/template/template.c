@@ -457,7 +457,8 @@ static enum ap_rc run_nodes(struct template_run *run, const struct node *node, c
 enum ap_rc template_run(const struct template *template, const struct template_environment *environment,
                         struct ap_buf *out, struct ap_err *err)
 {
-    struct template_run run = {.root = template, .template = template, .environment = environment, .out = out, .out_start = out->bytes};
+    struct template_run run = {
+        .root = template, .template = template, .environment = environment, .out = out, .out_start = out->bytes};
     ap_arena_init(&run.arena, VALUES_BYTES_MAX);
     push(&run, ap_slice_cstr("$"), environment->dot);
     for (size_t i = 0; i < template->variable_count; i++)

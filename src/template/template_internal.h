@@ -86,7 +86,7 @@ struct run_variable {
 };
 
 struct template_run {
-    const struct template *root; /* where names are looked up */
+    const struct template *root;     /* where names are looked up */
     const struct template *template; /* whose text runs */
     const struct template_environment *environment;
     struct ap_arena arena; /* of values that functions make */
@@ -116,7 +116,8 @@ struct template_function {
     enum ap_rc (*call)(struct template_run *run, const struct template_value *arguments, size_t count,
                        struct template_value *ret, struct ap_err *err);
 };
-/* `is_message`: those of Alertmanager too. NULL: there is none. `and` and `or` are in the table with a call that is never used: the run evaluates them itself.
+/* `is_message`: those of Alertmanager too. NULL: there is none. `and` and `or` are in the table with a call that is
+ * never used: the run evaluates them itself.
  */
 const struct template_function *template_function_find(struct ap_slice name, bool is_message);
 extern const struct template_function template_functions_of_go[];

@@ -83,9 +83,9 @@ static void add_part(const char *part, const struct moment *moment, struct ap_bu
 /* A moment by Go's layouts, which are the 2nd of January 2006, 15:04:05, written as one wishes. */
 static void add_layout(struct ap_slice layout, const struct moment *moment, struct ap_buf *out)
 {
-    static const char *const parts[] = {"2006", "January", "Jan", "Monday", "Mon", "MST", "-07:00", "-0700", "Z07:00",
-                                        "PM",   "pm",      "_2",  "02",     "01",  "15",  "03",     "04",    "05",
-                                        "06",   "1",       "2",   "3",      "4",   "5"};
+    static const char *const parts[] = {"2006",   "January", "Jan", "Monday", "Mon", "MST", "-07:00", "-0700",
+                                        "Z07:00", "PM",      "pm",  "_2",     "02",  "01",  "15",     "03",
+                                        "04",     "05",      "06",  "1",      "2",   "3",   "4",      "5"};
     while (layout.bytes) {
         size_t taken = 0;
         bool is_fraction =

@@ -70,6 +70,20 @@ ap_nodiscard enum ap_rc block_writer_add_series(struct block_writer *writer, str
                                                 const struct chunk_entry *entries, size_t entry_count,
                                                 struct ap_err *err);
 /*
+ * A series by its samples, which become chunks: both arrays rise strictly in time; blobs are histogram_encode()'s. With
+ * no sample at all nothing is added.
+ */
+struct block_samples {
+    const int64_t *ts_ms;
+    const double *values;
+    size_t count;
+    const int64_t *histogram_ts_ms;
+    const struct ap_slice *histograms;
+    size_t histogram_count;
+};
+ap_nodiscard enum ap_rc block_writer_add_samples(struct block_writer *writer, struct ap_slice labels,
+                                                 const struct block_samples *samples, struct ap_err *err);
+/*
  * Writes index and meta.json, syncs all, renames to blocks/<id>. From `meta` it takes level, head_range_id and sources;
  * the rest it knows. AP_E_NOT_FOUND: there was no series; nothing is made.
  */

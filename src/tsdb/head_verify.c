@@ -217,6 +217,9 @@ static bool verify_entry(struct verifying *verifying, struct ap_slice *rest)
     uint64_t bytes = take_varint(rest, &is_sound);
     uint64_t sample_count = take_varint(rest, &is_sound);
     uint64_t kind = take(rest, 1, &is_sound);
+    if (kind & HEAD_LIST_HAS_DELETED_FIRST)
+        (void)take_varint(rest, &is_sound); /* which deleted spans it has */
+    kind &= ~(uint64_t)HEAD_LIST_HAS_DELETED_FIRST;
     if (!is_sound)
         return false;
     const struct range *range = find_range(verifying, range_id);

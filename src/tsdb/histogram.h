@@ -73,6 +73,11 @@ struct histogram {
 };
 
 bool histogram_is_stale(const struct histogram *histogram);
+/*
+ * Whether they say the same: buckets of 0 that only one of them names, how spans are cut, and a reset hint that is no
+ * gauge's make no difference; doubles are compared by bits.
+ */
+bool histogram_says_same(const struct histogram *a, const struct histogram *b);
 /* Leaves form and reset hint alone; all else becomes 0 and empty. */
 void histogram_set_stale(struct histogram *histogram);
 

@@ -208,6 +208,24 @@ void tsdb_metadata(struct tsdb *tsdb, struct ap_slice metric, tsdb_metadata_fn e
 
 /* ---- Administration ---- */
 
+/*
+ * A block that somebody else made takes its place among the others: history, which tsdb_append() would refuse as too
+ * old. It was finished (block_writer_finish()) in the directory staging/ of the store, and is gone from there on AP_OK,
+ * and not before the store has it: after a crash, call this again for what is still in staging/. Samples of times that
+ * a series has already are left out, so nothing is there twice, and what the store had stays; outcome counts them.
+ * AP_E_NOT_FOUND: there is no such block in staging/. AP_E_LIMIT: it has samples more than an hour ahead of the clock,
+ * or all of it is past retention, which would take it away at once.
+ */
+struct tsdb_adoption {
+    uint64_t samples_added;
+    uint64_t samples_same;  /* that the store had already */
+    uint64_t samples_other; /* whose time it had with another value */
+};
+ap_nodiscard enum ap_rc tsdb_adopt(struct tsdb *tsdb, const char *id, struct tsdb_adoption *ret_adoption,
+                                   struct ap_err *err);
+/* The newest sample that the store knows of; INT64_MIN: it has none. Retention counts from there. */
+int64_t tsdb_newest_ms(const struct tsdb *tsdb);
+
 /* Durable on return. Blocks for as long as that takes: not on an HTTP loop. */
 ap_nodiscard enum ap_rc tsdb_delete(struct tsdb *tsdb, const struct matchers *matchers, int64_t min_ts_ms,
                                     int64_t max_ts_ms, struct ap_err *err);

@@ -102,7 +102,7 @@ static bool collect_name(void *context, const char *name)
 }
 
 /* A directory and the files in it; what is there in part, goes too. */
-static enum ap_rc remove_dir(struct tsdb *tsdb, int parent_fd, const char *name, struct ap_err *err)
+enum ap_rc tsdb_remove_dir(struct tsdb *tsdb, int parent_fd, const char *name, struct ap_err *err)
 {
     const struct os_fs *fs = tsdb->options.fs;
     int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -131,7 +131,7 @@ enum ap_rc tsdb_block_remove(struct tsdb *tsdb, const char *id, struct ap_err *e
     result = fs->sync_dir(fs->context, tsdb->blocks_fd);
     if (result < 0)
         return ap_fail_errno(err, -result, "remove block %s", id);
-    return remove_dir(tsdb, tsdb->blocks_fd, doomed, err);
+    return tsdb_remove_dir(tsdb, tsdb->blocks_fd, doomed, err);
 }
 
 static void quarantine(struct tsdb *tsdb, const char *id, struct ap_err *err)
@@ -181,7 +181,7 @@ enum ap_rc tsdb_blocks_load(struct tsdb *tsdb, struct ap_err *err)
     for (size_t i = 0; i < names.count && rc == AP_OK; i++) {
         const char *name = names.items[i];
         if (strchr(name, '.')) { /* begun and not finished, or not quite gone */
-            rc = remove_dir(tsdb, tsdb->blocks_fd, name, err);
+            rc = tsdb_remove_dir(tsdb, tsdb->blocks_fd, name, err);
             continue;
         }
         if (strlen(name) != BLOCK_ID_BYTES - 1)

@@ -143,4 +143,6 @@ void tsdb_blocks_publish_cut(struct tsdb *tsdb, struct block *take_block, struct
 uint64_t tsdb_blocks_replace(struct tsdb *tsdb, struct block *take_block, struct block *const *remove, size_t count);
 ap_nodiscard enum ap_rc tsdb_merge_some(struct tsdb *tsdb, bool *ret_merged, struct ap_err *err);
 ap_nodiscard enum ap_rc tsdb_retain(struct tsdb *tsdb, struct ap_err *err);
+/* A directory and the files in it. */
+ap_nodiscard enum ap_rc tsdb_remove_dir(struct tsdb *tsdb, int parent_fd, const char *name, struct ap_err *err);
 ap_nodiscard enum ap_rc tsdb_block_remove(struct tsdb *tsdb, const char *id, struct ap_err *err);

@@ -4,6 +4,8 @@
 #include "ingest/otlp_json.h"
 #include "ingest/otlp_streams.h"
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)

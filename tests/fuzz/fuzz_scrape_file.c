@@ -38,7 +38,7 @@ static void make_targets(const struct job *job)
         target_groups_free(groups);
         config->kind->close(discovery);
     }
-    target_list_finish(&list);
+    target_list_finish(&list, job);
     for (size_t i = 0; i < list.count; i++)
         check_target(list.items[i]);
     target_list_clear(&list);

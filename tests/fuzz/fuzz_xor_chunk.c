@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "base/bits.h"
 #include "codec/histogram_chunk.h"
+#include "codec/xor2_chunk.h"
 #include "codec/xor_chunk.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
@@ -30,6 +31,19 @@ static void try_doubles(struct ap_slice chunk)
             AP_ASSERT(back_ts_ms[i] == ts_ms[i] && ap_double_same(back[i], values[i]));
     }
     ap_buf_clear(&again);
+    ap_arena_clear(&arena);
+}
+
+static void try_newer_doubles(struct ap_slice chunk)
+{
+    struct ap_arena arena;
+    struct ap_err err;
+    size_t count;
+    int64_t *ts_ms;
+    double *values;
+    ap_arena_init(&arena, 1 << 26);
+    if (xor2_chunk_decode(chunk, &arena, &count, &ts_ms, &values, &err) == AP_OK)
+        AP_ASSERT(count <= chunk.bytes * 8);
     ap_arena_clear(&arena);
 }
 
@@ -90,7 +104,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         return 0;
     char *chunk = malloc(bytes); /* of just this size, so that reading beyond it shows */
     memcpy(chunk, data + 1, bytes - 1);
-    if (data[0] % 3 == 0)
+    if (data[0] & 0x80)
+        try_newer_doubles(ap_slice(chunk, bytes - 1));
+    else if (data[0] % 3 == 0)
         try_doubles(ap_slice(chunk, bytes - 1));
     else
         try_histograms(ap_slice(chunk, bytes - 1), data[0] % 3 == 2);

@@ -667,9 +667,45 @@ static void test_markers_are_small(void **state)
     assert_in_range(bytes[1], bytes[0], bytes[0] + 8);
 }
 
+static void test_says_same(void **state)
+{
+    (void)state;
+    const struct histogram_span whole[] = {{2, 4}}, cut[] = {{0, 1}, {1, 2}, {1, 1}, {7, 1}}, moved[] = {{3, 4}};
+    const uint64_t counts[] = {3, 4, 0, 5}, with_zeros[] = {0, 3, 4, 5, 0}, others[] = {3, 4, 0, 6};
+    struct histogram a = {.count = 13, .zero_count = 1, .sum = 2.5};
+    a.positive = (struct histogram_buckets){.spans = whole, .span_count = 1, .counts = counts, .count = 4};
+    struct histogram b = a;
+    b.positive = (struct histogram_buckets){.spans = cut, .span_count = 4, .counts = with_zeros, .count = 5};
+    assert_true(histogram_says_same(&a, &b)); /* buckets 2, 3 and 5 have 3, 4 and 5 */
+    b.reset_hint = HISTOGRAM_RESET_NO;
+    assert_true(histogram_says_same(&a, &b));
+    b.reset_hint = HISTOGRAM_RESET_GAUGE;
+    assert_false(histogram_says_same(&a, &b));
+    b = a;
+    b.positive.counts = others;
+    assert_false(histogram_says_same(&a, &b));
+    b = a;
+    b.positive.spans = moved;
+    assert_false(histogram_says_same(&a, &b));
+    b = a;
+    b.positive.span_count = b.positive.count = 0;
+    assert_false(histogram_says_same(&a, &b));
+    b = a;
+    b.negative = a.positive;
+    assert_false(histogram_says_same(&a, &b));
+    b = a;
+    b.sum = -2.5;
+    assert_false(histogram_says_same(&a, &b));
+    histogram_set_stale(&a);
+    assert_false(histogram_says_same(&a, &b));
+    histogram_set_stale(&b);
+    assert_true(histogram_says_same(&a, &b));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_says_same),
         cmocka_unit_test(test_what_is_refused),
         cmocka_unit_test(test_reduce),
         cmocka_unit_test(test_samples_come_back),

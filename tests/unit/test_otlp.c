@@ -716,14 +716,22 @@ static void twin_metric(struct twin *twin, struct ap_buf *scope)
     unsigned temporality = below(twin, 4), is_monotonic = below(twin, 2);
     AP_AUTO_BUF struct ap_buf metric = {0};
     AP_AUTO_BUF struct ap_buf data = {0};
-    ap_buf_printf(&twin->json, "{\"name\":\"%s\",\"unit\":\"%s\",\"description\":\"Help.\",\"%s\":{\"dataPoints\":[",
-                  name, unit, kinds[kind]);
+    bool is_head_first = below(twin, 2);
+    ap_buf_printf(&twin->json, "{\"name\":\"%s\",\"unit\":\"%s\",\"description\":\"Help.\",\"%s\":{", name, unit,
+                  kinds[kind]);
+    if (is_head_first)
+        ap_buf_printf(&twin->json, "\"aggregationTemporality\":%u,\"isMonotonic\":%s,", temporality,
+                      is_monotonic ? "true" : "false");
+    ap_buf_add_cstr(&twin->json, "\"dataPoints\":[");
     for (unsigned i = 0, count = below(twin, 4); i < count; i++) {
         ap_buf_add_cstr(&twin->json, i ? "," : "");
         twin_point(twin, kind, &data);
     }
-    ap_buf_printf(&twin->json, "],\"aggregationTemporality\":%u,\"isMonotonic\":%s}}", temporality,
-                  is_monotonic ? "true" : "false");
+    ap_buf_add_char(&twin->json, ']');
+    if (!is_head_first)
+        ap_buf_printf(&twin->json, ",\"aggregationTemporality\":%u,\"isMonotonic\":%s", temporality,
+                      is_monotonic ? "true" : "false");
+    ap_buf_add_cstr(&twin->json, "}}");
     if (kind != OTLP_GAUGE && kind != OTLP_SUMMARY)
         protobuf_add_varint(&data, 2, temporality);
     protobuf_add_varint(&data, 3, is_monotonic);

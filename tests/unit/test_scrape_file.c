@@ -217,7 +217,7 @@ static struct listing list_or_die(const char *text, int line)
         target_groups_free(groups);
         kind->close(discovery);
     }
-    target_list_finish(&listing.list);
+    target_list_finish(&listing.list, job);
     return listing;
 }
 
@@ -318,6 +318,20 @@ static void test_lists(void **state)
     listing_clear(&listing);
 }
 
+static void test_target_limit(void **state)
+{
+    (void)state;
+    struct listing over = list_or_die(
+        "scrape_configs: [{job_name: j, target_limit: 1, static_configs: [{targets: [a, b, a]}]}]", __LINE__);
+    assert_int_equal(over.list.items[0]->too_many, 2);
+    assert_int_equal(over.list.items[1]->too_many, 2);
+    listing_clear(&over);
+    struct listing within =
+        list_or_die("scrape_configs: [{job_name: j, target_limit: 1, static_configs: [{targets: [a, a]}]}]", __LINE__);
+    assert_int_equal(within.list.items[0]->too_many, 0);
+    listing_clear(&within);
+}
+
 static void test_collector_params(void **state)
 {
     (void)state;
@@ -387,11 +401,11 @@ static void test_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults), cmocka_unit_test(test_values),
-        cmocka_unit_test(test_checks),   cmocka_unit_test(test_checks_of_http),
-        cmocka_unit_test(test_targets),  cmocka_unit_test(test_relabelled_targets),
-        cmocka_unit_test(test_lists),    cmocka_unit_test(test_collector_params),
-        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_defaults),     cmocka_unit_test(test_values),
+        cmocka_unit_test(test_checks),       cmocka_unit_test(test_checks_of_http),
+        cmocka_unit_test(test_targets),      cmocka_unit_test(test_relabelled_targets),
+        cmocka_unit_test(test_lists),        cmocka_unit_test(test_collector_params),
+        cmocka_unit_test(test_target_limit), cmocka_unit_test(test_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

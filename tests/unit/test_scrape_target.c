@@ -257,6 +257,28 @@ static void test_own_times(void **state)
     HOLDS("f", "f{instance=\"i\", job=\"j\"} 1@70000\n");
 }
 
+/* Exporters that give every line a time: read as quickly as others, and nothing is lost when they stop doing so. */
+static void test_own_times_again(void **state)
+{
+    struct fixture *fx = *state;
+    char page[128];
+    for (int i = 0; i < 4; i++) {
+        snprintf(page, sizeof(page), "a %d %" PRId64 "\nb %d%s\n", i, base_ms + i * 100, i,
+                 i == 2 ? " 1764000000700" : "");
+        scrape_ok(fx, page);
+    }
+    scrape_ok(fx, "b 4\na 4\n");
+    scrape_ok(fx, "b 5\na 5 5\n"); /* before all that the store takes */
+    scrape_ok(fx, "");
+    HOLDS("a", "a{instance=\"i\", job=\"j\"} 0@0 1@100 2@200 3@300 4@40000\n");
+    HOLDS("b", "b{instance=\"i\", job=\"j\"} 0@0 2@700 1@10000 3@30000 4@40000 5@50000 stale@60000\n");
+    assert_non_null(strstr(fx->trouble, "too old"));
+    fx->job.shown.is_honoring_timestamps = false;
+    for (int i = 0; i < 2; i++)
+        scrape_ok(fx, "c 1 1764000000005\n");
+    HOLDS("c", "c{instance=\"i\", job=\"j\"} 1@70000 1@80000\n");
+}
+
 static void test_honor_labels(void **state)
 {
     struct fixture *fx = *state;
@@ -534,7 +556,7 @@ static void make_histogram(struct ap_buf *out, bool is_native)
     protobuf_add_varint(out, 1, 6);
     protobuf_add_double(out, 2, 12.5);
     add_bucket(out, 1, 2, base_ms + 1);
-    add_bucket(out, 2.5, 5, 0);
+    add_bucket(out, 2.5, 5, base_ms);
     if (!is_native)
         return;
     protobuf_add_sint(out, 5, 0);
@@ -640,12 +662,12 @@ static void test_protobuf_histograms(void **state)
     scrape_protobuf_ok(fx, &page); /* native ones are not wanted */
     snprintf(want, sizeof(want), classic, 0, 0, 0, 0, 0);
     HOLDS("{__name__=~\"h|h_.*\"}", want);
-    assert_string_equal(exemplars_text(fx), "h_bucket b 0.5@1\n");
+    assert_string_equal(exemplars_text(fx), "h_bucket b 0.5@1\nh_bucket b 1.25@0\n");
     fx->job.shown.is_native_histograms = true;
     scrape_protobuf_ok(fx, &page);
     HOLDS("h", "h{instance=\"i\", job=\"j\"} h(6,12.5)@10000\n");
     HOLDS("h_count", "h_count{instance=\"i\", job=\"j\"} 6@0 stale@10000\n");
-    assert_non_null(strstr(exemplars_text(fx), "h b 0.5@1\n"));
+    assert_non_null(strstr(exemplars_text(fx), "h b 1.25@0\nh b 0.5@1\n")); /* by time, not by bucket */
     fx->job.shown.is_always_classic = true;
     scrape_protobuf_ok(fx, &page);
     HOLDS("h_count", "h_count{instance=\"i\", job=\"j\"} 6@0 stale@10000 6@20000\n");
@@ -852,6 +874,7 @@ int main(void)
         CASE(test_legacy_names),
         CASE(test_duplicates),
         CASE(test_own_times),
+        CASE(test_own_times_again),
         CASE(test_honor_labels),
         CASE(test_limits),
         CASE(test_invalid_utf8),

@@ -20,8 +20,11 @@
 #include "base/bits.h"
 #include "base/random.h"
 #include "os/fs.h"
+#include "tsdb/block.h"
+#include "tsdb/head_verify.h"
 #include "tsdb/histogram.h"
 #include "tsdb/tsdb.h"
+#include "wal/crc32c.h"
 #include "wal/wal.h"
 
 enum { SERIES_COUNT = 24, MODEL_MAX = 200000, RANGE_MS = 600 * 1000 };
@@ -136,6 +139,24 @@ static void restart(struct fixture *fx)
     open_store(fx);
 }
 
+static void fault_found(const struct block_fault *fault, void *context)
+{
+    (void)context;
+    fail_msg("head/%s: %s", fault->file, fault->text);
+}
+
+/* `apiary tsdb verify` has nothing to complain about. */
+static void verify_head(const struct fixture *fx)
+{
+    char path[128];
+    struct head_verified verified;
+    snprintf(path, sizeof(path), "%s/tsdb", fx->dir);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(head_verify(&os_fs_system, fd, fault_found, NULL, &verified), 0);
+    close(fd);
+}
+
 /* What a machine finds that lost its power now. */
 static void crash(struct fixture *fx)
 {
@@ -149,6 +170,7 @@ static void crash(struct fixture *fx)
     close_store(fx);
     run("rm -rf %s", before);
     snprintf(fx->dir, sizeof(fx->dir), "%s", after);
+    verify_head(fx);
     open_store(fx);
 }
 
@@ -953,6 +975,196 @@ static void test_changes(void **state)
     fixture_clear(&fx);
 }
 
+/* ---- Blocks that others made ---- */
+
+/* What one sample of the staged block should come to. */
+struct expected {
+    uint64_t added;
+    uint64_t same;
+    uint64_t other;
+};
+
+/* Samples before the model's first, between its own, and at the same times: every third with another value. */
+static void stage_series(struct fixture *fx, unsigned series, struct block_writer *writer, struct expected *expected)
+{
+    static int64_t ts_ms[MODEL_MAX];
+    static double values[MODEL_MAX];
+    size_t count = 0, model_count = fx->model_count[series];
+    struct ap_err err;
+    AP_AUTO_BUF struct ap_buf labels = {0};
+    struct model_sample *model = malloc((model_count + 1) * sizeof(*model));
+    memcpy(model, fx->model[series], model_count * sizeof(*model));
+    int64_t first_ms = model_count ? model[0].ts_ms : fx->now_ms;
+    for (int i = 0; i < 300; i++) {
+        ts_ms[count] = first_ms - 3000000 + i * 10000;
+        values[count++] = i;
+    }
+    for (size_t i = 0; i < model_count; i += 2) {
+        if (model[i].ts_ms <= ts_ms[count - 1])
+            continue;
+        ts_ms[count] = model[i].ts_ms;
+        values[count++] = i % 3 == 0 ? 1e300 : ap_double_of_bits(model[i].bits);
+        if (i + 1 < model_count && model[i].ts_ms + 1 < model[i + 1].ts_ms) {
+            ts_ms[count] = model[i].ts_ms + 1;
+            values[count++] = (double)i;
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        size_t at = 0;
+        while (at < model_count && model[at].ts_ms < ts_ms[i])
+            at++;
+        if (model_add(fx, series, ts_ms[i], values[i]))
+            expected->added++;
+        else if (model[at].bits == ap_double_to_bits(values[i]))
+            expected->same++;
+        else
+            expected->other++;
+    }
+    free(model);
+    series_labels(fx, series, &labels);
+    const struct block_samples samples = {.ts_ms = ts_ms, .values = values, .count = count};
+    assert_int_equal(block_writer_add_samples(writer, ap_buf_slice(&labels), &samples, &err), AP_OK);
+}
+
+/* By labels: metric_<n % 5>, then host-<n>, as text. */
+static int compare_numbers(const void *a, const void *b)
+{
+    unsigned x = *(const unsigned *)a, y = *(const unsigned *)b;
+    char left[32], right[32];
+    snprintf(left, sizeof(left), "%u host-%u", x % 5, x);
+    snprintf(right, sizeof(right), "%u host-%u", y % 5, y);
+    return strcmp(left, right);
+}
+
+static const char staged_id[] = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
+
+static struct expected stage(struct fixture *fx)
+{
+    char path[128];
+    struct ap_err err;
+    int staging_fd;
+    struct expected expected = {0};
+    struct block_writer *writer;
+    snprintf(path, sizeof(path), "%s/tsdb/staging", fx->dir);
+    assert_int_equal(os_dir_open(path, &staging_fd, &err), AP_OK);
+    assert_int_equal(block_writer_new(&os_fs_system, staging_fd, staged_id, &writer, &err), AP_OK);
+    unsigned order[SERIES_COUNT];
+    for (unsigned i = 0; i < SERIES_COUNT; i++)
+        order[i] = i;
+    qsort(order, SERIES_COUNT, sizeof(*order), compare_numbers);
+    for (unsigned i = 0; i < SERIES_COUNT; i++)
+        stage_series(fx, order[i], writer, &expected);
+    assert_int_equal(block_writer_finish(writer, &(struct block_meta){.level = 1}, &err), AP_OK);
+    block_writer_free(writer);
+    close(staging_fd);
+    return expected;
+}
+
+static struct tsdb_adoption adopt(struct fixture *fx)
+{
+    struct tsdb_adoption adoption = {0};
+    struct ap_err err;
+    if (tsdb_adopt(fx->tsdb, staged_id, &adoption, &err) != AP_OK)
+        fail_msg("%s", err.text);
+    return adoption;
+}
+
+/* Into head and blocks that overlap it: what is lacking comes, nothing twice, what was there stays. */
+static void test_adoption(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    struct tsdb_adoption adoption;
+    struct ap_err err;
+    fixture_init(&fx, 77);
+    for (int round = 0; round < 300; round++) {
+        write_some(&fx);
+        if (round == 150)
+            settle(&fx, true);
+    }
+    struct expected expected = stage(&fx);
+    assert_true(expected.added > 1000 && expected.same > 1000 && expected.other > 500);
+    run("cp -a %s/tsdb/staging %s/staged", fx.dir, fx.root);
+    adoption = adopt(&fx);
+    assert_int_equal(adoption.samples_added, expected.added);
+    assert_int_equal(adoption.samples_same, expected.same);
+    assert_int_equal(adoption.samples_other, expected.other);
+    compare_all(&fx, "adopted");
+    assert_int_equal(tsdb_adopt(fx.tsdb, staged_id, &adoption, &err), AP_E_NOT_FOUND);
+    /* The machine stopped before the staged block was removed: it comes again, and brings nothing. */
+    crash(&fx);
+    run("cp -a %s/staged/* %s/tsdb/staging/", fx.root, fx.dir);
+    adoption = adopt(&fx);
+    assert_int_equal(adoption.samples_added, 0);
+    assert_int_equal(adoption.samples_same, expected.added + expected.same);
+    compare_all(&fx, "adopted twice");
+    for (int round = 0; round < 20; round++)
+        write_some(&fx);
+    settle(&fx, true);
+    compare_all(&fx, "merged");
+    restart(&fx);
+    compare_all(&fx, "restarted");
+    fixture_clear(&fx);
+}
+
+/* Nothing else is of its time: the block moves as it is. And whatever cannot be taken in stays where it is. */
+static void test_adoption_alone(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    struct ap_err err;
+    struct tsdb_adoption adoption;
+    fixture_init(&fx, 78);
+    struct expected expected = stage(&fx);
+    uint64_t mark = tsdb_change_mark(fx.tsdb);
+    fx.now_ms -= INT64_C(5000) * 1000;
+    assert_int_equal(tsdb_adopt(fx.tsdb, staged_id, &adoption, &err), AP_E_LIMIT);
+    assert_non_null(strstr(err.text, "ahead of the clock"));
+    fx.now_ms += INT64_C(5000) * 1000;
+    assert_int_equal(tsdb_adopt(fx.tsdb, "../../etc/passwd", &adoption, &err), AP_E_PARSE);
+    assert_int_equal(adopt(&fx).samples_added, expected.added);
+    assert_true(tsdb_changed_since(fx.tsdb, mark) <= fx.now_ms - 3000000);
+    compare_all(&fx, "adopted");
+    crash(&fx);
+    compare_all(&fx, "crashed");
+    write_some(&fx);
+    compare_all(&fx, "gone on");
+    fixture_clear(&fx);
+}
+
+/* What was deleted before does not come off a block that is taken in afterwards, nor when the log is read again. */
+static void test_adoption_after_deletion(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    fixture_init(&fx, 80);
+    for (int round = 0; round < 100; round++)
+        write_some(&fx);
+    settle(&fx, true);
+    delete_or_die(&fx, "{job=~\"odd|even\"}", INT64_MIN, INT64_MAX);
+    for (unsigned series = 0; series < SERIES_COUNT; series++)
+        model_delete(&fx, series, INT64_MIN, INT64_MAX);
+    struct expected expected = stage(&fx);
+    assert_int_equal(adopt(&fx).samples_added, expected.added);
+    compare_all(&fx, "adopted");
+    crash(&fx);
+    compare_all(&fx, "crashed");
+    fixture_clear(&fx);
+}
+
+static void test_adoption_of_damage(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    struct ap_err err;
+    struct tsdb_adoption adoption;
+    fixture_init(&fx, 79);
+    (void)stage(&fx);
+    run("printf x | dd of=%s/tsdb/staging/%s/index bs=1 seek=300 conv=notrunc status=none", fx.dir, staged_id);
+    assert_int_equal(tsdb_adopt(fx.tsdb, staged_id, &adoption, &err), AP_E_CORRUPT);
+    fixture_clear(&fx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -971,6 +1183,10 @@ int main(void)
         cmocka_unit_test(test_names_and_values),
         cmocka_unit_test(test_churn),
         cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_adoption),
+        cmocka_unit_test(test_adoption_alone),
+        cmocka_unit_test(test_adoption_after_deletion),
+        cmocka_unit_test(test_adoption_of_damage),
     };
     return cmocka_run_group_tests_name("tsdb", tests, NULL, NULL);
 }

@@ -14,7 +14,9 @@
 #include "base/bits.h"
 #include "base/mem.h"
 #include "base/random.h"
+#include "codec/bit_stream.h"
 #include "codec/histogram_chunk.h"
+#include "codec/xor2_chunk.h"
 #include "codec/xor_chunk.h"
 
 #define NOON_MS    INT64_C(1795435200000)
@@ -392,9 +394,140 @@ static void test_prometheus_histograms(void **state)
         __LINE__);
 }
 
+/* ---- XOR2: written here from its description, because Apiary only reads it ---- */
+
+/* How a value that changed is written: in the window that there is, or in a new one. */
+static void write_changed(struct bit_writer *bits, struct bit_xor *value, uint64_t now, bool is_after_interval)
+{
+    uint64_t difference = now ^ value->bits;
+    unsigned leading = (unsigned)__builtin_clzll(difference), trailing = (unsigned)__builtin_ctzll(difference);
+    leading = leading > 31 ? 31 : leading;
+    value->bits = now;
+    bool is_fitting = value->has_window && leading >= value->leading && trailing >= value->trailing;
+    if (is_after_interval) /* 10 or 110 */
+        bit_writer_add(bits, is_fitting ? 2 : 6, is_fitting ? 2 : 3);
+    else
+        bit_writer_add(bits, is_fitting ? 0 : 1, 1);
+    if (!is_fitting) {
+        value->leading = (uint8_t)leading;
+        value->trailing = (uint8_t)trailing;
+        value->has_window = true;
+        bit_writer_add(bits, leading, 5);
+        bit_writer_add(bits, 64 - leading - trailing, 6);
+    }
+    bit_writer_add(bits, difference >> value->trailing, 64u - value->leading - value->trailing);
+}
+
+static void write_after_interval(struct bit_writer *bits, struct bit_xor *value, uint64_t now)
+{
+    if (now == STALE_BITS)
+        bit_writer_add(bits, 7, 3);
+    else if (now == value->bits)
+        bit_writer_add(bits, 0, 1);
+    else
+        write_changed(bits, value, now, true);
+}
+
+static void write_sample(struct bit_writer *bits, struct bit_xor *value, int64_t change, uint64_t now)
+{
+    if (change == 0 && now == STALE_BITS) {
+        bit_writer_add(bits, 31, 5);
+    } else if (change == 0 && now == value->bits) {
+        bit_writer_add(bits, 0, 1);
+    } else if (change == 0) {
+        bit_writer_add(bits, 2, 2);
+        write_changed(bits, value, now, false);
+    } else {
+        if (change >= -4096 && change <= 4095) {
+            bit_writer_add(bits, 6, 3);
+            bit_writer_add(bits, (uint64_t)change, 13);
+        } else if (change >= -524288 && change <= 524287) {
+            bit_writer_add(bits, 14, 4);
+            bit_writer_add(bits, (uint64_t)change, 20);
+        } else {
+            bit_writer_add(bits, 30, 5);
+            bit_writer_add(bits, (uint64_t)change, 64);
+        }
+        write_after_interval(bits, value, now);
+    }
+}
+
+/* `start`: 0 without start times, otherwise the head's byte; each sample from there on has some difference. */
+static void write_xor2(const int64_t *ts_ms, const uint64_t *values, size_t count, unsigned start, struct ap_buf *out)
+{
+    struct bit_writer bits = bit_writer(out);
+    struct bit_xor value = {0};
+    int64_t delta = 0;
+    bit_writer_add(&bits, count, 16);
+    bit_writer_add(&bits, start, 8);
+    for (size_t i = 0; i < count; i++) {
+        int64_t before = delta;
+        if (i == 0) {
+            bit_writer_add_varint(&bits, ap_zigzag(ts_ms[0]));
+            bit_writer_add(&bits, values[0], 64);
+            value.bits = values[0] == STALE_BITS ? 0 : values[0];
+            if (start & 0x80)
+                bit_writer_add_varint(&bits, ap_zigzag(12345));
+        } else if (i == 1) {
+            delta = ts_ms[1] - ts_ms[0];
+            bit_writer_add_varint(&bits, (uint64_t)delta);
+            write_after_interval(&bits, &value, values[1]);
+        } else {
+            delta = ts_ms[i] - ts_ms[i - 1];
+            write_sample(&bits, &value, delta - before, values[i]);
+        }
+        if ((start & 0x7f) && i >= (start & 0x7f))
+            bit_writer_add_int(&bits, &bit_buckets_numbers, (int64_t)i * 7 - 100);
+    }
+    bit_writer_end(&bits);
+}
+
+static void test_xor2(void **state)
+{
+    (void)state;
+    enum { SAMPLES = 300 };
+    struct ap_random random;
+    ap_random_init(&random, 21);
+    static const unsigned starts[] = {0, 0x80, 0x81, 0x01, 0x05, 0xff};
+    static const int64_t jitters[] = {0, 0, 0, 3, -3, 5000, -5000, 600000, INT64_C(1) << 40};
+    for (int round = 0; round < 200; round++) {
+        int64_t ts_ms[SAMPLES] = {NOON_MS};
+        uint64_t values[SAMPLES];
+        AP_AUTO_BUF struct ap_buf chunk = {0};
+        for (size_t i = 0; i < SAMPLES; i++) {
+            uint64_t choice = ap_random_below(&random, 10);
+            if (i)
+                ts_ms[i] = ts_ms[i - 1] + 15000 + jitters[ap_random_below(&random, AP_ARRAY_COUNT(jitters))];
+            values[i] = choice == 0           ? STALE_BITS
+                        : choice < 5 && i > 0 ? values[i - 1]
+                        : choice < 8          ? ap_double_to_bits((double)ap_random_below(&random, 100))
+                                              : ap_random_u64(&random);
+        }
+        size_t count = 1 + ap_random_below(&random, SAMPLES);
+        write_xor2(ts_ms, values, count, starts[round % (int)AP_ARRAY_COUNT(starts)], &chunk);
+        AP_AUTO_ARENA struct ap_arena arena;
+        ap_arena_init(&arena, 0);
+        size_t back_count;
+        int64_t *back_ts_ms;
+        double *back;
+        struct ap_err err;
+        struct ap_slice bytes = exact(ap_buf_slice(&chunk));
+        assert_int_equal(xor2_chunk_decode(bytes, &arena, &back_count, &back_ts_ms, &back, &err), AP_OK);
+        assert_int_equal(back_count, count);
+        for (size_t i = 0; i < count; i++) {
+            assert_int_equal(back_ts_ms[i], ts_ms[i]);
+            assert_int_equal(ap_double_to_bits(back[i]), values[i]);
+        }
+        bytes.bytes = ap_random_below(&random, bytes.bytes / 2);
+        assert_int_equal(xor2_chunk_decode(bytes, &arena, &back_count, &back_ts_ms, &back, &err), AP_E_CORRUPT);
+        free((void *)(uintptr_t)bytes.data);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_xor2),
         cmocka_unit_test(test_doubles),
         cmocka_unit_test(test_random_doubles),
         cmocka_unit_test(test_histograms),
