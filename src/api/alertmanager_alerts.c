@@ -4,11 +4,11 @@
 #include <string.h>
 
 #include "alert/alerting.h"
+#include "api/alert_body.h"
 #include "api/alertmanager.h"
 #include "api/prometheus.h"
 #include "api/question.h"
 #include "base/mem.h"
-#include "codec/json_reader.h"
 #include "tsdb/labels.h"
 
 /* ---- Which ones ---- */
@@ -242,152 +242,6 @@ void alertmanager_handle_groups(struct api *api, struct http_request *request, s
 
 /* ---- POST /api/v2/alerts ---- */
 
-/* A label set in `bytes` of a reading, which moves while it grows. */
-struct span {
-    size_t offset;
-    size_t bytes;
-};
-
-struct entry {
-    struct span labels;
-    struct span annotations;
-    struct ap_slice generator_url;
-    int64_t starts_ms;
-    int64_t ends_ms;
-};
-
-struct reading {
-    struct json_reader reader;
-    struct ap_buf bytes;   /* owned */
-    struct entry *entries; /* owned */
-    size_t count;
-    size_t capacity;
-    struct ap_buf problems; /* owned; "; " between them */
-};
-
-static int compare_names(const struct label *a, const struct label *b)
-{
-    int order = memcmp(a->name.data, b->name.data, AP_MIN(a->name.bytes, b->name.bytes));
-    return order ? order : (a->name.bytes > b->name.bytes) - (a->name.bytes < b->name.bytes);
-}
-
-static void note_problem(struct reading *reading, const char *text)
-{
-    ap_buf_printf(&reading->problems, "%s%s", reading->problems.bytes ? "; " : "", text);
-}
-
-/* As labels, but a value may be empty. Of several with the same name the last one counts. */
-static void add_annotations(struct ap_buf *out, struct label *annotations, size_t count)
-{
-    for (size_t i = 1; i < count; i++) /* mostly a handful, and mostly in order */
-        for (size_t at = i; at > 0 && compare_names(&annotations[at - 1], &annotations[at]) > 0; at--) {
-            struct label moved = annotations[at];
-            annotations[at] = annotations[at - 1];
-            annotations[at - 1] = moved;
-        }
-    for (size_t i = 0; i < count; i++)
-        if (i + 1 == count || compare_names(&annotations[i], &annotations[i + 1]) != 0)
-            labels_add(out, &annotations[i]);
-}
-
-/* What is wrong with the set itself is a problem of this alert alone. */
-static enum ap_rc read_labels(struct reading *reading, bool are_annotations, struct span *ret_span, bool *is_good,
-                              struct ap_err *err)
-{
-    const char *what = are_annotations ? "invalid annotations" : "invalid label set";
-    struct label labels[LABELS_COUNT_MAX];
-    struct ap_slice key, value;
-    size_t count = 0;
-    bool is_there;
-    enum ap_rc rc = json_reader_begin_object(&reading->reader, err);
-    while (rc == AP_OK && (rc = json_reader_next_key(&reading->reader, &key, &is_there, err)) == AP_OK && is_there) {
-        rc = json_reader_string(&reading->reader, &value, err);
-        bool is_kept = value.bytes || are_annotations; /* a label without a value is none */
-        if (rc == AP_OK && is_kept && count == LABELS_COUNT_MAX)
-            rc = ap_fail(err, AP_E_LIMIT, "%s: more than %d", what, LABELS_COUNT_MAX);
-        if (rc == AP_OK && is_kept)
-            labels[count++] = (struct label){key, value};
-    }
-    if (rc != AP_OK || count == 0)
-        return rc;
-    struct ap_err reason;
-    size_t offset = reading->bytes.bytes;
-    enum ap_rc encoded = AP_OK;
-    if (are_annotations)
-        add_annotations(&reading->bytes, labels, count);
-    else
-        encoded = labels_encode(labels, count, &reading->bytes, &reason);
-    if (encoded == AP_OK) {
-        *ret_span = (struct span){offset, reading->bytes.bytes - offset};
-        return AP_OK;
-    }
-    (void)ap_err_prefix(&reason, "%s", what);
-    note_problem(reading, reason.text);
-    *is_good = false;
-    return AP_OK;
-}
-
-static enum ap_rc read_moment(struct reading *reading, const char *what, int64_t *ret_ts_ms, struct ap_err *err)
-{
-    struct ap_slice text;
-    enum ap_rc rc = json_reader_string(&reading->reader, &text, err);
-    return rc == AP_OK ? alertmanager_parse_time(text, what, ret_ts_ms, err) : rc;
-}
-
-static enum ap_rc read_alert(struct reading *reading, struct entry *entry, bool *is_good, struct ap_err *err)
-{
-    struct ap_slice key;
-    bool is_there;
-    enum ap_rc rc = json_reader_begin_object(&reading->reader, err);
-    while (rc == AP_OK && (rc = json_reader_next_key(&reading->reader, &key, &is_there, err)) == AP_OK && is_there) {
-        if (ap_slice_equal_cstr(key, "labels"))
-            rc = read_labels(reading, false, &entry->labels, is_good, err);
-        else if (ap_slice_equal_cstr(key, "annotations"))
-            rc = read_labels(reading, true, &entry->annotations, is_good, err);
-        else if (ap_slice_equal_cstr(key, "startsAt"))
-            rc = read_moment(reading, "startsAt", &entry->starts_ms, err);
-        else if (ap_slice_equal_cstr(key, "endsAt"))
-            rc = read_moment(reading, "endsAt", &entry->ends_ms, err);
-        else if (ap_slice_equal_cstr(key, "generatorURL"))
-            rc = json_reader_string(&reading->reader, &entry->generator_url, err);
-        else
-            rc = json_reader_skip(&reading->reader, NULL, err);
-    }
-    return rc;
-}
-
-static bool check_alert(struct reading *reading, const struct entry *entry)
-{
-    if (entry->labels.bytes == 0) {
-        note_problem(reading, "at least one label pair required");
-        return false;
-    }
-    if (entry->starts_ms && entry->ends_ms && entry->ends_ms < entry->starts_ms) {
-        note_problem(reading, "start time must be before end time");
-        return false;
-    }
-    return true;
-}
-
-static enum ap_rc read_alerts(struct reading *reading, struct ap_err *err)
-{
-    bool is_there;
-    enum ap_rc rc = json_reader_begin_array(&reading->reader, err);
-    while (rc == AP_OK && (rc = json_reader_next_item(&reading->reader, &is_there, err)) == AP_OK && is_there) {
-        struct entry entry = {0};
-        bool is_good = true;
-        rc = read_alert(reading, &entry, &is_good, err);
-        if (rc != AP_OK || !is_good || !check_alert(reading, &entry))
-            continue;
-        if (reading->count == reading->capacity) {
-            reading->capacity = AP_MAX(2 * reading->capacity, (size_t)64);
-            reading->entries = ap_realloc(reading->entries, reading->capacity * sizeof(*reading->entries));
-        }
-        reading->entries[reading->count++] = entry;
-    }
-    return rc == AP_OK ? json_reader_finish(&reading->reader, err) : rc;
-}
-
 /* Until the log has answered. */
 struct waiter {
     pthread_mutex_t mutex;
@@ -420,37 +274,16 @@ static enum ap_rc put_and_wait(struct alerting *alerting, const struct alert_in 
     return waiter.rc == AP_OK ? AP_OK : ap_fail(err, waiter.rc, "the log did not take the alerts; send them again");
 }
 
-static enum ap_rc put(struct alerting *alerting, const struct reading *reading, struct ap_err *err)
-{
-    AP_AUTO_FREE struct alert_in *alerts = ap_new0_array(struct alert_in, reading->count + 1);
-    const char *bytes = reading->bytes.data ? reading->bytes.data : "";
-    for (size_t i = 0; i < reading->count; i++) {
-        const struct entry *entry = &reading->entries[i];
-        alerts[i] = (struct alert_in){
-            .labels = ap_slice(bytes + entry->labels.offset, entry->labels.bytes),
-            .annotations = ap_slice(bytes + entry->annotations.offset, entry->annotations.bytes),
-            .generator_url = entry->generator_url.data ? entry->generator_url : ap_slice("", 0),
-            .starts_ms = entry->starts_ms,
-            .ends_ms = entry->ends_ms,
-        };
-    }
-    return put_and_wait(alerting, alerts, reading->count, err);
-}
-
 /* Good ones are taken even when others are not, as Alertmanager does. */
 static enum ap_rc answer_put(struct question *question, struct ap_buf *out, struct ap_err *err)
 {
-    struct reading reading = {0};
-    json_reader_init(&reading.reader, http_body(question->request), http_arena(question->request),
-                     &json_reader_limits_default);
-    enum ap_rc rc = read_alerts(&reading, err);
+    struct alert_body body;
+    enum ap_rc rc = alert_body_read(http_body(question->request), http_arena(question->request), &body, err);
     if (rc == AP_OK)
-        rc = put(question->api->alerting, &reading, err);
-    if (rc == AP_OK && reading.problems.bytes)
-        rc = ap_fail(err, AP_E_PARSE, "%.*s", AP_SLICE_ARG(ap_buf_slice(&reading.problems)));
-    ap_buf_clear(&reading.bytes);
-    ap_buf_clear(&reading.problems);
-    free(reading.entries);
+        rc = put_and_wait(question->api->alerting, body.alerts, body.count, err);
+    if (rc == AP_OK && body.problems.bytes)
+        rc = ap_fail(err, AP_E_PARSE, "%.*s", AP_SLICE_ARG(ap_buf_slice(&body.problems)));
+    alert_body_clear(&body);
     question_set_bare(question, out, "application/json");
     return rc;
 }

@@ -4,10 +4,10 @@
 
 #include "alert/alerting.h"
 #include "alert/silence_set.h"
+#include "api/alert_body.h"
 #include "api/alertmanager.h"
 #include "api/question.h"
 #include "base/mem.h"
-#include "codec/json_reader.h"
 
 /* ---- Writing ---- */
 
@@ -147,103 +147,6 @@ static enum ap_rc answer_list(struct question *question, struct ap_buf *out, str
 
 /* ---- Making and changing ---- */
 
-/* A silence as it came; texts are in the request's arena. */
-struct draft {
-    struct silence silence;
-    struct matchers matchers; /* what silence.matchers points to */
-    struct ap_slice id, starts, ends;
-    bool has_matchers;
-};
-
-static enum ap_rc read_matcher(struct json_reader *reader, struct matchers *matchers, struct ap_err *err)
-{
-    struct ap_slice key, name = {0}, value = {0};
-    bool is_there, is_regex = false, is_equal = true, has_regex = false;
-    enum ap_rc rc = json_reader_begin_object(reader, err);
-    while (rc == AP_OK && (rc = json_reader_next_key(reader, &key, &is_there, err)) == AP_OK && is_there) {
-        if (ap_slice_equal_cstr(key, "name")) {
-            rc = json_reader_string(reader, &name, err);
-        } else if (ap_slice_equal_cstr(key, "value")) {
-            rc = json_reader_string(reader, &value, err);
-        } else if (ap_slice_equal_cstr(key, "isRegex")) {
-            rc = json_reader_boolean(reader, &is_regex, err);
-            has_regex = true;
-        } else if (ap_slice_equal_cstr(key, "isEqual")) {
-            rc = json_reader_boolean(reader, &is_equal, err);
-        } else {
-            rc = json_reader_skip(reader, NULL, err);
-        }
-    }
-    if (rc != AP_OK)
-        return rc;
-    if (!name.bytes || !value.data || !has_regex)
-        return ap_fail(err, AP_E_PARSE, "matchers: each needs name, value and isRegex");
-    if (matchers->count == MATCHERS_MAX)
-        return ap_fail(err, AP_E_LIMIT, "matchers: more than %d", MATCHERS_MAX);
-    enum matcher_kind kind =
-        is_regex ? (is_equal ? MATCHER_REGEX : MATCHER_NOT_REGEX) : (is_equal ? MATCHER_EQUAL : MATCHER_NOT_EQUAL);
-    rc = matcher_new(kind, name, value, &matchers->items[matchers->count], err);
-    matchers->count += rc == AP_OK;
-    return rc;
-}
-
-static enum ap_rc read_matchers(struct json_reader *reader, struct draft *draft, struct ap_err *err)
-{
-    bool is_there;
-    draft->has_matchers = true;
-    enum ap_rc rc = json_reader_begin_array(reader, err);
-    while (rc == AP_OK && (rc = json_reader_next_item(reader, &is_there, err)) == AP_OK && is_there)
-        rc = read_matcher(reader, &draft->matchers, err);
-    return rc;
-}
-
-static enum ap_rc read_member(struct json_reader *reader, struct ap_slice key, struct draft *draft, struct ap_err *err)
-{
-    const struct {
-        const char *key;
-        struct ap_slice *to;
-    } texts[] = {{"id", &draft->id},
-                 {"startsAt", &draft->starts},
-                 {"endsAt", &draft->ends},
-                 {"createdBy", &draft->silence.created_by},
-                 {"comment", &draft->silence.comment}};
-    for (size_t i = 0; i < AP_ARRAY_COUNT(texts); i++)
-        if (ap_slice_equal_cstr(key, texts[i].key))
-            return json_reader_string(reader, texts[i].to, err);
-    return ap_slice_equal_cstr(key, "matchers") ? read_matchers(reader, draft, err)
-                                                : json_reader_skip(reader, NULL, err);
-}
-
-static enum ap_rc check_draft(struct draft *draft, int64_t now_ms, struct ap_err *err)
-{
-    struct silence *silence = &draft->silence;
-    const struct {
-        const char *key;
-        bool is_there;
-    } needed[] = {{"comment", silence->comment.data},
-                  {"createdBy", silence->created_by.data},
-                  {"endsAt", draft->ends.data},
-                  {"matchers", draft->has_matchers},
-                  {"startsAt", draft->starts.data}};
-    for (size_t i = 0; i < AP_ARRAY_COUNT(needed); i++)
-        if (!needed[i].is_there)
-            return ap_fail(err, AP_E_PARSE, "%s in body is required", needed[i].key);
-    if (draft->id.bytes >= sizeof(silence->id))
-        return ap_fail(err, AP_E_NOT_FOUND, "silence not found");
-    if (draft->id.bytes)
-        memcpy(silence->id, draft->id.data, draft->id.bytes);
-    enum ap_rc rc = alertmanager_parse_time(draft->starts, "startsAt", &silence->starts_ms, err);
-    if (rc == AP_OK)
-        rc = alertmanager_parse_time(draft->ends, "endsAt", &silence->ends_ms, err);
-    if (rc != AP_OK)
-        return rc;
-    if (silence->starts_ms >= silence->ends_ms)
-        return ap_fail(err, AP_E_PARSE, "Failed to create silence: start time must be before end time");
-    if (silence->ends_ms < now_ms)
-        return ap_fail(err, AP_E_PARSE, "Failed to create silence: end time can't be in the past");
-    return AP_OK;
-}
-
 static enum ap_rc set_silence(struct alerting *alerting, const struct silence *silence, char id[37], struct ap_err *err)
 {
     enum ap_rc rc = alerting_silence_set(alerting, silence, id, err);
@@ -252,23 +155,13 @@ static enum ap_rc set_silence(struct alerting *alerting, const struct silence *s
 
 static enum ap_rc answer_set(struct question *question, struct ap_buf *out, struct ap_err *err)
 {
-    struct draft draft = {0};
-    struct json_reader reader;
-    struct ap_slice key;
-    bool is_there;
-    draft.silence.matchers = &draft.matchers;
-    json_reader_init(&reader, http_body(question->request), http_arena(question->request), &json_reader_limits_default);
-    enum ap_rc rc = json_reader_begin_object(&reader, err);
-    while (rc == AP_OK && (rc = json_reader_next_key(&reader, &key, &is_there, err)) == AP_OK && is_there)
-        rc = read_member(&reader, key, &draft, err);
-    if (rc == AP_OK)
-        rc = json_reader_finish(&reader, err);
-    if (rc == AP_OK)
-        rc = check_draft(&draft, ap_clock_wall_us(question->api->clock) / AP_US_PER_MS, err);
+    struct silence_body body;
     char id[37];
+    enum ap_rc rc = silence_body_read(http_body(question->request), http_arena(question->request),
+                                      ap_clock_wall_us(question->api->clock) / AP_US_PER_MS, &body, err);
     if (rc == AP_OK)
-        rc = set_silence(question->api->alerting, &draft.silence, id, err);
-    matchers_clear(&draft.matchers);
+        rc = set_silence(question->api->alerting, &body.silence, id, err);
+    matchers_clear(&body.matchers);
     if (rc != AP_OK)
         return rc;
     question_set_bare(question, out, "application/json");
