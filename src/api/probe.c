@@ -2,7 +2,7 @@
 
 #include "api/question.h"
 #include "base/mem.h"
-#include "scrape/probe.h"
+#include "collect/probe.h"
 
 #define EXPOSITION_TYPE "text/plain; version=0.0.4; charset=utf-8"
 

@@ -10,8 +10,8 @@
 #include "cli/config.h"
 #include "cli/options.h"
 #include "cli/serve_postgres.h"
+#include "collect/probe_module.h"
 #include "pack/pack.h"
-#include "scrape/probe_module.h"
 #include "warehouse/warehouse.h"
 
 struct report {

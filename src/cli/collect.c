@@ -11,8 +11,8 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "codec/exposition.h"
-#include "scrape/host.h"
-#include "scrape/probe.h"
+#include "collect/host.h"
+#include "collect/probe.h"
 
 enum { DEADLINE_MS = 60 * 1000 };
 

@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-#include "scrape/collector.h"
+#include "collect/collector.h"
 
 /* Asks and prints: the text as it is, or JSON. Returns how the program is to end; what went wrong has been said. */
 int collect_run(const struct collector *collector, const struct collector_request *request, bool is_json);

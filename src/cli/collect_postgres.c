@@ -6,7 +6,7 @@
 #include "cli/collect.h"
 #include "cli/commands.h"
 #include "cli/options.h"
-#include "scrape/postgres.h"
+#include "collect/postgres.h"
 
 enum { DEADLINE_S = 10 };
 

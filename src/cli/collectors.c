@@ -3,8 +3,8 @@
 #include "api/status.h"
 #include "base/assert.h"
 #include "cli/serve_postgres.h"
-#include "scrape/host.h"
-#include "scrape/probe.h"
+#include "collect/host.h"
+#include "collect/probe.h"
 
 static enum ap_rc collect_self(void *context, const struct collector_request *request, struct ap_buf *out,
                                struct ap_err *err)

@@ -8,7 +8,7 @@
 #include "api/api.h"
 #include "base/rc.h"
 #include "cli/config.h"
-#include "scrape/collector.h"
+#include "collect/collector.h"
 
 struct host;
 struct postgres;

@@ -1,7 +1,7 @@
 #include "cli/serve_postgres.h"
 
 #include "base/log.h"
-#include "scrape/postgres_link.h"
+#include "collect/postgres_link.h"
 
 /* Once for each change of a query: nobody has to be kept from flooding the log. */
 static void log_notice(const struct ap_err *err, void *context)

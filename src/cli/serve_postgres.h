@@ -5,7 +5,7 @@
 
 #include "base/rc.h"
 #include "cli/config.h"
-#include "scrape/postgres.h"
+#include "collect/postgres.h"
 
 /*
  * Connects to nobody yet, so that it is the check of the setting, too. AP_E_PARSE: `err` names the connection and where

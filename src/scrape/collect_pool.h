@@ -8,7 +8,7 @@
 #include <stddef.h>
 
 #include "base/mem.h"
-#include "scrape/collector.h"
+#include "collect/collector.h"
 #include "scrape/target.h"
 
 enum { COLLECT_THREADS_MAX = 64 };

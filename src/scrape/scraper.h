@@ -20,7 +20,7 @@
 #include "base/mem.h"
 #include "base/rc.h"
 #include "base/slice.h"
-#include "scrape/collector.h"
+#include "collect/collector.h"
 #include "scrape/job.h"
 #include "tsdb/batch.h"
 #include "tsdb/tsdb.h"

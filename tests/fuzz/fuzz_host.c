@@ -11,7 +11,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "codec/exposition.h"
-#include "scrape/host.h"
+#include "collect/host.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

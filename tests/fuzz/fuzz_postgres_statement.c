@@ -5,8 +5,8 @@
 #include <stdint.h>
 
 #include "base/assert.h"
-#include "scrape/postgres_statement.h"
-#include "scrape/postgres_text.h"
+#include "collect/postgres_statement.h"
+#include "collect/postgres_text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -13,8 +13,8 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
-#include "scrape/families.h"
-#include "scrape/host.h"
+#include "collect/families.h"
+#include "collect/host.h"
 
 /* ---- A machine of files ---- */
 

@@ -1,4 +1,4 @@
-#include "scrape/postgres.h"
+#include "collect/postgres.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -14,12 +14,12 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "collect/postgres_link.h"
+#include "collect/postgres_queries.h"
+#include "collect/postgres_rows.h"
+#include "collect/postgres_statement.h"
+#include "collect/postgres_text.h"
 #include "os/thread.h"
-#include "scrape/postgres_link.h"
-#include "scrape/postgres_queries.h"
-#include "scrape/postgres_rows.h"
-#include "scrape/postgres_statement.h"
-#include "scrape/postgres_text.h"
 
 /* ---- The table ---- */
 

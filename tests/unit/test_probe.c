@@ -11,10 +11,10 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
-#include "scrape/probe.h"
-#include "scrape/probe_internal.h"
-#include "scrape/probe_module.h"
-#include "scrape/probe_regex.h"
+#include "collect/probe.h"
+#include "collect/probe_internal.h"
+#include "collect/probe_module.h"
+#include "collect/probe_regex.h"
 
 /* ---- Modules ---- */
 
