@@ -25,7 +25,9 @@ enum {
     SILENCE_KEPT_MS = 120 * 3600 * 1000, /* Alertmanager's data.retention */
     RETRY_FIRST_MS = 500,
     RETRY_MS_MAX = 60 * 1000,
-    SNAPSHOT_BYTES = 4 << 20, /* of records since the last one */
+    SNAPSHOT_BYTES = 4 << 20,  /* of records since the last one */
+    HELD_BYTES_MAX = 16 << 20, /* of the log, whoever wrote it, since then; with a small log less */
+    HELD_SHARE = 8,
     GROUP_SLOTS_FIRST = 64,
 };
 
@@ -47,8 +49,13 @@ struct alerting {
     size_t group_slot_count;
     size_t group_count;
     uint64_t notification_id;
+    struct notification **leaving; /* owned, with a reference each; handed over when the mutex is free again */
+    size_t leaving_count;
+    size_t leaving_capacity;
     int64_t tidied_ms;
     uint64_t journal_bytes; /* of records since the snapshot */
+    uint64_t saved_lsn;     /* where in the log what the snapshot lacks begins */
+    uint64_t held_bytes_max;
     uint64_t pending_count; /* records that the log has yet to answer */
     pthread_cond_t answered;
     struct alerting_stats stats;
@@ -118,6 +125,12 @@ static void tell_trouble(struct alerting *alerting, const struct ap_err *err)
         alerting->options.trouble(err, alerting->options.context);
 }
 
+static void tell_changed(const struct alerting *alerting)
+{
+    if (alerting->options.changed)
+        alerting->options.changed(alerting->options.context);
+}
+
 /* What nobody waits for. */
 static void note_locked(struct alerting *alerting, struct ap_buf *take_bytes)
 {
@@ -128,25 +141,50 @@ static void note_locked(struct alerting *alerting, struct ap_buf *take_bytes)
         tell_trouble(alerting, &err);
 }
 
-static enum ap_rc save_locked(struct alerting *alerting, struct ap_err *err)
+static void add_all_locked(const struct alerting *alerting, struct ap_buf *out)
 {
-    AP_AUTO_BUF struct ap_buf bytes = {0};
-    journal_begin(&bytes);
+    journal_begin(out);
     for (size_t i = 0; i < alerting->alerts.slot_count; i++)
         if (alerting->alerts.slots[i])
-            journal_add_alert(&bytes, alerting->alerts.slots[i]);
+            journal_add_alert(out, alerting->alerts.slots[i]);
     for (size_t i = 0; i < alerting->silences.count; i++)
-        journal_add_silence(&bytes, &alerting->silences.items[i]->silence);
+        journal_add_silence(out, &alerting->silences.items[i]->silence);
     for (size_t i = 0; i < alerting->log.count; i++)
-        journal_add_told(&bytes, alerting->log.items[i]);
+        journal_add_told(out, alerting->log.items[i]);
+}
+
+/* The log is held for what the snapshot lacks, and most of what it holds is others'. */
+static bool is_snapshot_due_locked(const struct alerting *alerting)
+{
+    const struct wal *wal = alerting->options.wal;
+    return wal && (alerting->journal_bytes > SNAPSHOT_BYTES ||
+                   wal_durable_lsn(wal) - alerting->saved_lsn > alerting->held_bytes_max);
+}
+
+/* Only the one who steps does; the mutex is not held while the disk is waited for. */
+static void save(struct alerting *alerting)
+{
+    AP_AUTO_BUF struct ap_buf bytes = {0};
+    pthread_mutex_lock(&alerting->mutex);
+    bool is_due = is_snapshot_due_locked(alerting);
+    uint64_t journal_bytes = alerting->journal_bytes;
     /* Everything below is in memory already: records are made with the mutex held. */
-    uint64_t lsn = wal_durable_lsn(alerting->options.wal);
-    enum ap_rc rc = journal_save(alerting->dir_fd, ap_buf_slice(&bytes), lsn, err);
-    if (rc != AP_OK)
-        return rc;
+    uint64_t lsn = is_due ? wal_durable_lsn(alerting->options.wal) : 0;
+    if (is_due)
+        add_all_locked(alerting, &bytes);
+    pthread_mutex_unlock(&alerting->mutex);
+    struct ap_err err;
+    if (!is_due)
+        return;
+    if (journal_save(alerting->dir_fd, ap_buf_slice(&bytes), lsn, &err) != AP_OK) {
+        tell_trouble(alerting, &err);
+        return;
+    }
     wal_cursor_release(alerting->cursor, lsn);
-    alerting->journal_bytes = 0;
-    return AP_OK;
+    pthread_mutex_lock(&alerting->mutex);
+    alerting->journal_bytes -= journal_bytes;
+    alerting->saved_lsn = lsn;
+    pthread_mutex_unlock(&alerting->mutex);
 }
 
 static enum ap_rc replay(struct alerting *alerting, struct ap_err *err)
@@ -383,7 +421,11 @@ static void send_locked(struct alerting *alerting, struct sending *sending)
     sending->is_in_flight = true;
     sending->attempts++;
     alerting->stats.notifications[sending->notification->way->kind] += sending->attempts == 1;
-    alerting->options.deliver(alerting->options.context, sending->notification);
+    if (alerting->leaving_count == alerting->leaving_capacity) {
+        alerting->leaving_capacity = AP_MAX(alerting->leaving_capacity * 2, (size_t)16);
+        alerting->leaving = ap_realloc(alerting->leaving, alerting->leaving_capacity * sizeof(struct notification *));
+    }
+    alerting->leaving[alerting->leaving_count++] = notification_ref(sending->notification);
 }
 
 static void flush_way_locked(struct flush *flush, size_t way_index)
@@ -510,6 +552,7 @@ void alerting_delivered(struct alerting *alerting, struct notification *notifica
     else
         failed_locked(alerting, sending, delivery);
     pthread_mutex_unlock(&alerting->mutex);
+    tell_changed(alerting);
 }
 
 /* ---- Work ---- */
@@ -610,6 +653,16 @@ static void renew_inhibitor_locked(struct alerting *alerting, int64_t at_ms)
     alerting->is_inhibitor_old = false;
 }
 
+/* `leaving` is only touched by the one who steps. */
+static void hand_over(struct alerting *alerting)
+{
+    for (size_t i = 0; i < alerting->leaving_count; i++) {
+        alerting->options.deliver(alerting->options.context, alerting->leaving[i]);
+        notification_unref(alerting->leaving[i]);
+    }
+    alerting->leaving_count = 0;
+}
+
 int64_t alerting_step(struct alerting *alerting)
 {
     pthread_mutex_lock(&alerting->mutex);
@@ -619,10 +672,9 @@ int64_t alerting_step(struct alerting *alerting)
     renew_inhibitor_locked(alerting, at_ms);
     int64_t next_ms = flush_due_locked(alerting, at_ms);
     next_ms = AP_MIN(next_ms, retry_due_locked(alerting, at_ms));
-    struct ap_err err;
-    if (alerting->options.wal && alerting->journal_bytes > SNAPSHOT_BYTES && save_locked(alerting, &err) != AP_OK)
-        tell_trouble(alerting, &err);
     pthread_mutex_unlock(&alerting->mutex);
+    hand_over(alerting);
+    save(alerting);
     return AP_MAX(next_ms - at_ms, (int64_t)1);
 }
 
@@ -679,6 +731,7 @@ enum ap_rc alerting_put(struct alerting *alerting, const struct alert_in *alerts
     }
     pthread_mutex_unlock(&alerting->mutex);
     ap_buf_clear(&bytes);
+    tell_changed(alerting);
     if (rc == AP_OK && !is_waiting)
         done(context, AP_OK);
     return rc;
@@ -754,6 +807,7 @@ void alerting_reconfigure(struct alerting *alerting, struct alert_config *take_c
     pthread_mutex_lock(&alerting->mutex);
     use_config_locked(alerting, take_config, now_ms(alerting));
     pthread_mutex_unlock(&alerting->mutex);
+    tell_changed(alerting);
 }
 
 static enum ap_rc load(struct alerting *alerting, const char *dir, struct ap_err *err)
@@ -773,6 +827,10 @@ static enum ap_rc load(struct alerting *alerting, const char *dir, struct ap_err
         lsn = stats.oldest_lsn;
         rc = AP_OK;
     }
+    struct wal_stats log;
+    wal_stats_get(alerting->options.wal, &log);
+    alerting->saved_lsn = lsn;
+    alerting->held_bytes_max = AP_MIN((uint64_t)HELD_BYTES_MAX, log.bytes_max / HELD_SHARE);
     if (rc == AP_OK)
         rc = wal_cursor_open(alerting->options.wal, cursor_name, lsn, &alerting->cursor, err);
     return rc == AP_OK ? replay(alerting, err) : rc;
@@ -826,6 +884,7 @@ void alerting_close(struct alerting *alerting)
     alert_set_clear(&alerting->alerts);
     silence_set_clear(&alerting->silences);
     notify_log_clear(&alerting->log);
+    free(alerting->leaving);
     if (alerting->dir_fd >= 0)
         close(alerting->dir_fd);
     pthread_cond_destroy(&alerting->answered);
@@ -935,7 +994,7 @@ void alerting_each_alert(struct alerting *alerting, alert_view_fn each, void *co
 static int compare_groups(const void *a, const void *b)
 {
     const struct alert_group *left = *(struct alert_group *const *)a, *right = *(struct alert_group *const *)b;
-    int order = labels_compare(left->labels, right->labels);
+    int order = alert_group_compare_labels(left->labels, right->labels);
     return order ? order : strcmp(left->receiver->name, right->receiver->name);
 }
 

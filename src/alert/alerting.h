@@ -38,11 +38,13 @@ struct alerting_options {
     struct ap_slice external_url;
     uint64_t alerts_max; /* further ones are refused with AP_E_LIMIT */
     /*
-     * Hands a notification over for sending; returns at once. alerting_delivered() follows, from any thread, also
-     * during this call. Takes a reference for itself.
+     * Hands a notification over for sending, from alerting_step(); returns at once. alerting_delivered() follows, from
+     * any thread, also during this call. Takes a reference for itself.
      */
     void (*deliver)(void *context, struct notification *notification);
     void (*trouble)(const struct ap_err *err, void *context);
+    /* NULL, or: something may be due earlier than alerting_step() said. Any thread; does not call back. */
+    void (*changed)(void *context);
     void *context;
 };
 ap_nodiscard enum ap_rc alerting_open(const struct alerting_options *options, struct alert_config *take_config,

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "alert/matcher_text.h"
+#include "base/assert.h"
 
 struct config_form {
     const struct yaml_node *global;
@@ -225,19 +226,36 @@ static enum ap_rc read_config(struct alert_config *config, struct ap_err *err)
     return check.rc;
 }
 
+static enum ap_rc read_document(struct yaml_document *take_document, struct alert_config **ret_config,
+                                struct ap_err *err)
+{
+    AP_AUTO(alert_config) struct alert_config *config = ap_new0(struct alert_config);
+    config->document = take_document;
+    ap_arena_init(&config->arena, 0);
+    enum ap_rc rc = read_config(config, err);
+    if (rc == AP_OK)
+        *ret_config = AP_MOVE(config);
+    return rc;
+}
+
 enum ap_rc alert_config_load(const char *path, struct alert_config **ret_config, struct ap_err *err)
 {
     struct yaml_document *document;
     enum ap_rc rc = yaml_load(path, &document, err);
-    if (rc != AP_OK)
-        return rc;
-    AP_AUTO(alert_config) struct alert_config *config = ap_new0(struct alert_config);
-    config->document = document;
-    ap_arena_init(&config->arena, 0);
-    rc = read_config(config, err);
+    return rc == AP_OK ? read_document(document, ret_config, err) : rc;
+}
+
+struct alert_config *alert_config_new_silent(void)
+{
+    static const char text[] = "route: {receiver: none}\nreceivers: [{name: none}]\n";
+    struct yaml_document *document;
+    struct alert_config *config = NULL;
+    struct ap_err err;
+    enum ap_rc rc = yaml_parse(ap_slice_cstr(text), "", &document, &err);
     if (rc == AP_OK)
-        *ret_config = AP_MOVE(config);
-    return rc;
+        rc = read_document(document, &config, &err);
+    AP_ASSERT(rc == AP_OK);
+    return config;
 }
 
 void alert_config_free(struct alert_config *config)

@@ -49,6 +49,8 @@ struct alert_config {
 
 /* AP_E_NOT_FOUND, AP_E_IO, AP_E_PARSE, AP_E_LIMIT. */
 ap_nodiscard enum ap_rc alert_config_load(const char *path, struct alert_config **ret_config, struct ap_err *err);
+/* What holds without a file: one receiver, "none", that tells nobody. */
+struct alert_config *alert_config_new_silent(void);
 void alert_config_free(struct alert_config *config); /* NULL is allowed */
 AP_DEFINE_AUTO(alert_config, struct alert_config, alert_config_free)
 

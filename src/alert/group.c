@@ -90,8 +90,7 @@ static int compare_values(struct ap_slice a, struct ap_slice b)
     return order ? order : (a.bytes > b.bytes) - (a.bytes < b.bytes);
 }
 
-/* model.LabelSet.Before: the one with fewer labels, then the one that has the first name in order, or less of it. */
-static int compare_sets(struct ap_slice a, struct ap_slice b)
+int alert_group_compare_labels(struct ap_slice a, struct ap_slice b)
 {
     size_t a_count = labels_count(a), b_count = labels_count(b);
     if (a_count != b_count)
@@ -119,7 +118,7 @@ static int compare_alerts(const void *a, const void *b)
         if (order)
             return order;
     }
-    return compare_sets(left, right);
+    return alert_group_compare_labels(left, right);
 }
 
 void alert_group_sort(struct alert_group *group)

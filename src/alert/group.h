@@ -56,6 +56,11 @@ bool alert_group_add(struct alert_group *group, struct known_alert *alert);
 void alert_group_drop_ended(struct alert_group *group);
 /* As they are told: by job, instance, then all labels (types.AlertSlice of Alertmanager). */
 void alert_group_sort(struct alert_group *group);
+/*
+ * Alertmanager's order of label sets (model.LabelSet.Before): the one with fewer labels first, then the one that lacks
+ * the first name in order, or has a smaller value of it.
+ */
+int alert_group_compare_labels(struct ap_slice a, struct ap_slice b);
 
 struct sending *sending_new(struct alert_group *group);
 void sending_free(struct sending *sending); /* NULL is allowed */

@@ -45,6 +45,8 @@ static const struct yaml_field webhook_fields[] = {
     BOOLEAN(webhook_form, "send_resolved", send_resolved, "true"),
     TEXT(webhook_way, url),
     TEXT(webhook_way, url_file),
+    TEXT(webhook_way, signing_secret),
+    TEXT(webhook_way, signing_secret_file),
     {.key = "max_alerts",
      .type = YAML_TYPE_INTEGER,
      .offset = offsetof(struct webhook_way, alerts_max),
@@ -179,6 +181,8 @@ static enum ap_rc check_webhook(const struct receiver_way *way, const struct rec
 {
     (void)global;
     enum ap_rc rc = need_one(way->node, "url", way->webhook.url, "url_file", way->webhook.url_file, err);
+    if (rc == AP_OK && way->webhook.signing_secret && way->webhook.signing_secret_file)
+        rc = yaml_fail(err, way->node, "at most one of signing_secret & signing_secret_file must be configured");
     return rc == AP_OK ? check_url(way->node, "url", way->webhook.url, err) : rc;
 }
 

@@ -45,6 +45,8 @@ struct receiver_global {
 struct webhook_way {
     const char *url; /* secret */
     const char *url_file;
+    const char *signing_secret; /* secret; Apiary's own, as the next: Alertmanager has no signatures */
+    const char *signing_secret_file;
     int64_t alerts_max; /* 0: all */
     const char *timeout;
     const struct yaml_node *http_config;

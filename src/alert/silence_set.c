@@ -55,8 +55,12 @@ static enum ap_rc kept_new(const struct silence *silence, struct kept_silence **
 static enum ap_rc check(const struct silence *silence, struct ap_err *err)
 {
     bool is_choosing = false;
-    for (size_t i = 0; i < silence->matchers->count; i++)
-        is_choosing |= !matcher_matches_empty(silence->matchers->items[i]);
+    for (size_t i = 0; i < silence->matchers->count; i++) {
+        const struct matcher *matcher = silence->matchers->items[i];
+        enum matcher_kind kind = matcher_kind_of(matcher);
+        /* As Alertmanager sees it, "not this" chooses, although it matches what is not there. */
+        is_choosing |= kind == MATCHER_NOT_EQUAL || kind == MATCHER_NOT_REGEX || !matcher_matches_empty(matcher);
+    }
     if (silence->matchers->count == 0)
         return ap_fail(err, AP_E_PARSE, "at least one matcher required");
     if (!is_choosing)

@@ -14,6 +14,8 @@
 #include "base/rc.h"
 #include "net/http_server.h"
 
+struct alert_forwarder;
+struct alerting;
 struct ingest;
 struct keyring;
 struct live;
@@ -44,11 +46,14 @@ struct api {
     struct tsdb *tsdb;
     struct promql_engine *engine;
     struct rule_manager *rules;
-    struct scraper *scraper; /* NULL, as the next: nothing is scraped */
+    struct alerting *alerting;
+    struct alert_forwarder *forwarder; /* NULL: alerts go to nobody else */
+    struct scraper *scraper;           /* NULL, as the next: nothing is scraped */
     struct scrape_manager *scrape;
-    struct pool *questions; /* to the tsdb, from whoever reads */
-    struct pool *chores;    /* its administration, one after the other */
-    struct pool *probing;   /* probes that somebody asks for */
+    struct pool *questions;       /* to the tsdb, from whoever reads */
+    struct pool *alert_questions; /* to alerting, and what changes it */
+    struct pool *chores;          /* its administration, one after the other */
+    struct pool *probing;         /* probes that somebody asks for */
     struct probes *probes;
     struct keyring *keyring;
     struct ingest *ingest;

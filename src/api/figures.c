@@ -24,6 +24,18 @@ struct figure {
 #member, metric, help, offsetof(struct type, member), true                                                     \
     }
 
+/* One of an array, a kind of receiver each. */
+#define KIND_FIGURE(kind, name, array, metric, help)                                                                   \
+    {                                                                                                                  \
+#array "_" name, metric "{integration=\"" name "\"}", help,                                                    \
+            offsetof(struct alerting_stats, array) + (kind) * sizeof(uint64_t), false                                  \
+    }
+#define KIND_FIGURES(array, metric, help)                                                                              \
+    KIND_FIGURE(RECEIVER_WEBHOOK, "webhook", array, metric, help),                                                     \
+        KIND_FIGURE(RECEIVER_PAGERDUTY, "pagerduty", array, metric, NULL),                                             \
+        KIND_FIGURE(RECEIVER_SLACK, "slack", array, metric, NULL),                                                     \
+        KIND_FIGURE(RECEIVER_EMAIL, "email", array, metric, NULL)
+
 struct table {
     const char *name;
     const struct figure *figures;
@@ -88,6 +100,21 @@ static const struct figure rules[] = {
                 "When the rule files were read, since 1970."),
 };
 
+static const struct figure alerting[] = {
+    FIGURE(alerting_stats, alerts_firing, "alerts{state=\"firing\"}",
+           "Alerts that are known, of rules and of those that others send."),
+    FIGURE(alerting_stats, alerts_resolved, "alerts{state=\"resolved\"}", NULL),
+    FIGURE(alerting_stats, groups, "groups", "Groups of alerts that are told together."),
+    FIGURE(alerting_stats, silences_active, "silences_active", "Silences that hold now."),
+    FIGURE(alerting_stats, alerts_received, "alerts_received_total", "Alerts that came in, repetitions included."),
+    FIGURE(alerting_stats, alerts_refused, "alerts_refused_total",
+           "Those that were refused: there were as many as alerting.max_alerts."),
+    KIND_FIGURES(notifications, "notifications_total", "Notifications that were decided on."),
+    KIND_FIGURES(failures, "notification_failures_total", "Attempts at sending one that failed."),
+    KIND_FIGURES(given_up, "notifications_refused_total",
+                 "Notifications that the receiver refused for good; what is then is told with the next one."),
+};
+
 static const struct figure targets[] = {
     FIGURE(scrape_manager_stats, pool_count, "pools", "Jobs of which targets are scraped."),
     FIGURE(scrape_manager_stats, dropped_count, "targets_dropped", "Targets that relabelling drops."),
@@ -148,6 +175,7 @@ static const struct figure statsd[] = {
 static const struct table tables[] = {
     [FIGURES_TSDB] = {"tsdb", tsdb, AP_ARRAY_COUNT(tsdb)},
     [FIGURES_RULES] = {"rules", rules, AP_ARRAY_COUNT(rules)},
+    [FIGURES_ALERTING] = {"alerting", alerting, AP_ARRAY_COUNT(alerting)},
     [FIGURES_TARGETS] = {"scrape", targets, AP_ARRAY_COUNT(targets)},
     [FIGURES_SCRAPES] = {"scrape", scrapes, AP_ARRAY_COUNT(scrapes)},
     [FIGURES_PUSH] = {"push", push, AP_ARRAY_COUNT(push)},

@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include "alert/alerting.h"
 #include "base/buf.h"
 #include "ingest/push.h"
 #include "ingest/statsd.h"
@@ -12,12 +13,13 @@
 #include "tsdb/tsdb.h"
 
 enum figures_table {
-    FIGURES_TSDB,    /* of struct tsdb_stats */
-    FIGURES_RULES,   /* of struct rule_manager_stats */
-    FIGURES_TARGETS, /* of struct scrape_manager_stats */
-    FIGURES_SCRAPES, /* of struct scraper_stats */
-    FIGURES_PUSH,    /* of struct push_stats */
-    FIGURES_STATSD,  /* of struct statsd_stats */
+    FIGURES_TSDB,     /* of struct tsdb_stats */
+    FIGURES_RULES,    /* of struct rule_manager_stats */
+    FIGURES_ALERTING, /* of struct alerting_stats */
+    FIGURES_TARGETS,  /* of struct scrape_manager_stats */
+    FIGURES_SCRAPES,  /* of struct scraper_stats */
+    FIGURES_PUSH,     /* of struct push_stats */
+    FIGURES_STATSD,   /* of struct statsd_stats */
 };
 
 /* An object of all of them, by their names in the struct. */

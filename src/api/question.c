@@ -1,11 +1,22 @@
 #include "api/question.h"
 
+#include "api/alertmanager.h"
 #include "api/prometheus.h"
 #include "base/mem.h"
 
 /* Prometheus' for a client that has gone; one that has closed its side only may still see it. No fault of the server.
  */
 enum { STATUS_GONE = 499 };
+
+static void reply_error(struct http_request *request, unsigned status, const char *text)
+{
+    (alertmanager_is_path(request) ? alertmanager_reply_error : prometheus_reply_error)(request, status, text);
+}
+
+static void reply_err(struct http_request *request, const struct ap_err *err)
+{
+    (alertmanager_is_path(request) ? alertmanager_reply_err : prometheus_reply_err)(request, err);
+}
 
 static struct http_reply reply_head(const struct question *question, const struct http_field *encoding)
 {
@@ -78,9 +89,9 @@ static void reply(struct question *question, enum ap_rc rc, struct ap_buf *take_
         if (rc == AP_OK)
             http_reply_empty(question->request, 204);
         else if (rc == AP_E_BUSY && question_is_gone(question))
-            prometheus_reply_error(question->request, STATUS_GONE, err->text);
+            reply_error(question->request, STATUS_GONE, err->text);
         else
-            prometheus_reply_err(question->request, err);
+            reply_err(question->request, err);
     }
 }
 
@@ -88,12 +99,12 @@ static void run(struct pool_task *task, bool is_stopping)
 {
     struct question *question = AP_CONTAINER_OF(task, struct question, task);
     if (is_stopping) {
-        prometheus_reply_error(question->request, 503, "the server is stopping");
+        reply_error(question->request, 503, "the server is stopping");
         return;
     }
     /* What only reads need not be done for nobody; chores are. */
     if (question->pool == question->api->questions && question_is_gone(question)) {
-        prometheus_reply_error(question->request, STATUS_GONE, "the client closed the connection before its turn came");
+        reply_error(question->request, STATUS_GONE, "the client closed the connection before its turn came");
         return;
     }
     struct ap_buf data = {0};
@@ -119,7 +130,7 @@ void question_ask(struct api *api, struct http_request *request, struct ap_slice
                               : ap_fail(&err, AP_E_NOMEM, "no memory is left for this request");
     if (rc != AP_OK) {
         err.rc = rc == AP_E_LIMIT ? AP_E_PARSE : rc;
-        prometheus_reply_err(request, &err);
+        reply_err(request, &err);
         return;
     }
     question->api = api;
@@ -131,5 +142,5 @@ void question_ask(struct api *api, struct http_request *request, struct ap_slice
     question->task.run = run;
     http_suspend(request); /* the answer may come on another thread before the next line */
     if (pool_submit(pool, &question->task, &err) != AP_OK)
-        prometheus_reply_err(request, &err);
+        reply_err(request, &err);
 }

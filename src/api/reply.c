@@ -1,6 +1,7 @@
 /* The answers that all handlers share. */
 #include <stdio.h>
 
+#include "api/alertmanager.h"
 #include "api/api.h"
 #include "api/prometheus.h"
 #include "base/buf.h"
@@ -22,6 +23,10 @@ static void reply_error_text(struct http_request *request, unsigned status, cons
 {
     if (prometheus_is_path(request)) {
         prometheus_reply_error(request, status, text);
+        return;
+    }
+    if (alertmanager_is_path(request)) {
+        alertmanager_reply_error(request, status, text);
         return;
     }
     struct ap_buf body = {0};

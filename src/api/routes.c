@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "api/access.h"
+#include "api/alertmanager.h"
 #include "api/api.h"
 #include "api/cardinality.h"
 #include "api/catalogue.h"
@@ -47,6 +48,7 @@ struct route {
     unsigned methods;
     enum right right;
     void (*handle)(struct api *api, struct http_request *request, struct ap_slice rest);
+    enum right changing_right; /* of methods other than GET and HEAD; RIGHT_NONE: the same */
 };
 
 static void handle_live(struct api *api, struct http_request *request, struct ap_slice rest)
@@ -99,6 +101,12 @@ static const struct route routes[] = {
     {"/api/v1/status/flags", false, READ, RIGHT_VIEWER, server_status_handle_flags},
     {"/api/v1/status/runtimeinfo", false, READ, RIGHT_VIEWER, server_status_handle_runtimeinfo},
     {"/api/v1/status/walreplay", false, READ, RIGHT_VIEWER, server_status_handle_walreplay},
+    {"/api/v2/alerts", false, ASK, RIGHT_VIEWER, alertmanager_handle_alerts, RIGHT_SECRET},
+    {"/api/v2/alerts/groups", false, READ, RIGHT_VIEWER, alertmanager_handle_groups},
+    {"/api/v2/receivers", false, READ, RIGHT_VIEWER, alertmanager_handle_receivers},
+    {"/api/v2/silence", true, READ | METHOD(DELETE), RIGHT_VIEWER, alertmanager_handle_silence, RIGHT_SECRET},
+    {"/api/v2/silences", false, ASK, RIGHT_VIEWER, alertmanager_handle_silences, RIGHT_SECRET},
+    {"/api/v2/status", false, READ, RIGHT_VIEWER, alertmanager_handle_status},
     {"/federate", false, READ, RIGHT_VIEWER, federate_handle},
     {"/api/v1/series", false, ASK, RIGHT_VIEWER, series_handle},
     {"/api/v1/status/tsdb", false, READ, RIGHT_VIEWER, cardinality_handle},
@@ -245,9 +253,11 @@ void api_admit(struct http_request *request, void *context)
     }
     if (!admit_method(api, route, request))
         return;
-    if (route->right == RIGHT_VIEWER && !access_admit_viewer(api, request))
+    bool is_changing = !(READ >> http_method(request) & 1);
+    enum right right = is_changing && route->changing_right ? route->changing_right : route->right;
+    if (right == RIGHT_VIEWER && !access_admit_viewer(api, request))
         return;
-    if (route->right == RIGHT_SECRET && !access_admit_secret(api, request))
+    if (right == RIGHT_SECRET && !access_admit_secret(api, request))
         return;
     http_set_body_limits(request, READ_BODY_BYTES_MAX, READ_BODY_BYTES_MAX);
 }

@@ -1,10 +1,13 @@
 #include "api/server_status.h"
 
 #include <inttypes.h>
+#include <string.h>
 #include <unistd.h>
 
+#include "alert/forwarder.h"
 #include "api/prometheus.h"
 #include "api/question.h"
+#include "base/mem.h"
 #include "promql/engine.h"
 #include "promql/parser.h"
 #include "rules/manager.h"
@@ -124,7 +127,33 @@ static enum ap_rc answer_nothing(struct question *question, struct ap_buf *out, 
         return AP_OK;                                                                                                  \
     }
 DEFINE_CONSTANT_ANSWER(answer_list, "[]")
-DEFINE_CONSTANT_ANSWER(answer_alertmanagers, "{\"activeAlertmanagers\":[],\"droppedAlertmanagers\":[]}")
+
+/* Those that alerts are sent to; without any, this server is its own. */
+static enum ap_rc answer_alertmanagers(struct question *question, struct ap_buf *out, struct ap_err *err)
+{
+    (void)err;
+    struct alert_forwarder *forwarder = question->api->forwarder;
+    const char *own = question->api->external_url ? question->api->external_url : "";
+    size_t own_bytes = strlen(own);
+    while (own_bytes && own[own_bytes - 1] == '/')
+        own_bytes--;
+    ap_buf_add_cstr(out, "{\"activeAlertmanagers\":[");
+    for (size_t i = 0; forwarder && i < alert_forwarder_count(forwarder); i++) {
+        struct alert_forwarder_stats stats;
+        alert_forwarder_stats_get(forwarder, i, &stats);
+        ap_buf_add_cstr(out, i ? ",{\"url\":" : "{\"url\":");
+        ap_buf_add_json_string(out, ap_slice_cstr(stats.url));
+        ap_buf_add_char(out, '}');
+    }
+    if (!forwarder && question->api->alerting) {
+        AP_AUTO_FREE char *url = ap_asprintf("%.*s/api/v2/alerts", (int)own_bytes, own);
+        ap_buf_add_cstr(out, "{\"url\":");
+        ap_buf_add_json_string(out, ap_slice_cstr(url));
+        ap_buf_add_char(out, '}');
+    }
+    ap_buf_add_cstr(out, "],\"droppedAlertmanagers\":[]}");
+    return AP_OK;
+}
 
 #define DEFINE_HANDLER(name)                                                                                           \
     void server_status_handle_##name(struct api *api, struct http_request *request, struct ap_slice rest)              \

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "alert/forwarder.h"
 #include "api/figures.h"
 #include "api/query_figures.h"
 #include "base/buf.h"
@@ -23,6 +24,7 @@ struct figures {
     struct warehouse_stats warehouse;
     struct tsdb_stats tsdb;
     struct rule_manager_stats rules;
+    struct alerting_stats alerting;
     struct scrape_manager_stats targets;
     struct scraper_stats scrapes;
     struct push_stats push;
@@ -59,6 +61,8 @@ static void take_figures(const struct api *api, struct figures *figures)
     warehouse_stats_get(api->warehouse, &figures->warehouse);
     tsdb_stats_get(api->tsdb, &figures->tsdb);
     rule_manager_stats_get(api->rules, &figures->rules);
+    if (api->alerting)
+        alerting_stats_get(api->alerting, &figures->alerting);
     if (api->scrape)
         scrape_manager_stats_get(api->scrape, &figures->targets);
     if (api->scraper)
@@ -134,6 +138,8 @@ void status_handle(struct api *api, struct http_request *request, struct ap_slic
     figures_add_json(&out, FIGURES_TSDB, &figures.tsdb);
     ap_buf_add_cstr(&out, ",\"rules\":");
     figures_add_json(&out, FIGURES_RULES, &figures.rules);
+    ap_buf_add_cstr(&out, ",\"alerting\":");
+    figures_add_json(&out, FIGURES_ALERTING, &figures.alerting);
     ap_buf_add_cstr(&out, ",\"targets\":");
     figures_add_json(&out, FIGURES_TARGETS, &figures.targets);
     ap_buf_add_cstr(&out, ",\"scrapes\":");
@@ -262,6 +268,34 @@ static void add_metrics_ingest_metrics(struct ap_buf *out, const struct figures 
     }
 }
 
+static void add_forwarder_metrics(struct ap_buf *out, struct alert_forwarder *forwarder)
+{
+    static const struct {
+        const char *name;
+        enum metric_type type;
+        size_t offset; /* of the figure in struct alert_forwarder_stats */
+        const char *help;
+    } figures[] = {
+        {"forwarder_alerts_sent_total", METRIC_COUNTER, offsetof(struct alert_forwarder_stats, sent),
+         "Alerts that an Alertmanager elsewhere has taken (alerting.alertmanagers)."},
+        {"forwarder_alerts_failed_total", METRIC_COUNTER, offsetof(struct alert_forwarder_stats, errors),
+         "Alerts in attempts that failed."},
+        {"forwarder_alerts_dropped_total", METRIC_COUNTER, offsetof(struct alert_forwarder_stats, dropped),
+         "Alerts that were refused, or found the queue full."},
+        {"forwarder_alerts_queued", METRIC_GAUGE, offsetof(struct alert_forwarder_stats, queued),
+         "Alerts that wait to be sent."},
+    };
+    for (size_t i = 0; i < AP_ARRAY_COUNT(figures); i++) {
+        add_head(out, figures[i].name, figures[i].type, figures[i].help);
+        for (size_t j = 0; j < alert_forwarder_count(forwarder); j++) {
+            struct alert_forwarder_stats stats;
+            alert_forwarder_stats_get(forwarder, j, &stats);
+            ap_buf_printf(out, "apiary_%s{alertmanager=\"%s\"} %" PRIu64 "\n", figures[i].name, stats.url,
+                          *(const uint64_t *)(const void *)((const char *)&stats + figures[i].offset));
+        }
+    }
+}
+
 static void add_delta_metrics(struct ap_buf *out, const struct otlp_streams_stats *deltas)
 {
     add_metric(out, "otlp_delta_streams", METRIC_GAUGE, "Series of delta temporality whose sums are in memory.",
@@ -352,6 +386,9 @@ void status_add_metrics(const struct api *api, struct ap_buf *out)
     add_store_metrics(out, &figures);
     figures_add_metrics(out, FIGURES_TSDB, &figures.tsdb);
     figures_add_metrics(out, FIGURES_RULES, &figures.rules);
+    figures_add_metrics(out, FIGURES_ALERTING, &figures.alerting);
+    if (api->forwarder)
+        add_forwarder_metrics(out, api->forwarder);
     figures_add_metrics(out, FIGURES_TARGETS, &figures.targets);
     figures_add_metrics(out, FIGURES_SCRAPES, &figures.scrapes);
     figures_add_metrics(out, FIGURES_PUSH, &figures.push);

@@ -8,8 +8,9 @@
 #include "base/assert.h"
 #include "ingest/otlp_names.h"
 
-/* Its values may hold passwords. */
+/* Their values may hold passwords. */
 #define POSTGRES_CONNECTIONS "postgres.connections"
+#define ALERTMANAGERS        "alerting.alertmanagers"
 
 enum { ENVIRONMENT_NAME_BYTES = 64, KEY_BYTES = 64 };
 
@@ -274,6 +275,24 @@ static const struct yaml_field settings[] = {
      .min = 0,
      .max = DAYS(31),
      .doc = "After a restart alerts go on where they were, unless that was longer ago. 0: they begin anew."},
+    {.key = "alerting.config",
+     .type = YAML_TYPE_TEXT,
+     AT(alerting.config),
+     .doc =
+         "Alertmanager's configuration file: who is told of which alerts. Without one alerts are shown, and nobody is "
+         "told."},
+    {.key = ALERTMANAGERS,
+     .type = YAML_TYPE_TEXT_LIST,
+     AT(alerting.alertmanagers),
+     .doc = "Addresses of Alertmanagers that the alerts of rules are sent to, as `http://alertmanager:9093`; they tell "
+            "people, and nothing is told from here."},
+    {.key = "alerting.max_alerts",
+     .type = YAML_TYPE_INTEGER,
+     AT(alerting.max_alerts),
+     .default_text = "200000",
+     .min = 1,
+     .max = 100000000,
+     .doc = "Alerts that are known at the same time, about 1 KiB each; further ones are refused."},
     {.key = "scrape.config",
      .type = YAML_TYPE_TEXT,
      AT(scrape.config),
@@ -885,6 +904,9 @@ enum ap_rc config_check(const struct config *config, struct ap_err *err)
         return ap_fail(err, AP_E_PARSE, "wal.max_size must be at least twice wal.segment_size");
     if (DAYS(1) % config->tsdb.block_range != 0)
         return ap_fail(err, AP_E_PARSE, "tsdb.block_range must divide a day, as 2h, 1h and 30m do");
+    if (config->alerting.config && config->alerting.alertmanagers.count)
+        return ap_fail(err, AP_E_PARSE,
+                       "alerting.config and " ALERTMANAGERS " are both set: people are told from here or from there");
     if (config->limits.body_memory < config->limits.decompressed_body)
         return ap_fail(err, AP_E_PARSE, "limits.body_memory must be at least limits.decompressed_body");
     return AP_OK;
@@ -923,14 +945,18 @@ static void print_text(const char *text, struct ap_buf *out)
 }
 
 /* As Prometheus shows what is secret; as a file it is then refused and does not connect to somewhere else. */
-static void print_secrets(const struct yaml_texts *texts, struct ap_buf *out)
+static void print_secrets(const struct yaml_texts *texts, bool is_map, struct ap_buf *out)
 {
+    ap_buf_add_char(out, is_map ? '{' : '[');
     for (size_t i = 0; i < texts->count; i++) {
-        ap_buf_add_cstr(out, i > 0 ? ", " : "{");
-        print_text(texts->keys[i], out);
-        ap_buf_add_cstr(out, ": \"<secret>\"");
+        ap_buf_add_cstr(out, i > 0 ? ", " : "");
+        if (is_map) {
+            print_text(texts->keys[i], out);
+            ap_buf_add_cstr(out, ": ");
+        }
+        ap_buf_add_cstr(out, "\"<secret>\"");
     }
-    ap_buf_add_cstr(out, texts->count ? "}" : "{}");
+    ap_buf_add_char(out, is_map ? '}' : ']');
 }
 
 static void print_texts(const struct yaml_texts *texts, struct ap_buf *out)
@@ -970,11 +996,14 @@ static void print_value(const struct config *config, const struct yaml_field *se
         ap_buf_add_cstr(out, setting->choices[*(const int *)value]);
         break;
     case YAML_TYPE_TEXT_LIST:
-        print_texts(value, out);
+        if (strcmp(setting->key, ALERTMANAGERS) == 0)
+            print_secrets(value, false, out);
+        else
+            print_texts(value, out);
         break;
     case YAML_TYPE_TEXT_MAP:
         if (strcmp(setting->key, POSTGRES_CONNECTIONS) == 0)
-            print_secrets(value, out);
+            print_secrets(value, true, out);
         else if (((const struct yaml_texts *)value)->count > 0)
             print_texts(value, out);
         else

@@ -75,6 +75,11 @@ struct config {
         int64_t outage_tolerance; /* 0: alerts begin anew */
     } rules;
     struct {
+        const char *config;              /* Alertmanager's file; NULL: nobody is told */
+        struct yaml_texts alertmanagers; /* addresses; may hold passwords, shown nowhere */
+        int64_t max_alerts;
+    } alerting;
+    struct {
         const char *config; /* Prometheus' file; NULL: none was given */
         bool host;
         bool self;

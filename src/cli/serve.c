@@ -23,6 +23,7 @@
 #include "cli/config.h"
 #include "cli/options.h"
 #include "cli/paths.h"
+#include "cli/serve_alerting.h"
 #include "cli/serve_arguments.h"
 #include "ingest/geo.h"
 #include "ingest/ingest.h"
@@ -50,6 +51,7 @@ enum {
     LOG_INTERVAL_MS = 1000,
     QUESTIONS_WAITING_MAX = 256,
     CHORES_WAITING_MAX = 16,
+    ALERT_QUESTIONS_AT_A_TIME = 4,
     RULE_THREADS = 2,
     PROBES_AT_A_TIME = 16,
     PROBES_WAITING_MAX = 256,
@@ -66,7 +68,9 @@ struct apiary {
     struct promql_engine *engine;
     struct pool *questions; /* to the tsdb */
     struct pool *chores;    /* its administration */
-    struct pool *probing;   /* probes that somebody asks for */
+    struct pool *alert_questions;
+    struct pool *probing; /* probes that somebody asks for */
+    struct serve_alerting *alerting;
     struct rules_keep *rules_keep;
     struct rule_manager *rules;
     struct collectors collectors;
@@ -198,7 +202,15 @@ static enum ap_rc open_tsdb(struct apiary *apiary, struct ap_err *err)
     return rc;
 }
 
-/* ---- Rules ---- */
+/* ---- Rules and alerting ---- */
+
+static enum ap_rc open_alerting(struct apiary *apiary, struct ap_err *err)
+{
+    enum ap_rc rc = serve_alerting_open(apiary->config, apiary->wal, &apiary->alerting, err);
+    return rc == AP_OK ? pool_open("alert-question", ALERT_QUESTIONS_AT_A_TIME, QUESTIONS_WAITING_MAX,
+                                   &apiary->alert_questions, err)
+                       : rc;
+}
 
 static void rules_trouble(const struct ap_err *err, void *context)
 {
@@ -246,6 +258,8 @@ static enum ap_rc open_rules(struct apiary *apiary, struct ap_err *err)
                 .storage = promql_storage_tsdb(apiary->tsdb),
                 .keep = rules_keep,
                 .context = apiary->rules_keep,
+                .tell = alerts_from_rules,
+                .tell_context = serve_alerting_from_rules(apiary->alerting, ap_buf_slice(&apiary->external_labels)),
                 .external_labels = ap_buf_slice(&apiary->external_labels),
                 .external_url = ap_slice_cstr(config->external_url ? config->external_url : ""),
                 .query_offset_ms = config->rules.query_offset,
@@ -653,10 +667,13 @@ static enum ap_rc open_server(struct apiary *apiary, struct ap_err *err)
         .warehouse = apiary->warehouse,
         .tsdb = apiary->tsdb,
         .engine = apiary->engine,
+        .alerting = serve_alerting_get(apiary->alerting),
+        .forwarder = serve_alerting_forwarder(apiary->alerting),
         .rules = apiary->rules,
         .scraper = apiary->scraper,
         .scrape = apiary->scrape,
         .questions = apiary->questions,
+        .alert_questions = apiary->alert_questions,
         .chores = apiary->chores,
         .probing = apiary->probing,
         .probes = apiary->collectors.probes,
@@ -716,8 +733,8 @@ static enum ap_rc apiary_open(struct apiary *apiary, struct ap_err *err)
 {
     apiary->live = live_new(&ap_clock_system);
     static enum ap_rc (*const steps[])(struct apiary *, struct ap_err *) = {
-        open_data,   open_wal,  hold_log, open_stores, open_collectors, open_rules,
-        open_scrape, open_meta, open_geo, open_push,   open_ingest,
+        open_data,  open_wal,    hold_log,  open_alerting, open_stores, open_collectors,
+        open_rules, open_scrape, open_meta, open_geo,      open_push,   open_ingest,
     };
     for (size_t i = 0; i < AP_ARRAY_COUNT(steps); i++) {
         enum ap_rc rc = steps[i](apiary, err);
@@ -734,14 +751,16 @@ static enum ap_rc apiary_open(struct apiary *apiary, struct ap_err *err)
     if (rc == AP_OK)
         rc = push_start(apiary->push, err);
     if (rc == AP_OK)
+        rc = serve_alerting_start(apiary->alerting, err);
+    if (rc == AP_OK)
         rc = rule_manager_start(apiary->rules, err);
     return rc == AP_OK ? scrape_manager_start(apiary->scrape, err) : rc;
 }
 
 /*
- * New requests get 503, those under way are answered, scrapes and rules end, the log and then the warehouse take what
- * was accepted. The server goes behind them, because it waits for their answers; the tsdb behind the server, whose
- * loops append to it.
+ * New requests get 503, those under way are answered, scrapes, rules and alerting end, the log and then the warehouse
+ * take what was accepted. The server goes behind them, because it waits for their answers; the tsdb behind the server,
+ * whose loops append to it.
  */
 static void apiary_close(struct apiary *apiary)
 {
@@ -756,6 +775,8 @@ static void apiary_close(struct apiary *apiary)
         scraper_stop(apiary->scraper);
     if (apiary->rules)
         rule_manager_stop(apiary->rules);
+    if (apiary->alerting)
+        serve_alerting_stop(apiary->alerting);
     if (apiary->push)
         push_stop(apiary->push);
     if (apiary->statsd)
@@ -767,6 +788,8 @@ static void apiary_close(struct apiary *apiary)
         pool_stop(apiary->questions);
     if (apiary->chores)
         pool_stop(apiary->chores);
+    if (apiary->alert_questions)
+        pool_stop(apiary->alert_questions);
     if (apiary->probing)
         pool_stop(apiary->probing);
     warehouse_close(apiary->warehouse);
@@ -776,9 +799,11 @@ static void apiary_close(struct apiary *apiary)
     rule_manager_close(apiary->rules);
     scrape_manager_close(apiary->scrape);
     scraper_close(apiary->scraper);
+    serve_alerting_close(apiary->alerting);
     ap_buf_clear(&apiary->external_labels);
     pool_close(apiary->questions);
     pool_close(apiary->chores);
+    pool_close(apiary->alert_questions);
     pool_close(apiary->probing);
     collectors_close(&apiary->collectors);
     promql_engine_close(apiary->engine);
@@ -842,6 +867,18 @@ static enum ap_rc reload_rules(struct apiary *apiary, struct ap_err *err)
     return AP_OK;
 }
 
+static enum ap_rc reload_alerting(struct apiary *apiary, struct ap_err *err)
+{
+    if (!apiary->config->alerting.config)
+        return AP_OK;
+    enum ap_rc rc = serve_alerting_reload(apiary->alerting, err);
+    if (rc == AP_OK)
+        ap_log(AP_LOG_INFO, "serve", "who is told of alerts reloaded");
+    else
+        ap_log(AP_LOG_ERROR, "serve", "reload of alerting.config: %s; what was before stays", err->text);
+    return rc;
+}
+
 static enum ap_rc reload_collectors(struct apiary *apiary, struct ap_err *err)
 {
     enum ap_rc rc = collectors_reload(&apiary->collectors, err);
@@ -868,7 +905,7 @@ static enum ap_rc reload_scrape(struct apiary *apiary, struct ap_err *err)
 static enum ap_rc reload(void *context, struct ap_err *err)
 {
     struct apiary *apiary = context;
-    static enum ap_rc (*const steps[])(struct apiary *, struct ap_err *) = {reload_keys, reload_rules,
+    static enum ap_rc (*const steps[])(struct apiary *, struct ap_err *) = {reload_keys, reload_rules, reload_alerting,
                                                                             reload_collectors, reload_scrape};
     enum ap_rc first_rc = AP_OK;
     pthread_mutex_lock(&apiary->reload_mutex);

@@ -12,8 +12,9 @@ static const char serve_details[] =
     "by\n"
     "--set, on the command line, which goes first. docs/configuration.md has them all.\n"
     "\n"
-    "Signals: SIGHUP reads keys, rule files and scrape.config again, SIGTERM and SIGINT answer what is under way\n"
-    "and end.\n"
+    "Signals: SIGHUP reads keys, rule files, alerting.config and scrape.config again, SIGTERM and SIGINT answer what "
+    "is\n"
+    "under way and end.\n"
     "\n"
     "Examples:\n"
     "  apiary serve --open --pack packs/hive\n"
@@ -53,7 +54,7 @@ static void print_config(const struct config *config)
 
 bool serve_arguments_read(int argc, char **argv, struct config **ret_config, int *ret_exit_code)
 {
-    const char *file = NULL, *data = NULL, *scrape = NULL;
+    const char *file = NULL, *data = NULL, *scrape = NULL, *alerting = NULL;
     struct cli_list listen = {0}, otlp_listen = {0}, packs = {0}, rules = {0}, settings = {0};
     bool is_open = false, is_print = false;
     const struct cli_option options[] = {
@@ -66,6 +67,8 @@ bool serve_arguments_read(int argc, char **argv, struct config **ret_config, int
         {"pack", 0, CLI_OPTION_LIST, "DIR", &packs, "pack to load, may be repeated"},
         {"rules", 0, CLI_OPTION_LIST, "FILE", &rules, "rule file or pattern ('rules/*.yml'), may be repeated"},
         {"scrape", 0, CLI_OPTION_TEXT, "FILE", &scrape, "Prometheus' configuration: its scrape_configs are scraped"},
+        {"alerting", 0, CLI_OPTION_TEXT, "FILE", &alerting,
+         "Alertmanager's configuration: who is told of which alerts"},
         {"open", 0, CLI_OPTION_FLAG, NULL, &is_open, "ask for no keys; only on loopback addresses"},
         {"set", 0, CLI_OPTION_LIST, "KEY=VALUE", &settings, "any setting, may be repeated"},
         {"print-config", 0, CLI_OPTION_FLAG, NULL, &is_print, "show the settings in effect, and where each came from"},
@@ -92,6 +95,7 @@ bool serve_arguments_read(int argc, char **argv, struct config **ret_config, int
     add_flag(&flags, "pack", packs_text);
     add_flag(&flags, "rules.files", rules_text);
     add_flag(&flags, "scrape.config", scrape);
+    add_flag(&flags, "alerting.config", alerting);
     add_flag(&flags, "open", is_open ? "true" : NULL);
     char *keys[CLI_LIST_MAX] = {0};
     bool is_fine = true;

@@ -256,7 +256,8 @@ static enum ap_rc name_alerts(struct evaluation *evaluation, const struct rules_
                                   .active_ms = evaluation->ts_ms,
                                   .fired_ms = RULES_TIME_NONE,
                                   .resolved_ms = RULES_TIME_NONE,
-                                  .keep_firing_ms = RULES_TIME_NONE};
+                                  .keep_firing_ms = RULES_TIME_NONE,
+                                  .told_ms = RULES_TIME_NONE};
         enum ap_rc rc = seal_labels(evaluation, &set, &fresh[i].labels, err);
         if (rc != AP_OK)
             return rc;
@@ -399,6 +400,39 @@ static enum ap_rc evaluate(struct evaluation *evaluation, struct ap_err *err)
     return AP_OK;
 }
 
+static bool is_to_be_told(const struct alert *alert, int64_t ts_ms)
+{
+    if (alert->state == ALERT_STATE_PENDING)
+        return false;
+    bool has_ended_since = alert->resolved_ms != RULES_TIME_NONE && alert->resolved_ms > alert->told_ms;
+    return alert->told_ms == RULES_TIME_NONE || has_ended_since || alert->told_ms + ALERT_RESEND_MS < ts_ms;
+}
+
+/* What fires and what has ended: at once when that is new, and now and then again. */
+static void tell(struct group_run *run, struct rule_run *rule, int64_t ts_ms)
+{
+    const struct rules_world *world = run->world;
+    struct memory *memory = &rule->memory;
+    if (!world->tell || memory->alert_count == 0)
+        return;
+    AP_AUTO_FREE const struct alert **due = ap_new0_array(const struct alert *, memory->alert_count);
+    size_t count = 0;
+    for (size_t i = 0; i < memory->alert_count; i++)
+        if (is_to_be_told(&memory->alerts[i], ts_ms))
+            due[count++] = &memory->alerts[i];
+    int64_t interval_ms = run->group->interval_ms ? run->group->interval_ms : world->interval_ms;
+    int64_t ends_ms = ts_ms + 4 * AP_MAX(interval_ms, (int64_t)ALERT_RESEND_MS);
+    if (count == 0 || !world->tell(world->tell_context, rule->rule, due, count, ends_ms))
+        return;
+    group_run_lock(run);
+    for (size_t i = 0, at = 0; i < memory->alert_count && at < count; i++)
+        if (&memory->alerts[i] == due[at]) {
+            memory->alerts[i].told_ms = ts_ms;
+            at++;
+        }
+    group_run_unlock(run);
+}
+
 static bool evaluate_rule(struct group_run *run, struct rule_run *rule, int64_t ts_ms)
 {
     const struct rules_world *world = run->world;
@@ -425,6 +459,8 @@ static bool evaluate_rule(struct group_run *run, struct rule_run *rule, int64_t 
     rule->evaluated_ms = ts_ms;
     rule->duration_us = ap_clock_monotonic_us(world->clock) - started_us;
     group_run_unlock(run);
+    if (is_evaluated)
+        tell(run, rule, ts_ms);
     memory_clear(&evaluation.next);
     ap_arena_clear(&evaluation.scratch);
     ap_buf_clear(&evaluation.bytes);

@@ -23,7 +23,10 @@
 #include "promql/engine.h"
 #include "rules/rule_file.h"
 
-enum { ALERT_RESOLVED_KEPT_MS = 15 * 60 * 1000 }; /* an alert is remembered for so long after it has ended */
+enum {
+    ALERT_RESOLVED_KEPT_MS = 15 * 60 * 1000, /* an alert is remembered for so long after it has ended */
+    ALERT_RESEND_MS = 60 * 1000,             /* what was told is told again after so long (Prometheus' resend delay) */
+};
 #define RULES_TIME_NONE INT64_MIN
 
 struct rules_sample {
@@ -33,6 +36,8 @@ struct rules_sample {
     const struct float_histogram *histogram; /* NULL: a float */
 };
 
+struct alert;
+
 /* What all groups have in common; lent to them, all of it. */
 struct rules_world {
     struct promql_engine *engine;
@@ -40,6 +45,15 @@ struct rules_world {
     /* Takes what one rule gave; queries find it when this returns. */
     enum ap_rc (*keep)(void *context, const struct rules_sample *samples, size_t count, struct ap_err *err);
     void *context;
+    /*
+     * NULL, or takes the alerts of a rule that somebody is to be told of: those that fire, which count as ended at
+     * `ends_ms` unless they are told again, and those that have ended. False: it did not, and gets them again at the
+     * next evaluation.
+     */
+    bool (*tell)(void *context, const struct rule *rule, const struct alert *const *alerts, size_t count,
+                 int64_t ends_ms);
+    void *tell_context;
+    int64_t interval_ms;             /* of groups that say none; a manager sets its own */
     struct ap_slice external_labels; /* canonical, or empty: $externalLabels */
     struct ap_slice external_url;    /* $externalURL */
     int64_t query_offset_ms;         /* of groups that say none */
@@ -60,6 +74,7 @@ struct alert {
     int64_t fired_ms;            /* RULES_TIME_NONE: not yet; as the next two */
     int64_t resolved_ms;
     int64_t keep_firing_ms; /* since when it fires only because of keep_firing_for */
+    int64_t told_ms;        /* when it was told (struct rules_world) the last time */
 };
 
 enum rule_health { RULE_HEALTH_UNKNOWN, RULE_HEALTH_OK, RULE_HEALTH_ERR };

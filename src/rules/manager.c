@@ -278,6 +278,7 @@ enum ap_rc rule_manager_open(const struct rule_manager_options *options, struct 
     struct rule_manager *manager = ap_new0(struct rule_manager);
     manager->options = *options;
     manager->options.world.is_ending = &manager->is_ending;
+    manager->options.world.interval_ms = options->interval_ms;
     pthread_mutex_init(&manager->mutex, NULL);
     os_cond_init(&manager->changed);
     struct plan plan;

@@ -145,6 +145,7 @@ static struct alert restore_alert(const struct last *since, const struct last *s
         .fired_ms = is_firing ? AP_MIN(active_ms + rule->for_ms, state->ts_ms) : RULES_TIME_NONE,
         .resolved_ms = RULES_TIME_NONE,
         .keep_firing_ms = RULES_TIME_NONE,
+        .told_ms = RULES_TIME_NONE,
     };
     return alert;
 }

@@ -10,11 +10,14 @@ const char *template_function_at(size_t index)
     return template_functions_of_prometheus[index].name;
 }
 
-const struct template_function *template_function_find(struct ap_slice name)
+const struct template_function *template_function_find(struct ap_slice name, bool is_message)
 {
-    static const struct template_function *const tables[] = {template_functions_of_go,
-                                                             template_functions_of_prometheus};
-    for (size_t t = 0; t < AP_ARRAY_COUNT(tables); t++)
+    const struct template_function *const tables[] = {
+        template_functions_of_go,
+        is_message ? template_functions_of_alertmanager : template_functions_of_prometheus,
+        is_message ? template_functions_of_prometheus : NULL,
+    };
+    for (size_t t = 0; t < AP_ARRAY_COUNT(tables) && tables[t]; t++)
         for (const struct template_function *function = tables[t]; function->name; function++)
             if (ap_slice_equal_cstr(name, function->name))
                 return function;

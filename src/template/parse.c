@@ -268,7 +268,7 @@ static enum ap_rc take_word(struct parser *parser, struct operand *operand)
         }
     }
     operand->kind = OPERAND_FUNCTION;
-    operand->function = template_function_find(name);
+    operand->function = template_function_find(name, parser->template->is_message);
     if (operand->function)
         return AP_OK;
     parser->at = operand->offset;
@@ -338,7 +338,7 @@ static enum ap_rc take_command(struct parser *parser, struct command **ret_comma
     if (!command->operands)
         return FAIL("missing value for command");
     const struct operand *first = command->operands;
-    if (first->next && first->kind != OPERAND_FUNCTION) {
+    if (first->next && first->kind != OPERAND_FUNCTION && !first->fields) { /* a field may be a method */
         parser->at = first->next->offset;
         return FAIL("can't give argument to non-function");
     }
@@ -525,6 +525,7 @@ static enum ap_rc take_definition(struct parser *parser, bool is_block, struct n
     memcpy(parser->variables, outer, outer_count * sizeof(*outer));
     parser->variable_count = outer_count;
     parser->range_depth = range_depth;
+    definition->home = parser->template;
     definition->next = parser->template->definitions;
     parser->template->definitions = definition;
     return rc == AP_OK ? close_action(parser) : rc;

@@ -20,6 +20,10 @@ const char *template_type_name(const struct template_value *value)
 
 void template_print(const struct template_value *value, struct ap_buf *out)
 {
+    if (value->type && value->type->print) {
+        value->type->print(value, out);
+        return;
+    }
     switch (value->kind) {
     case TEMPLATE_NIL:
         ap_buf_add_cstr(out, "<nil>");

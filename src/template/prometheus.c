@@ -505,7 +505,7 @@ static enum ap_rc link_to(struct template_run *run, const struct template_value 
     enum ap_rc rc = want(expr, TEMPLATE_TEXT, err);
     struct template_value escaped;
     if (rc == AP_OK)
-        rc = template_function_find(ap_slice_cstr("urlquery"))->call(run, expr, 1, &escaped, err);
+        rc = template_function_find(ap_slice_cstr("urlquery"), false)->call(run, expr, 1, &escaped, err);
     if (rc != AP_OK)
         return rc;
     AP_AUTO_BUF struct ap_buf text = {0};

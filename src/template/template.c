@@ -8,23 +8,52 @@
 
 enum { ARGUMENTS_MAX = 64, VALUES_BYTES_MAX = 16 << 20 };
 
-enum ap_rc template_parse(struct ap_slice text, const char *const *variables, size_t variable_count,
-                          struct template **ret_template, struct ap_err *err)
+static struct template *template_new(struct ap_slice text)
 {
-    if (text.bytes > TEMPLATE_BYTES_MAX)
-        return ap_fail(err, AP_E_LIMIT, "a template has at most %d bytes, this one has %zu", TEMPLATE_BYTES_MAX,
-                       text.bytes);
-    AP_AUTO(template) struct template *template = ap_new0(struct template);
+    struct template *template = ap_new0(struct template);
     ap_arena_init(&template->arena, 0);
     char *copy = ap_arena_alloc0(&template->arena, text.bytes + 1);
     if (text.bytes)
         memcpy(copy, text.data, text.bytes);
     template->text = ap_slice(copy, text.bytes);
+    return template;
+}
+
+static enum ap_rc check_size(struct ap_slice text, struct ap_err *err)
+{
+    if (text.bytes > TEMPLATE_BYTES_MAX)
+        return ap_fail(err, AP_E_LIMIT, "a template has at most %d bytes, this one has %zu", TEMPLATE_BYTES_MAX,
+                       text.bytes);
+    return AP_OK;
+}
+
+enum ap_rc template_parse(struct ap_slice text, const char *const *variables, size_t variable_count,
+                          struct template **ret_template, struct ap_err *err)
+{
+    enum ap_rc rc = check_size(text, err);
+    if (rc != AP_OK)
+        return rc;
+    AP_AUTO(template) struct template *template = template_new(text);
     template->variables = ap_arena_alloc0(&template->arena, (variable_count + 1) * sizeof(*template->variables));
     template->variable_count = variable_count;
     for (size_t i = 0; i < variable_count; i++)
         template->variables[i] = ap_slice_cstr(ap_arena_try_strndup(&template->arena, ap_slice_cstr(variables[i])));
-    enum ap_rc rc = template_parse_tree(template, err);
+    rc = template_parse_tree(template, err);
+    if (rc == AP_OK)
+        *ret_template = AP_MOVE(template);
+    return rc;
+}
+
+enum ap_rc template_parse_message(struct ap_slice text, const struct template *library, struct template **ret_template,
+                                  struct ap_err *err)
+{
+    enum ap_rc rc = check_size(text, err);
+    if (rc != AP_OK)
+        return rc;
+    AP_AUTO(template) struct template *template = template_new(text);
+    template->is_message = true;
+    template->library = library;
+    rc = template_parse_tree(template, err);
     if (rc == AP_OK)
         *ret_template = AP_MOVE(template);
     return rc;
@@ -71,10 +100,26 @@ const struct template_value *template_member(const struct template_value *map, s
     return NULL;
 }
 
-static enum ap_rc take_field(const struct template_run *run, uint32_t offset, struct ap_slice name,
-                             struct template_value *value, struct ap_err *err)
+/* A member, or what a method gives. */
+static enum ap_rc take_field(struct template_run *run, uint32_t offset, struct ap_slice name,
+                             const struct template_value *arguments, size_t count, struct template_value *value,
+                             struct ap_err *err)
 {
     static const struct template_value empty = {.kind = TEMPLATE_TEXT};
+    if (value->type && value->type->call) {
+        bool is_there = false;
+        struct ap_err reason;
+        struct template_value of = *value;
+        enum ap_rc rc = value->type->call(&of, name, arguments, count, &run->arena, &is_there, value, &reason);
+        if (rc != AP_OK)
+            return template_fail(run->template, offset, rc, err, "error calling %.*s: %s", AP_SLICE_ARG(name),
+                                 reason.text);
+        if (is_there)
+            return AP_OK;
+    }
+    if (count)
+        return template_fail(run->template, offset, AP_E_CONFLICT, err, "%.*s is not a method but has arguments",
+                             AP_SLICE_ARG(name));
     bool is_map = value->kind == TEMPLATE_MAP;
     if (!is_map && value->kind != TEMPLATE_STRUCT)
         return template_fail(run->template, offset, AP_E_CONFLICT, err, "can't evaluate field %.*s in type %s",
@@ -111,8 +156,10 @@ static struct template_value *variable(struct template_run *run, struct ap_slice
 static enum ap_rc run_pipe(struct template_run *run, const struct pipe *pipe, const struct template_value *dot,
                            struct template_value *ret, struct ap_err *err);
 
-static enum ap_rc run_operand(struct template_run *run, const struct operand *operand, const struct template_value *dot,
-                              struct template_value *ret, struct ap_err *err)
+/* `arguments` are those of a method that the last field is. */
+static enum ap_rc run_operand_with(struct template_run *run, const struct operand *operand,
+                                   const struct template_value *dot, const struct template_value *arguments,
+                                   size_t count, struct template_value *ret, struct ap_err *err)
 {
     enum ap_rc rc = AP_OK;
     switch (operand->kind) {
@@ -136,9 +183,17 @@ static enum ap_rc run_operand(struct template_run *run, const struct operand *op
         rc = operand->function->call(run, NULL, 0, ret, err);
         break;
     }
-    for (const struct field *field = operand->fields; field && rc == AP_OK; field = field->next)
-        rc = take_field(run, operand->offset, field->name, ret, err);
+    for (const struct field *field = operand->fields; field && rc == AP_OK; field = field->next) {
+        bool is_last = field->next == NULL;
+        rc = take_field(run, operand->offset, field->name, is_last ? arguments : NULL, is_last ? count : 0, ret, err);
+    }
     return rc;
+}
+
+static enum ap_rc run_operand(struct template_run *run, const struct operand *operand, const struct template_value *dot,
+                              struct template_value *ret, struct ap_err *err)
+{
+    return run_operand_with(run, operand, dot, NULL, 0, ret, err);
 }
 
 /* and, or: the value that decides; what is behind it is not evaluated. */
@@ -156,11 +211,11 @@ static enum ap_rc run_logic(struct template_run *run, const struct operand *oper
     return AP_OK;
 }
 
-static enum ap_rc run_call(struct template_run *run, const struct operand *first, const struct template_value *dot,
-                           const struct template_value *piped, struct template_value *ret, struct ap_err *err)
+/* What stands behind a function or method, and what the pipe brings last. */
+static enum ap_rc take_arguments(struct template_run *run, const struct operand *first,
+                                 const struct template_value *dot, const struct template_value *piped,
+                                 struct template_value *arguments, int *ret_count, struct ap_err *err)
 {
-    const struct template_function *function = first->function;
-    struct template_value arguments[ARGUMENTS_MAX];
     int count = 0;
     for (const struct operand *operand = first->next; operand || piped; count++) {
         if (count == ARGUMENTS_MAX)
@@ -176,6 +231,19 @@ static enum ap_rc run_call(struct template_run *run, const struct operand *first
             return rc;
         operand = operand->next;
     }
+    *ret_count = count;
+    return AP_OK;
+}
+
+static enum ap_rc run_call(struct template_run *run, const struct operand *first, const struct template_value *dot,
+                           const struct template_value *piped, struct template_value *ret, struct ap_err *err)
+{
+    const struct template_function *function = first->function;
+    struct template_value arguments[ARGUMENTS_MAX];
+    int count = 0;
+    enum ap_rc taken = take_arguments(run, first, dot, piped, arguments, &count, err);
+    if (taken != AP_OK)
+        return taken;
     if (count < function->arguments_min || (function->arguments_max >= 0 && count > function->arguments_max))
         return template_fail(
             run->template, first->offset, AP_E_CONFLICT, err, "wrong number of args for %s: want %s%d got %d",
@@ -199,9 +267,12 @@ static enum ap_rc run_command(struct template_run *run, const struct command *co
             return run_logic(run, first->next, is_or, dot, piped, ret, err);
         return run_call(run, first, dot, piped, ret, err);
     }
-    if (piped)
+    if (!first->fields && piped)
         return template_fail(run->template, first->offset, AP_E_CONFLICT, err, "can't give argument to non-function");
-    return run_operand(run, first, dot, ret, err);
+    struct template_value arguments[ARGUMENTS_MAX];
+    int count = 0;
+    enum ap_rc rc = take_arguments(run, first, dot, piped, arguments, &count, err);
+    return rc == AP_OK ? run_operand_with(run, first, dot, arguments, (size_t)count, ret, err) : rc;
 }
 
 static enum ap_rc run_pipe(struct template_run *run, const struct pipe *pipe, const struct template_value *dot,
@@ -299,25 +370,35 @@ static enum ap_rc run_block(struct template_run *run, const struct node *node, c
     return rc;
 }
 
+static const struct definition *find_definition(const struct template *root, struct ap_slice name)
+{
+    for (const struct template *home = root; home; home = home->library)
+        for (const struct definition *definition = home->definitions; definition; definition = definition->next)
+            if (ap_slice_equal(definition->name, name))
+                return definition;
+    return NULL;
+}
+
 enum ap_rc template_run_named(struct template_run *run, struct ap_slice name, struct template_value dot,
                               struct ap_buf *out, struct ap_err *err)
 {
-    const struct definition *definition = run->template->definitions;
-    while (definition && !ap_slice_equal(definition->name, name))
-        definition = definition->next;
+    const struct definition *definition = find_definition(run->root, name);
     if (!definition)
         return ap_fail(err, AP_E_CONFLICT, "template \"%.*s\" not defined", AP_SLICE_ARG(name));
     if (run->depth > TEMPLATE_DEPTH_MAX)
         return ap_fail(err, AP_E_LIMIT, "more than %d templates run each other", TEMPLATE_DEPTH_MAX);
     struct ap_buf *outer = run->out;
+    const struct template *outer_template = run->template;
     size_t mark = run->variable_count;
     run->out = out;
+    run->template = definition->home;
     run->depth++;
     push(run, ap_slice_cstr("$"), dot);
     enum ap_rc rc = run_nodes(run, definition->body, &dot, err);
     run->depth--;
     run->variable_count = mark;
     run->out = outer;
+    run->template = outer_template;
     return rc;
 }
 
@@ -336,6 +417,8 @@ static enum ap_rc run_node(struct template_run *run, const struct node *node, co
             set_variable(run, node->pipe, 0, value);
         else if (rc == AP_OK && value.kind == TEMPLATE_NIL)
             ap_buf_add_cstr(run->out, "<no value>");
+        else if (rc == AP_OK && run->environment->is_html)
+            template_print_html(&value, run->out_start, run->out);
         else if (rc == AP_OK)
             template_print(&value, run->out);
         return rc;
@@ -374,7 +457,8 @@ static enum ap_rc run_nodes(struct template_run *run, const struct node *node, c
 enum ap_rc template_run(const struct template *template, const struct template_environment *environment,
                         struct ap_buf *out, struct ap_err *err)
 {
-    struct template_run run = {.template = template, .environment = environment, .out = out, .out_start = out->bytes};
+    struct template_run run = {
+        .root = template, .template = template, .environment = environment, .out = out, .out_start = out->bytes};
     ap_arena_init(&run.arena, VALUES_BYTES_MAX);
     push(&run, ap_slice_cstr("$"), environment->dot);
     for (size_t i = 0; i < template->variable_count; i++)

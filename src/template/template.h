@@ -5,8 +5,9 @@
  *
  * The language is that of Go's package text/template: actions, pipelines, variables, if, else, with, range, break,
  * continue, define, template, block, comments, trim markers; its built-in functions, and those that Prometheus adds
- * (humanize, query, first, reReplaceAll …, its documentation "Template reference"). Left out are methods, channels and
- * `call`, which need Go's types.
+ * (humanize, query, first, reReplaceAll …, its documentation "Template reference"); in messages also Alertmanager's
+ * (join, date, since …). Methods are those that the caller gives its values (struct template_type). Left out are
+ * channels and `call`, which need Go's types.
  *
  * A template comes from outside: what it may do is bounded (steps, depth, bytes of output), and it reaches nothing but
  * what it is given. A parsed template is immutable and used from any thread, a run by one.
@@ -43,9 +44,24 @@ enum template_kind {
     TEMPLATE_STRUCT, /* a missing field is an error */
 };
 
+struct template_value;
+
+/* What values of one type can beyond their kind. */
+struct template_type {
+    /*
+     * {{ .Value.Name arguments }}, asked before members; *ret_is_there false: there is no such method. What it makes is
+     * of the arena.
+     */
+    enum ap_rc (*call)(const struct template_value *value, struct ap_slice name, const struct template_value *arguments,
+                       size_t count, struct ap_arena *arena, bool *ret_is_there, struct template_value *ret,
+                       struct ap_err *err);
+    void (*print)(const struct template_value *value, struct ap_buf *out); /* NULL: as its kind */
+};
+
 /* All that it points to is lent, and outlives the run. */
 struct template_value {
     enum template_kind kind;
+    const struct template_type *type; /* NULL: none */
     union {
         bool boolean;
         int64_t integer;
@@ -75,6 +91,14 @@ static inline struct template_value template_float(double number)
     return (struct template_value){.kind = TEMPLATE_FLOAT, .number = number};
 }
 
+/*
+ * A moment: Go's time.Time, with Format, Unix, UTC and IsZero. `offset_s` seconds east of UTC. AP_E_LIMIT.
+ */
+extern const struct template_type template_type_moment;
+#define TEMPLATE_MOMENT_ZERO_MS INT64_C(-62135596800000) /* the first of January of the year 1: "never" */
+ap_nodiscard enum ap_rc template_moment(struct ap_arena *arena, int64_t unix_ms, int64_t offset_s,
+                                        struct template_value *ret, struct ap_err *err);
+
 /* ---- Templates ---- */
 
 struct template; /* private to template.c */
@@ -85,6 +109,13 @@ struct template; /* private to template.c */
  */
 ap_nodiscard enum ap_rc template_parse(struct ap_slice text, const char *const *variables, size_t variable_count,
                                        struct template **ret_template, struct ap_err *err);
+/*
+ * A message of a notification: Alertmanager's functions as well, and the definitions of `library` (NULL: none), which
+ * has its own from the one before. The newest definition of a name counts, also for those that run it. The library is
+ * lent until the template is freed.
+ */
+ap_nodiscard enum ap_rc template_parse_message(struct ap_slice text, const struct template *library,
+                                               struct template **ret_template, struct ap_err *err);
 void template_free(struct template *template); /* NULL is allowed */
 AP_DEFINE_AUTO(template, struct template, template_free)
 
@@ -94,6 +125,7 @@ struct template_environment {
     const struct template_value *variables; /* in the order of template_parse()'s names */
     struct ap_slice external_url;
     int64_t now_ms;
+    bool is_html; /* values are escaped for where they stand: text, an attribute, an address in one */
     /* query "…": a list of structs with Labels (a map) and Value, from `arena`. NULL: there is nobody to ask. */
     enum ap_rc (*query)(void *context, struct ap_slice text, struct ap_arena *arena, struct template_value *ret_list,
                         struct ap_err *err);

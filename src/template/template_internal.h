@@ -57,6 +57,7 @@ struct node {
 struct definition {
     struct ap_slice name;
     struct node *body;
+    const struct template *home; /* whose text it is in */
     struct definition *next;
 };
 
@@ -66,6 +67,8 @@ struct template
     struct ap_slice text;
     struct node *body;
     struct definition *definitions; /* the newest first */
+    const struct template *library; /* lent; more definitions */
+    bool is_message;
     struct ap_slice *variables;
     size_t variable_count;
 };
@@ -83,7 +86,8 @@ struct run_variable {
 };
 
 struct template_run {
-    const struct template *template;
+    const struct template *root;     /* where names are looked up */
+    const struct template *template; /* whose text runs */
     const struct template_environment *environment;
     struct ap_arena arena; /* of values that functions make */
     struct ap_buf *out;
@@ -112,14 +116,19 @@ struct template_function {
     enum ap_rc (*call)(struct template_run *run, const struct template_value *arguments, size_t count,
                        struct template_value *ret, struct ap_err *err);
 };
-/* NULL: there is none. `and` and `or` are in the table with a call that is never used: the run evaluates them itself.
+/* `is_message`: those of Alertmanager too. NULL: there is none. `and` and `or` are in the table with a call that is
+ * never used: the run evaluates them itself.
  */
-const struct template_function *template_function_find(struct ap_slice name);
+const struct template_function *template_function_find(struct ap_slice name, bool is_message);
 extern const struct template_function template_functions_of_go[];
 extern const struct template_function template_functions_of_prometheus[];
+extern const struct template_function template_functions_of_alertmanager[];
 
 const char *template_type_name(const struct template_value *value);          /* as Go names it: "float64" */
 void template_print(const struct template_value *value, struct ap_buf *out); /* as %v */
+/* The same, escaped for the place in HTML that `out` ends with. */
+void template_print_html(const struct template_value *value, size_t start, struct ap_buf *out);
+extern const struct template_type template_type_html; /* what safeHtml gives: is not escaped */
 enum ap_rc template_printf(struct ap_slice format, const struct template_value *arguments, size_t count,
                            struct ap_buf *out);
 /* A copy in the run's memory; empties the buf. AP_E_LIMIT. */

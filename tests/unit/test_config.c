@@ -127,7 +127,7 @@ static void test_file_errors(void **state)
     FILE_ERROR("wal.max_size: 1GiB\n",
                ":1:1: unknown key \"wal.max_size\"; known here: data, listen, open, pack, "
                "hosts, external_labels, external_url, tls, log, wal, warehouse, tsdb, promql, "
-               "rules, scrape, otlp, probes, host, postgres, limits, ingest, push, statsd, privacy, geo");
+               "rules, alerting, scrape, otlp, probes, host, postgres, limits, ingest, push, statsd, privacy, geo");
     FILE_ERROR("wal:\n  max_size: 1GB\n",
                ":2:13: wal.max_size: expected a size such as 64KiB, 8MiB or 1GiB, found \"1GB\"");
     FILE_ERROR("wal: 1\n", ":1:6: wal: expected a map of settings, found a text");
@@ -158,6 +158,8 @@ static void test_file_errors(void **state)
     FILE_ERROR("otlp:\n  promote_all_resource_attributes: true\n  promote_resource_attributes: [host.name]\n",
                ":3:33: otlp.promote_resource_attributes names what otlp.promote_all_resource_attributes promotes "
                "already; keep one of them");
+    FILE_ERROR("alerting:\n  config: a.yml\n  alertmanagers: [http://a]\n",
+               "alerting.config and alerting.alertmanagers are both set: people are told from here or from there");
     FILE_ERROR("wal:\n  max_size: 64MiB\n", "wal.max_size must be at least twice wal.segment_size");
 }
 

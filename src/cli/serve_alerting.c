@@ -1,0 +1,241 @@
+#include "cli/serve_alerting.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "alert/forwarder.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "notify/notifier.h"
+#include "os/thread.h"
+#include "wal/wal.h"
+
+enum { LOG_INTERVAL_MS = 1000 };
+
+struct serve_alerting {
+    /* Constant. */
+    const char *path; /* lent; NULL: nobody is told */
+    struct alerting *alerting;
+    struct notifier *notifier;
+    struct alert_forwarder *forwarder; /* NULL: nothing is forwarded */
+    struct alerts_from_rules from_rules;
+    pthread_t thread;
+    bool is_started;
+    pthread_mutex_t mutex; /* what follows */
+    pthread_cond_t changed;
+    bool is_changed;
+    bool is_ending;
+};
+
+static void trouble(const struct ap_err *err, void *context)
+{
+    (void)context;
+    static struct ap_log_limit limit = {.interval_ms = LOG_INTERVAL_MS};
+    ap_log_limited(&limit, AP_LOG_WARN, "alerting", "%s", err->text);
+}
+
+/* ---- The thread ---- */
+
+static void changed(void *context)
+{
+    struct serve_alerting *serving = context;
+    pthread_mutex_lock(&serving->mutex);
+    serving->is_changed = true;
+    pthread_cond_signal(&serving->changed);
+    pthread_mutex_unlock(&serving->mutex);
+}
+
+/* False: the end has come. */
+static bool wait_for_change(struct serve_alerting *serving, int64_t wait_ms)
+{
+    int64_t deadline_us = os_deadline_us(wait_ms);
+    pthread_mutex_lock(&serving->mutex);
+    while (!serving->is_changed && !serving->is_ending &&
+           os_cond_wait_until(&serving->changed, &serving->mutex, deadline_us))
+        ;
+    serving->is_changed = false;
+    bool is_ending = serving->is_ending;
+    pthread_mutex_unlock(&serving->mutex);
+    return !is_ending;
+}
+
+static void *work(void *context)
+{
+    struct serve_alerting *serving = context;
+    while (wait_for_change(serving, alerting_step(serving->alerting)))
+        ;
+    return NULL;
+}
+
+/* ---- What comes in, and what leaves ---- */
+
+static void note_put(void *context, enum ap_rc rc)
+{
+    (void)context;
+    (void)rc; /* a failure of the log is told as trouble */
+}
+
+static bool take_from_rules(void *context, const struct alert_in *alerts, size_t count)
+{
+    struct serve_alerting *serving = context;
+    struct ap_err err;
+    if (serving->forwarder)
+        alert_forwarder_put(serving->forwarder, alerts, count);
+    if (alerting_put(serving->alerting, alerts, count, note_put, NULL, &err) == AP_OK)
+        return true;
+    trouble(&err, NULL);
+    return false;
+}
+
+static void deliver(void *context, struct notification *notification)
+{
+    struct serve_alerting *serving = context;
+    notifier_deliver(serving->notifier, notification);
+}
+
+static void delivered(void *context, struct notification *notification, const struct delivery *delivery)
+{
+    struct serve_alerting *serving = context;
+    static struct ap_log_limit limit = {.interval_ms = LOG_INTERVAL_MS};
+    if (delivery->outcome != DELIVERY_DONE)
+        ap_log_limited(&limit, AP_LOG_WARN, "alerting", "%s by %s was not told%s: %s", notification->receiver->name,
+                       receiver_kind_name(notification->way->kind),
+                       delivery->outcome == DELIVERY_RETRY ? ", and will be tried again" : "", delivery->text);
+    alerting_delivered(serving->alerting, notification, delivery);
+}
+
+/* ---- Life ---- */
+
+static enum ap_rc load_config(const struct serve_alerting *serving, struct alert_config **ret_config,
+                              struct ap_err *err)
+{
+    if (serving->path)
+        return alert_config_load(serving->path, ret_config, err);
+    *ret_config = alert_config_new_silent();
+    return AP_OK;
+}
+
+static enum ap_rc open_forwarder(struct serve_alerting *serving, const struct yaml_texts *urls, struct ap_err *err)
+{
+    const struct alert_forwarder_options options = {
+        .urls = (const char *const *)urls->items, .url_count = urls->count, .trouble = trouble};
+    return urls->count ? alert_forwarder_open(&options, &serving->forwarder, err) : AP_OK;
+}
+
+static enum ap_rc open_notifier(struct serve_alerting *serving, const struct alert_config *loaded, struct ap_err *err)
+{
+    const struct notifier_options options = {
+        .config = loaded,
+        .clock = &ap_clock_system,
+        .external_url = serving->from_rules.external_url,
+        .delivered = delivered,
+        .context = serving,
+    };
+    return notifier_open(&options, &serving->notifier, err);
+}
+
+static enum ap_rc open_alerting(struct serve_alerting *serving, const struct config *config, struct wal *wal,
+                                struct ap_err *err)
+{
+    AP_AUTO_FREE char *dir = ap_asprintf("%s/alerting", config->data);
+    const struct alerting_options options = {
+        .dir = dir,
+        .wal = wal,
+        .clock = &ap_clock_system,
+        .external_url = serving->from_rules.external_url,
+        .alerts_max = (uint64_t)config->alerting.max_alerts,
+        .deliver = deliver,
+        .trouble = trouble,
+        .changed = changed,
+        .context = serving,
+    };
+    struct alert_config *loaded = NULL;
+    enum ap_rc rc = load_config(serving, &loaded, err);
+    if (rc == AP_OK)
+        rc = open_notifier(serving, loaded, err);
+    if (rc == AP_OK)
+        rc = alerting_open(&options, loaded, &serving->alerting, err);
+    else
+        alert_config_free(loaded);
+    return rc == AP_OK ? rc : ap_err_prefix(err, "alerting");
+}
+
+enum ap_rc serve_alerting_open(const struct config *config, struct wal *wal, struct serve_alerting **ret_serving,
+                               struct ap_err *err)
+{
+    struct serve_alerting *serving = ap_new0(struct serve_alerting);
+    serving->path = config->alerting.config;
+    serving->from_rules = (struct alerts_from_rules){
+        .external_url = ap_slice_cstr(config->external_url ? config->external_url : ""),
+        .take = take_from_rules,
+        .context = serving,
+    };
+    pthread_mutex_init(&serving->mutex, NULL);
+    os_cond_init(&serving->changed);
+    *ret_serving = serving; /* closed by the caller in any case */
+    enum ap_rc rc = open_alerting(serving, config, wal, err);
+    return rc == AP_OK ? open_forwarder(serving, &config->alerting.alertmanagers, err) : rc;
+}
+
+enum ap_rc serve_alerting_start(struct serve_alerting *serving, struct ap_err *err)
+{
+    enum ap_rc rc = os_thread_start("alerting", work, serving, &serving->thread, err);
+    serving->is_started = rc == AP_OK;
+    return rc;
+}
+
+enum ap_rc serve_alerting_reload(struct serve_alerting *serving, struct ap_err *err)
+{
+    struct alert_config *config = NULL;
+    enum ap_rc rc = load_config(serving, &config, err);
+    if (rc != AP_OK)
+        return rc;
+    rc = notifier_reload(serving->notifier, config, err);
+    if (rc == AP_OK)
+        alerting_reconfigure(serving->alerting, config);
+    else
+        alert_config_free(config);
+    return rc;
+}
+
+void serve_alerting_stop(struct serve_alerting *serving)
+{
+    pthread_mutex_lock(&serving->mutex);
+    serving->is_ending = true;
+    pthread_cond_signal(&serving->changed);
+    pthread_mutex_unlock(&serving->mutex);
+    if (serving->is_started)
+        pthread_join(serving->thread, NULL);
+    serving->is_started = false;
+    notifier_close(serving->notifier); /* what is under way comes back, and is noted or sent anew after the start */
+    serving->notifier = NULL;
+}
+
+void serve_alerting_close(struct serve_alerting *serving)
+{
+    if (!serving)
+        return;
+    serve_alerting_stop(serving);
+    alert_forwarder_close(serving->forwarder);
+    alerting_close(serving->alerting);
+    pthread_cond_destroy(&serving->changed);
+    pthread_mutex_destroy(&serving->mutex);
+    free(serving);
+}
+
+struct alerting *serve_alerting_get(const struct serve_alerting *serving)
+{
+    return serving->alerting;
+}
+
+struct alert_forwarder *serve_alerting_forwarder(const struct serve_alerting *serving)
+{
+    return serving->forwarder;
+}
+
+struct alerts_from_rules *serve_alerting_from_rules(struct serve_alerting *serving, struct ap_slice external_labels)
+{
+    serving->from_rules.external_labels = external_labels;
+    return &serving->from_rules;
+}

@@ -1,0 +1,38 @@
+/*
+ * cli/serve_alerting.h - alerting in the server: what rules and the API say, on its way to receivers
+ *
+ *     rules ──► struct alerts_from_rules ──► alert/alerting.h ──a thread that steps──► notify/notifier.h
+ *                                        └─► alert/forwarder.h, with alerting.alertmanagers
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "alert/from_rules.h"
+#include "base/rc.h"
+#include "base/slice.h"
+#include "cli/config.h"
+
+struct alerting;
+struct alert_forwarder;
+struct serve_alerting; /* private to serve_alerting.c */
+struct wal;
+
+/*
+ * Before the stores open: its cursor of the log is one of those that must be there before any is released (wal.h). What
+ * is passed is lent. Close it also after a failure.
+ */
+ap_nodiscard enum ap_rc serve_alerting_open(const struct config *config, struct wal *wal,
+                                            struct serve_alerting **ret_serving, struct ap_err *err);
+/* From now on people are told. */
+ap_nodiscard enum ap_rc serve_alerting_start(struct serve_alerting *serving, struct ap_err *err);
+/* Reads alerting.config again; on failure what was before stays. */
+ap_nodiscard enum ap_rc serve_alerting_reload(struct serve_alerting *serving, struct ap_err *err);
+/* Nobody is told any more. Before the log stops, so that it has what was told. */
+void serve_alerting_stop(struct serve_alerting *serving);
+void serve_alerting_close(struct serve_alerting *serving); /* NULL is allowed */
+
+struct alerting *serve_alerting_get(const struct serve_alerting *serving);
+struct alert_forwarder *serve_alerting_forwarder(const struct serve_alerting *serving); /* NULL: nothing is forwarded */
+/* For struct rules_world. `external_labels` are lent. */
+struct alerts_from_rules *serve_alerting_from_rules(struct serve_alerting *serving, struct ap_slice external_labels);

@@ -1,0 +1,199 @@
+#include "notify/post.h"
+
+#include <curl/curl.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "promql/lexer.h"
+#include "scrape/http_config.h"
+#include "scrape/http_setup.h"
+
+/* ---- Settings ---- */
+
+/* A node as text again. A document belongs to one thread, and notifications of several may need the same settings. */
+static void print_node(const struct yaml_node *node, struct ap_buf *out)
+{
+    if (node->kind == YAML_KIND_SCALAR) {
+        if (node->is_quoted)
+            ap_buf_add_json_string(out, node->text);
+        else if (yaml_is_null(node))
+            ap_buf_add_cstr(out, "null");
+        else if (ap_slice_equal_cstr(node->text, "true") || ap_slice_equal_cstr(node->text, "false"))
+            ap_buf_add_slice(out, node->text);
+        else
+            ap_buf_add_json_string(out, node->text);
+        return;
+    }
+    bool is_map = node->kind == YAML_KIND_MAP;
+    ap_buf_add_char(out, is_map ? '{' : '[');
+    for (const struct yaml_node *child = node->first; child; child = child->next) {
+        if (is_map) {
+            ap_buf_add_json_string(out, child->key->text);
+            ap_buf_add_cstr(out, ": ");
+        }
+        print_node(child, out);
+        ap_buf_add_cstr(out, child->next ? ", " : "");
+    }
+    ap_buf_add_char(out, is_map ? '}' : ']');
+}
+
+enum ap_rc post_settings(const struct yaml_node *node, const char *key, struct scrape_source **ret_source,
+                         struct scrape_http *ret_http, struct ap_err *err)
+{
+    AP_AUTO_BUF struct ap_buf text = {0};
+    if (key)
+        ap_buf_printf(&text, "{%s: ", key);
+    if (node)
+        print_node(node, &text);
+    else
+        ap_buf_add_cstr(&text, "{}");
+    if (key)
+        ap_buf_add_char(&text, '}');
+    AP_AUTO(scrape_source) struct scrape_source *source = NULL;
+    const char *name = node ? yaml_file(node->document) : "http_config";
+    enum ap_rc rc = scrape_source_parse(ap_buf_slice(&text), name, &source, err);
+    if (rc != AP_OK)
+        return rc;
+    struct settings {
+        struct http_config_form form;
+    } settings;
+    static const struct field fields[] = {HTTP_CONFIG_FIELDS(settings, form)};
+    http_config_form_init(&settings.form);
+    const struct yaml_node *root = yaml_root(source->document);
+    rc = fields_read(source, root, fields, AP_ARRAY_COUNT(fields), &settings, NULL, NULL, err);
+    if (rc == AP_OK)
+        rc = http_config_read(source, root, &settings.form, ret_http, err);
+    if (rc == AP_OK)
+        *ret_source = AP_MOVE(source);
+    return rc;
+}
+
+enum ap_rc post_check(const struct yaml_node *http_config, struct ap_err *err)
+{
+    if (!http_config || yaml_is_null(http_config))
+        return AP_OK;
+    AP_AUTO(scrape_source) struct scrape_source *source = NULL;
+    struct scrape_http http;
+    enum ap_rc rc = post_settings(http_config, NULL, &source, &http, err);
+    if (rc == AP_OK)
+        return rc;
+    struct ap_err reason = *err; /* its line is that of the printed text */
+    const char *sentence = strstr(reason.text, ": ");
+    return yaml_fail(err, http_config, "http_config: %s", sentence ? sentence + 2 : reason.text);
+}
+
+static long timeout_of(const char *setting)
+{
+    int64_t ms;
+    return setting && promql_parse_duration(ap_slice_cstr(setting), &ms) && ms > 0 ? (long)ms : POST_TIMEOUT_MS;
+}
+
+/* ---- Requests ---- */
+
+static size_t on_body(char *data, size_t one, size_t bytes, void *context)
+{
+    (void)one;
+    struct ap_buf *body = context;
+    size_t room = body->bytes < POST_ANSWER_BYTES_MAX ? POST_ANSWER_BYTES_MAX - body->bytes : 0;
+    ap_buf_add(body, data, AP_MIN(bytes, room)); /* of what is longer nobody needs the rest */
+    return bytes;
+}
+
+static int on_progress(void *context, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
+    (void)a, (void)b, (void)c, (void)d;
+    const bool *is_ending = context;
+    return is_ending && __atomic_load_n(is_ending, __ATOMIC_RELAXED);
+}
+
+static void curl_free_handle(CURL **curl)
+{
+    curl_easy_cleanup(*curl);
+}
+
+static void perform(struct sending *sending, CURL *curl, const struct post *post, struct post_answer *answer,
+                    struct delivery *ret)
+{
+    char error[CURL_ERROR_SIZE] = "";
+    curl_easy_setopt(curl, CURLOPT_POST, 1L);
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, post->body.data);
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)post->body.bytes);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, timeout_of(post->timeout));
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &answer->body);
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error);
+    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, (void *)(uintptr_t)sending->is_ending);
+    CURLcode code = curl_easy_perform(curl);
+    if (code == CURLE_ABORTED_BY_CALLBACK) {
+        delivery_say(ret, DELIVERY_RETRY, "given up: the server ends");
+        return;
+    }
+    if (code != CURLE_OK) {
+        bool is_url = code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL;
+        /* curl names hosts and ports, not what is behind them; of a broken address it might show more. */
+        delivery_say(ret, is_url ? DELIVERY_REFUSED : DELIVERY_RETRY, "%s",
+                     is_url || !error[0] ? curl_easy_strerror(code) : error);
+        return;
+    }
+    long status = 0;
+    char *type = NULL;
+    curl_off_t retry_after_s = 0;
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(curl, CURLINFO_CONTENT_TYPE, &type);
+    curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &retry_after_s);
+    answer->status = (unsigned)status;
+    answer->is_json = type && strncmp(type, "application/json", 16) == 0;
+    answer->retry_after_ms = (int64_t)AP_MIN(retry_after_s, (curl_off_t)86400) * 1000;
+}
+
+bool post_json(struct sending *sending, const struct post *post, struct post_answer *ret_answer, struct delivery *ret)
+{
+    *ret_answer = (struct post_answer){0};
+    struct ap_err err;
+    AP_AUTO(scrape_source) struct scrape_source *source = NULL;
+    struct scrape_http http;
+    const struct yaml_node *settings =
+        post->http_config ? post->http_config : sending->notification->global->http_config;
+    enum ap_rc rc = post_settings(settings, NULL, &source, &http, &err);
+    if (rc != AP_OK) {
+        sending_refuse(sending, ret, &err);
+        return false;
+    }
+    if (sending->shown) {
+        ap_buf_add_slice(sending->shown, post->body);
+        delivery_say(ret, DELIVERY_DONE, "not sent");
+        return false;
+    }
+    AP_CLEANUP(curl_free_handle) CURL *curl = curl_easy_init();
+    AP_ASSERT(curl != NULL);
+    struct http_setup setup = {0};
+    if (http_setup_apply(&setup, curl, &http, post->url, &err) != AP_OK) {
+        http_setup_clear(&setup, curl);
+        sending_refuse(sending, ret, &err);
+        return false;
+    }
+    http_setup_add(&setup, "Content-Type: application/json");
+    http_setup_add(&setup, "Expect:");
+    for (size_t i = 0; i < AP_ARRAY_COUNT(post->headers) && post->headers[i]; i++)
+        http_setup_add(&setup, post->headers[i]);
+    http_setup_finish(&setup, curl);
+    perform(sending, curl, post, ret_answer, ret);
+    http_setup_clear(&setup, curl);
+    return ret_answer->status > 0;
+}
+
+void post_judge(const struct post_answer *answer, const char *service, const char *what, struct delivery *ret)
+{
+    enum delivery_outcome outcome = DELIVERY_REFUSED;
+    if (answer->status >= 200 && answer->status < 300)
+        outcome = DELIVERY_DONE;
+    else if (answer->status == 429 || answer->status >= 500)
+        outcome = DELIVERY_RETRY;
+    delivery_say(ret, outcome, "%s answered with status %u%s%s", service, answer->status, what[0] ? ": " : "", what);
+    ret->status = answer->status;
+    if (outcome == DELIVERY_RETRY)
+        ret->retry_after_ms = answer->retry_after_ms;
+}
