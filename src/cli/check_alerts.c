@@ -9,8 +9,8 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cli/commands.h"
-#include "cli/history.h"
 #include "cli/options.h"
+#include "cli/range_query.h"
 #include "codec/yaml.h"
 #include "pack/alerts.h"
 #include "pack/catalogue.h"
@@ -279,25 +279,25 @@ static enum ap_rc replay_subject(const struct arguments *arguments, const struct
     int64_t end_ms = arguments->now_ms - arguments->now_ms % step_ms;
     int64_t start_ms = end_ms - arguments->since_ms / step_ms * step_ms;
     AP_AUTO_FREE char *query = ap_asprintf("%.*s", AP_SLICE_ARG(subject->rule->expr));
-    const struct history_request request = {.server = arguments->server,
-                                            .key = arguments->key,
-                                            .query = query,
-                                            .start_ms = start_ms,
-                                            .end_ms = end_ms,
-                                            .step_ms = step_ms};
-    struct history history;
-    enum ap_rc rc = history_ask(&request, &history, err);
+    const struct range_query request = {.server = arguments->server,
+                                        .key = arguments->key,
+                                        .query = query,
+                                        .start_ms = start_ms,
+                                        .end_ms = end_ms,
+                                        .step_ms = step_ms};
+    struct range_answer given;
+    enum ap_rc rc = range_query_ask(&request, &given, err);
     if (rc != AP_OK)
         return rc;
     const struct replay_input input = {.rule = subject->rule,
-                                       .series = history.series,
-                                       .series_count = history.series_count,
+                                       .series = given.series,
+                                       .series_count = given.series_count,
                                        .start_ms = start_ms,
                                        .end_ms = end_ms,
                                        .step_ms = step_ms,
                                        .external_url = ap_slice_cstr("")};
     rc = replay_run(&input, ret_replay, err);
-    history_clear(&history);
+    range_answer_clear(&given);
     *ret_end_ms = end_ms;
     return rc;
 }

@@ -1,4 +1,4 @@
-#include "cli/history.h"
+#include "cli/range_query.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -33,17 +33,17 @@ static enum ap_rc read_labels(const json_t *metric, struct ap_buf *out, struct a
     return count ? labels_encode(labels, count, out, err) : AP_OK;
 }
 
-static struct replay_series *find_series(struct history *history, struct ap_slice labels, size_t hint)
+static struct replay_series *find_series(struct range_answer *all, struct ap_slice labels, size_t hint)
 {
-    for (size_t i = 0; i < history->series_count; i++) { /* answers are sorted: mostly it is where it was before */
-        struct replay_series *series = &history->series[(hint + i) % history->series_count];
+    for (size_t i = 0; i < all->series_count; i++) { /* answers are sorted: mostly it is where it was before */
+        struct replay_series *series = &all->series[(hint + i) % all->series_count];
         if (ap_slice_equal(series->labels, labels))
             return series;
     }
-    if (history->series_count == SERIES_MAX)
+    if (all->series_count == SERIES_MAX)
         return NULL;
-    history->series = ap_realloc(history->series, (history->series_count + 1) * sizeof(*history->series));
-    struct replay_series *series = &history->series[history->series_count++];
+    all->series = ap_realloc(all->series, (all->series_count + 1) * sizeof(*all->series));
+    struct replay_series *series = &all->series[all->series_count++];
     char *copy = ap_new0_array(char, labels.bytes + 1);
     if (labels.bytes)
         memcpy(copy, labels.data, labels.bytes);
@@ -68,7 +68,7 @@ static enum ap_rc add_points(struct replay_series *series, const json_t *values,
     return AP_OK;
 }
 
-static enum ap_rc read_matrix(const json_t *answer, struct history *history, struct ap_err *err)
+static enum ap_rc read_matrix(const json_t *answer, struct range_answer *all, struct ap_err *err)
 {
     const json_t *result = json_object_get(json_object_get(answer, "data"), "result");
     if (!json_is_array(result))
@@ -79,7 +79,7 @@ static enum ap_rc read_matrix(const json_t *answer, struct history *history, str
         enum ap_rc rc = read_labels(json_object_get(item, "metric"), &labels, err);
         if (rc != AP_OK)
             return rc;
-        struct replay_series *series = find_series(history, ap_buf_slice(&labels), i);
+        struct replay_series *series = find_series(all, ap_buf_slice(&labels), i);
         if (!series)
             return ap_fail(err, AP_E_LIMIT, "the query gives more than %d series", SERIES_MAX);
         rc = add_points(series, json_object_get(item, "values"), err);
@@ -105,8 +105,8 @@ static void add_seconds(struct ap_buf *form, const char *name, int64_t ms)
     form_add(form, name, text);
 }
 
-static enum ap_rc ask_piece(struct http_client *client, const struct history_request *request, int64_t start_ms,
-                            int64_t end_ms, struct history *history, struct ap_err *err)
+static enum ap_rc ask_piece(struct http_client *client, const struct range_query *request, int64_t start_ms,
+                            int64_t end_ms, struct range_answer *all, struct ap_err *err)
 {
     size_t bytes = strlen(request->server);
     AP_AUTO_FREE char *url = ap_asprintf("%.*s/api/v1/query_range",
@@ -131,34 +131,34 @@ static enum ap_rc ask_piece(struct http_client *client, const struct history_req
     if (rc != AP_OK)
         return rc;
     json_t *json = json_loadb(answer.body.data, answer.body.bytes, JSON_ALLOW_NUL, NULL);
-    rc = answer.status == 200 ? read_matrix(json, history, err) : fail(json, answer.status, err);
+    rc = answer.status == 200 ? read_matrix(json, all, err) : fail(json, answer.status, err);
     json_decref(json);
     return rc;
 }
 
-enum ap_rc history_ask(const struct history_request *request, struct history *ret_history, struct ap_err *err)
+enum ap_rc range_query_ask(const struct range_query *request, struct range_answer *ret_answer, struct ap_err *err)
 {
     AP_AUTO(http_client) struct http_client *client = http_client_new(&(struct http_client_options){0});
-    struct history history = {0};
+    struct range_answer all = {0};
     enum ap_rc rc = AP_OK;
     for (int64_t start_ms = request->start_ms; start_ms <= request->end_ms && rc == AP_OK;
          start_ms += STEPS_MAX * request->step_ms) {
         int64_t end_ms = AP_MIN(start_ms + (STEPS_MAX - 1) * request->step_ms, request->end_ms);
-        rc = ask_piece(client, request, start_ms, end_ms, &history, err);
+        rc = ask_piece(client, request, start_ms, end_ms, &all, err);
     }
     if (rc == AP_OK)
-        *ret_history = history;
+        *ret_answer = all;
     else
-        history_clear(&history);
+        range_answer_clear(&all);
     return rc;
 }
 
-void history_clear(struct history *history)
+void range_answer_clear(struct range_answer *answer)
 {
-    for (size_t i = 0; i < history->series_count; i++) {
-        free((void *)history->series[i].labels.data);
-        free((void *)history->series[i].points);
+    for (size_t i = 0; i < answer->series_count; i++) {
+        free((void *)answer->series[i].labels.data);
+        free((void *)answer->series[i].points);
     }
-    free(history->series);
-    *history = (struct history){0};
+    free(answer->series);
+    *answer = (struct range_answer){0};
 }

@@ -1,5 +1,5 @@
 /*
- * cli/history.h - what a query gave over a span of time, asked of a running server
+ * cli/range_query.h - what a query gave over a span of time, asked of a running server
  *
  * A span with more steps than a server answers at once is asked piece by piece.
  */
@@ -12,7 +12,7 @@
 #include "base/rc.h"
 #include "rules/replay.h"
 
-struct history_request {
+struct range_query {
     const char *server; /* address, with or without '/' at the end */
     const char *key;    /* viewer key; NULL: none */
     const char *query;
@@ -21,12 +21,12 @@ struct history_request {
     int64_t step_ms;
 };
 
-struct history {
+struct range_answer {
     struct replay_series *series; /* owned, with labels and points */
     size_t series_count;
 };
 
 /* Histograms are left out. `err` has what the server says, or why it cannot be asked. */
-ap_nodiscard enum ap_rc history_ask(const struct history_request *request, struct history *ret_history,
-                                    struct ap_err *err);
-void history_clear(struct history *history);
+ap_nodiscard enum ap_rc range_query_ask(const struct range_query *request, struct range_answer *ret_answer,
+                                        struct ap_err *err);
+void range_answer_clear(struct range_answer *answer);
