@@ -114,8 +114,9 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } parts[] = {
-    {"coverage", cli_check_coverage}, {"notify", cli_check_notify}, {"routes", cli_check_routes},
-    {"rules", cli_check_rules},       {"scrape", cli_check_scrape}, {"test", cli_check_test},
+    {"alerts", cli_check_alerts}, {"coverage", cli_check_coverage}, {"notify", cli_check_notify},
+    {"routes", cli_check_routes}, {"rules", cli_check_rules},       {"scrape", cli_check_scrape},
+    {"test", cli_check_test},
 };
 
 int cli_check(int argc, char **argv)
@@ -135,6 +136,7 @@ int cli_check(int argc, char **argv)
         .name = "check",
         .summary = "Checks a configuration file and packs without serving: settings, dashboards, every query.",
         .details = "What else can be checked, each with --help of its own:\n"
+                   "  apiary check alerts    alerts of packs and rule files in words, and when they would have fired\n"
                    "  apiary check coverage  which metrics of the packs a running server has seen\n"
                    "  apiary check notify    what a receiver is told, and a test of the way to it\n"
                    "  apiary check routes    Alertmanager's configuration file\n"

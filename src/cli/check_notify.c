@@ -193,7 +193,7 @@ static void try_ways(const struct alert_config *config, const struct receiver *r
             message_new(&notification, templates, ap_slice_cstr(report->test->external_url), now_ms);
         struct sending sending = {
             .notification = &notification, .message = message, .shown = report->test->is_sending ? NULL : &shown};
-        sender_of(notification.way->kind)->send(&sending, &delivery);
+        sending_run(&sending, &delivery);
         tell(report, notification.way, &delivery, &shown);
     }
 }

@@ -8,7 +8,8 @@
 int cli_serve(int argc, char **argv);
 int cli_demo(int argc, char **argv);
 int cli_check(int argc, char **argv);
-int cli_check_coverage(int argc, char **argv); /* by cli_check(), as the next four */
+int cli_check_alerts(int argc, char **argv); /* by cli_check(), as the next six */
+int cli_check_coverage(int argc, char **argv);
 int cli_check_notify(int argc, char **argv);
 int cli_check_routes(int argc, char **argv);
 int cli_check_rules(int argc, char **argv);

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cli/commands.h"
+#include "cli/form.h"
 #include "cli/options.h"
 #include "net/http_client.h"
 #include "promql/lexer.h"
@@ -168,22 +169,10 @@ struct arguments {
     bool is_json;
 };
 
-static void add_parameter(struct ap_buf *form, const char *name, const char *value)
-{
-    ap_buf_printf(form, "%s%s=", form->bytes ? "&" : "", name);
-    for (; *value; value++) {
-        unsigned char c = (unsigned char)*value;
-        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
-            ap_buf_add_char(form, (char)c);
-        else
-            ap_buf_printf(form, "%%%02X", c);
-    }
-}
-
 static void add_seconds(struct ap_buf *form, const char *name, double seconds)
 {
     AP_AUTO_FREE char *text = ap_asprintf("%.3f", seconds);
-    add_parameter(form, name, text);
+    form_add(form, name, text);
 }
 
 static int fail(struct ap_slice body, unsigned status)
@@ -283,7 +272,7 @@ int cli_query(int argc, char **argv)
     AP_AUTO_BUF struct ap_buf form = {0};
     struct span span = {.start_s = seconds - (double)since_ms / 1000, .end_s = seconds};
     span.step_s = step_ms ? (double)step_ms / 1000 : fmax((double)since_ms / 1000 / (SPARKLINE_COLUMNS - 1), 0.001);
-    add_parameter(&form, "query", argv[first]);
+    form_add(&form, "query", argv[first]);
     if (arguments.since) {
         add_seconds(&form, "start", span.start_s);
         add_seconds(&form, "end", span.end_s);

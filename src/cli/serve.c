@@ -92,6 +92,8 @@ struct apiary {
     struct live *live;
     struct pack **packs;
     size_t pack_count;
+    const struct rule_group **rule_groups; /* of the packs */
+    size_t rule_group_count;
     struct api_host *hosts;
     char *config_text; /* owned */
     struct http_server *server;
@@ -229,12 +231,25 @@ static enum ap_rc set_external_labels(struct apiary *apiary, struct ap_err *err)
     return rc == AP_OK ? rc : ap_err_prefix(err, "external_labels");
 }
 
+/* Those that the packs' alerts became. */
+static void collect_rule_groups(struct apiary *apiary)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < apiary->pack_count; i++)
+        count += apiary->packs[i]->rule_group_count;
+    apiary->rule_groups = ap_new0_array(const struct rule_group *, count + 1);
+    for (size_t i = 0; i < apiary->pack_count; i++)
+        for (size_t g = 0; g < apiary->packs[i]->rule_group_count; g++)
+            apiary->rule_groups[apiary->rule_group_count++] = &apiary->packs[i]->rule_groups[g];
+}
+
 static enum ap_rc open_rules(struct apiary *apiary, struct ap_err *err)
 {
     const struct config *config = apiary->config;
     enum ap_rc rc = set_external_labels(apiary, err);
     if (rc != AP_OK)
         return rc;
+    collect_rule_groups(apiary);
     apiary->rules_keep = rules_keep_new(apiary->tsdb, rules_trouble, apiary);
     const struct rule_manager_options options = {
         .world =
@@ -252,6 +267,8 @@ static enum ap_rc open_rules(struct apiary *apiary, struct ap_err *err)
                 .clock = &ap_clock_system,
             },
         .patterns = &config->rules.files,
+        .groups = apiary->rule_groups,
+        .group_count = apiary->rule_group_count,
         .is_experimental = config->promql.experimental,
         .interval_ms = config->rules.interval,
         .thread_count = RULE_THREADS,
@@ -800,6 +817,7 @@ static void apiary_close(struct apiary *apiary)
     for (size_t i = 0; i < apiary->pack_count; i++)
         pack_free(apiary->packs[i]);
     free(apiary->packs);
+    free(apiary->rule_groups);
     free(apiary->hosts);
     free(apiary->config_text);
     if (apiary->wal_fd >= 0)

@@ -222,6 +222,26 @@ static bool has_header(const struct yaml_texts *headers, const char *name)
     return false;
 }
 
+/*
+ * The message that was never sent, to which all of the group's refer. `threading: {enabled: false}`: none; with
+ * `thread_by_date: daily` there is one for each day.
+ */
+static void add_thread(struct ap_buf *out, const struct notification *notification, const char *domain,
+                       const struct tm *now)
+{
+    const struct yaml_node *setting = notification->way->email.threading;
+    bool is_map = setting && setting->kind == YAML_KIND_MAP;
+    const struct yaml_node *enabled = is_map ? yaml_get(setting, "enabled") : NULL;
+    const struct yaml_node *by_date = is_map ? yaml_get(setting, "thread_by_date") : NULL;
+    char day[16] = "";
+    if (enabled && ap_slice_equal_cstr(enabled->text, "false"))
+        return;
+    if (by_date && ap_slice_equal_cstr(by_date->text, "daily"))
+        strftime(day, sizeof(day), ".%Y-%m-%d", now);
+    ap_buf_printf(out, "In-Reply-To: <%.32s%s@%s>\r\nReferences: <%.32s%s@%s>\r\n", notification->dedup_key, day,
+                  domain, notification->dedup_key, day, domain);
+}
+
 static void add_identity(struct ap_buf *out, const struct notification *notification, const char *domain)
 {
     const struct yaml_texts *headers = &notification->way->email.headers;
@@ -235,8 +255,7 @@ static void add_identity(struct ap_buf *out, const struct notification *notifica
         ap_buf_printf(out, "Message-ID: <%" PRIx64 ".%" PRIx64 ".%.16s@%s>\r\n", (uint64_t)notification->decided_ms,
                       notification->id, notification->dedup_key, domain);
     if (!has_header(headers, "References") && !has_header(headers, "In-Reply-To"))
-        ap_buf_printf(out, "In-Reply-To: <%.32s@%s>\r\nReferences: <%.32s@%s>\r\n", notification->dedup_key, domain,
-                      notification->dedup_key, domain);
+        add_thread(out, notification, domain, &parts);
     ap_buf_add_cstr(out, "Auto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n");
 }
 
@@ -357,8 +376,9 @@ static enum ap_rc set_up(CURL *curl, struct http_setup *setup, const struct noti
     const struct yaml_node *tls = email->tls_config ? email->tls_config : notification->global->smtp_tls_config;
     AP_AUTO(scrape_source) struct scrape_source *source = NULL;
     struct scrape_http http;
-    enum ap_rc rc = tls && !yaml_is_null(tls) ? post_settings(tls, "tls_config", &source, &http, err)
-                                              : post_settings(NULL, NULL, &source, &http, err);
+    bool has_tls = tls && !yaml_is_null(tls);
+    enum ap_rc rc = has_tls ? post_settings(tls, "tls_config", &source, &http, err)
+                            : post_settings(NULL, NULL, &source, &http, err);
     if (rc != AP_OK)
         return rc;
     char host[256] = "localhost";
@@ -368,6 +388,11 @@ static enum ap_rc set_up(CURL *curl, struct http_setup *setup, const struct noti
         ap_asprintf("%s://%s/%s", is_tls_first ? "smtps" : "smtp", smarthost, hello && hello[0] ? hello : host);
     rc = http_setup_apply(setup, curl, &http, url, err);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
+    if (!is_tls_first && !is_tls_required(notification) && !has_tls) {
+        /* Encrypted, if it can be, to whomever: without this it would be in clear, which is no better. */
+        curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
+        curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
+    }
     curl_easy_setopt(curl, CURLOPT_USE_SSL,
                      (long)(is_tls_first || is_tls_required(notification) ? CURLUSESSL_ALL : CURLUSESSL_TRY));
     return rc == AP_OK ? set_credentials(curl, notification, err) : rc;
@@ -406,7 +431,7 @@ static void transfer(struct sending *sending, struct mail *mail, struct delivery
     char error[CURL_ERROR_SIZE] = "";
     if (set_up(curl, &setup, sending->notification, &err) != AP_OK) {
         http_setup_clear(&setup, curl);
-        delivery_refuse(ret, &err);
+        sending_refuse(sending, ret, &err);
         return;
     }
     for (size_t i = 0; i < mail->recipients.count; i++)
@@ -454,7 +479,7 @@ static void send_email(struct sending *sending, struct delivery *ret)
     AP_CLEANUP(mail_clear) struct mail mail = {0};
     struct ap_err err;
     if (write_mail(sending, &mail, &err) != AP_OK) {
-        delivery_refuse(ret, &err);
+        sending_refuse(sending, ret, &err);
     } else if (sending->shown) {
         ap_buf_add_slice(sending->shown, ap_buf_slice(&mail.text));
         delivery_say(ret, DELIVERY_DONE, "not sent");

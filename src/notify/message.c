@@ -406,6 +406,16 @@ uint64_t message_truncate(struct message *message, uint64_t alerts_max)
     return left_out;
 }
 
+bool message_shorten(struct message *message, uint64_t alerts_max)
+{
+    bool is_firing = message->is_firing;
+    if (!message_truncate(message, alerts_max))
+        return false;
+    message->is_firing = is_firing;
+    message->data[DATA_STATUS].value = template_text(ap_slice_cstr(is_firing ? "firing" : "resolved"));
+    return true;
+}
+
 bool message_is_firing(const struct message *message)
 {
     return message->is_firing;

@@ -38,6 +38,9 @@ AP_DEFINE_AUTO(message, struct message, message_free)
 /* Only the first so many alerts are told; 0: all. Says how many are not. */
 uint64_t message_truncate(struct message *message, uint64_t alerts_max);
 
+/* The same, but .Status stays that of all of them. False: there were not more. */
+bool message_shorten(struct message *message, uint64_t alerts_max);
+
 /* Appends what the template gives. AP_E_PARSE, AP_E_CONFLICT, AP_E_LIMIT: `what` names the setting. */
 ap_nodiscard enum ap_rc message_text(const struct message *message, const char *what, const char *text,
                                      struct ap_buf *out, struct ap_err *err);

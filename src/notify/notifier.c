@@ -139,7 +139,7 @@ static void send_one(struct notifier *notifier, struct notification *notificatio
     struct message *message = message_new(notification, templates, ap_slice_cstr(notifier->external_url),
                                           ap_clock_wall_us(notifier->options.clock) / 1000);
     struct sending sending = {.notification = notification, .message = message, .is_ending = &notifier->is_ending};
-    sender_of(notification->way->kind)->send(&sending, ret);
+    sending_run(&sending, ret);
     ret->duration_us = ap_clock_monotonic_us(notifier->options.clock) - start_us;
 }
 

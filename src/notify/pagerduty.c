@@ -237,7 +237,7 @@ static void send_pagerduty(struct sending *sending, struct delivery *ret)
             break;
     }
     if (rc != AP_OK) {
-        delivery_refuse(ret, &err);
+        sending_refuse(sending, ret, &err);
         return;
     }
     const char *url = pagerduty->url ? pagerduty->url : is_v1 ? NULL : sending->notification->global->pagerduty_url;

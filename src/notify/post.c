@@ -159,7 +159,7 @@ bool post_json(struct sending *sending, const struct post *post, struct post_ans
         post->http_config ? post->http_config : sending->notification->global->http_config;
     enum ap_rc rc = post_settings(settings, NULL, &source, &http, &err);
     if (rc != AP_OK) {
-        delivery_refuse(ret, &err);
+        sending_refuse(sending, ret, &err);
         return false;
     }
     if (sending->shown) {
@@ -172,7 +172,7 @@ bool post_json(struct sending *sending, const struct post *post, struct post_ans
     struct http_setup setup = {0};
     if (http_setup_apply(&setup, curl, &http, post->url, &err) != AP_OK) {
         http_setup_clear(&setup, curl);
-        delivery_refuse(ret, &err);
+        sending_refuse(sending, ret, &err);
         return false;
     }
     http_setup_add(&setup, "Content-Type: application/json");

@@ -6,7 +6,7 @@
 
 #include "notify/file_text.h"
 
-enum { SECRET_BYTES_MAX = 64 << 10 };
+enum { SECRET_BYTES_MAX = 64 << 10, ALERTS_OF_MANY = 100 };
 
 const struct sender *sender_of(enum receiver_kind kind)
 {
@@ -33,8 +33,20 @@ void delivery_say(struct delivery *ret, enum delivery_outcome outcome, const cha
     ret->text[ap_utf8_valid_bytes(ap_slice_cstr(ret->text))] = '\0';
 }
 
-void delivery_refuse(struct delivery *ret, const struct ap_err *err)
+void sending_run(struct sending *sending, struct delivery *ret)
 {
+    const struct sender *sender = sender_of(sending->notification->way->kind);
+    sender->send(sending, ret);
+    if (!sending->is_over_limit || !message_shorten(sending->message, ALERTS_OF_MANY))
+        return;
+    if (sending->shown)
+        ap_buf_reset(sending->shown);
+    sender->send(sending, ret);
+}
+
+void sending_refuse(struct sending *sending, struct delivery *ret, const struct ap_err *err)
+{
+    sending->is_over_limit |= err->rc == AP_E_LIMIT;
     delivery_say(ret, DELIVERY_REFUSED, "%s", err->text);
 }
 

@@ -19,6 +19,7 @@ struct sending {
     struct message *message;
     const bool *is_ending; /* atomic: becomes true when it is to give up */
     struct ap_buf *shown;  /* NULL: it is sent. Otherwise nothing is, and the message goes here, for people */
+    bool is_over_limit;    /* the sender's to say: the message becomes too large */
 };
 
 struct sender {
@@ -36,12 +37,18 @@ extern const struct sender sender_slack;
 extern const struct sender sender_email;
 const struct sender *sender_of(enum receiver_kind kind);
 
+/*
+ * Sends by the notification's way. Where a template's text becomes too large because of too many alerts, the message is
+ * of the first ones alone: better that than nothing.
+ */
+void sending_run(struct sending *sending, struct delivery *ret);
+
 /* ---- For senders ---- */
 
 /* The outcome with a text; NULL is none. */
 void delivery_say(struct delivery *ret, enum delivery_outcome outcome, const char *format, ...) ap_printf(3, 4);
-/* Of something that failed before it was sent: a template, a file. */
-void delivery_refuse(struct delivery *ret, const struct ap_err *err);
+/* Something failed before it was sent: a template, a file. */
+void sending_refuse(struct sending *sending, struct delivery *ret, const struct ap_err *err);
 
 /* What is given, or what the file says now, without blanks around; with a final NUL. AP_E_IO names the file. */
 ap_nodiscard enum ap_rc secret_read(const char *given, const char *path, const struct yaml_node *node,

@@ -330,7 +330,7 @@ static bool send_once(struct sending *sending, const struct address *address, bo
     AP_AUTO_BUF struct ap_buf body = {0};
     struct ap_err err;
     if (make(sending, is_update, &body, &err) != AP_OK) {
-        delivery_refuse(ret, &err);
+        sending_refuse(sending, ret, &err);
         return false;
     }
     const struct slack_way *way = &sending->notification->way->slack;
@@ -353,7 +353,7 @@ static void send_slack(struct sending *sending, struct delivery *ret)
     AP_CLEANUP(address_clear) struct address address = {0};
     struct ap_err err;
     if (take_address(sending->notification, &address, &err) != AP_OK) {
-        delivery_refuse(ret, &err);
+        sending_refuse(sending, ret, &err);
         return;
     }
     bool is_update =

@@ -59,7 +59,7 @@ static void send_webhook(struct sending *sending, struct delivery *ret)
     if (rc == AP_OK && (webhook->signing_secret || webhook->signing_secret_file))
         rc = secret_read(webhook->signing_secret, webhook->signing_secret_file, way->node, &secret, &err);
     if (rc != AP_OK) {
-        delivery_refuse(ret, &err);
+        sending_refuse(sending, ret, &err);
         return;
     }
     ap_buf_add_char(&url, '\0');

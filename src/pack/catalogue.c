@@ -256,7 +256,7 @@ static enum ap_rc read_figure(struct pack_memory *memory, const struct yaml_node
     metric->query_unit = keys->query_unit >= 0 ? (enum pack_unit)keys->query_unit : unit->shown;
     enum ap_rc rc = pack_check_promql(yaml_get(node, "query"), "query", err);
     if (rc == AP_OK && keys->target) {
-        rc = pack_target_parse(memory, keys->target, metric->query_unit, &metric->target, err);
+        rc = pack_target_parse(memory, "target", keys->target, metric->query_unit, &metric->target, err);
         if (rc != AP_OK)
             return pack_fail_at_key(node, "target", err);
     }

@@ -124,6 +124,11 @@ enum ap_rc pack_check(const struct pack *pack, struct warehouse *warehouse, pack
             report_promql(&check, what);
         }
     }
+    for (size_t a = 0; a < pack->alert_count; a++) {
+        char what[512];
+        snprintf(what, sizeof(what), "alert %s, %s", pack->alerts[a].name, pack->alerts[a].severity);
+        report_promql(&check, what);
+    }
     for (size_t d = 0; d < pack->dashboard_count; d++) {
         const struct pack_dashboard *dashboard = &pack->dashboards[d];
         for (size_t s = 0; s < dashboard->section_count; s++) {

@@ -234,7 +234,7 @@ static enum ap_rc read_panel(struct pack_memory *memory, const struct pack *pack
     };
     if (panel->visualization == PACK_VISUALIZATION_PERCENTAGE && panel->unit != PACK_UNIT_RATIO)
         return yaml_fail(err, node, "a percentage has the unit ratio; this panel has %s", pack_unit_name(panel->unit));
-    if (keys.target && pack_target_parse(memory, keys.target, panel->unit, &panel->target, err) != AP_OK)
+    if (keys.target && pack_target_parse(memory, "target", keys.target, panel->unit, &panel->target, err) != AP_OK)
         return pack_fail_at_key(node, "target", err);
     if (metric && !keys.target)
         panel->target = metric->target;

@@ -330,6 +330,23 @@ static enum ap_rc load_areas(struct pack *pack, struct file_list *files, struct 
     return pack_check_catalogue(pack, err);
 }
 
+static enum ap_rc load_alerts(struct pack *pack, struct file_list *files, struct ap_err *err)
+{
+    struct pack_memory *memory = pack->memory;
+    struct pack_alert_list alerts = {0};
+    enum ap_rc rc = list_files(memory, pack->dir, "alerts", ".yaml", files, err);
+    for (size_t i = 0; i < files->count && rc == AP_OK; i++) {
+        const struct yaml_node *root;
+        rc = pack_load_yaml(memory, pack_printf(memory, "%s/alerts/%s.yaml", pack->dir, files->names[i]), &root, err);
+        if (rc == AP_OK)
+            rc = pack_read_alerts(memory, pack, root, &alerts, err);
+    }
+    if (rc == AP_OK)
+        pack_take_alerts(pack, &alerts);
+    free(alerts.items);
+    return rc;
+}
+
 static enum ap_rc load_all(struct pack *pack, struct ap_err *err)
 {
     const char *path = pack_printf(pack->memory, "%s/pack.yaml", pack->dir);
@@ -356,6 +373,8 @@ static enum ap_rc load_all(struct pack *pack, struct ap_err *err)
         rc = load_rollups(pack, files, err);
     if (rc == AP_OK)
         rc = load_areas(pack, files, err);
+    if (rc == AP_OK)
+        rc = load_alerts(pack, files, err);
     if (rc == AP_OK)
         rc = load_dashboards(pack, files, err);
     return rc;
@@ -455,6 +474,20 @@ static enum ap_rc check_name(const struct pack *const *packs, size_t own, const 
     return AP_OK;
 }
 
+static enum ap_rc check_alert(const struct pack *const *packs, size_t own, const struct pack_alert *alert,
+                              struct ap_err *err)
+{
+    for (size_t i = 0; i < own; i++) {
+        for (size_t a = 0; a < packs[i]->alert_count; a++) {
+            const struct pack_alert *other = &packs[i]->alerts[a];
+            if (strcmp(other->name, alert->name) == 0 && strcmp(other->severity, alert->severity) == 0)
+                return ap_fail(err, AP_E_CONFLICT, "%s: another pack has an alert \"%s\" of severity %s, at %s",
+                               alert->where, alert->name, alert->severity, other->where);
+        }
+    }
+    return AP_OK;
+}
+
 enum ap_rc pack_check_together(const struct pack *const *packs, size_t pack_count, struct ap_err *err)
 {
     enum ap_rc rc = AP_OK;
@@ -468,6 +501,8 @@ enum ap_rc pack_check_together(const struct pack *const *packs, size_t pack_coun
             for (size_t t = 0; t < pack->rollups[n].table_count && rc == AP_OK; t++)
                 rc = check_name(packs, i, pack->rollups[n].tables[t], false, err);
         }
+        for (size_t n = 0; n < pack->alert_count && rc == AP_OK; n++)
+            rc = check_alert(packs, i, &pack->alerts[n], err);
     }
     return rc;
 }
@@ -480,6 +515,8 @@ void pack_describe(struct ap_buf *out)
     yaml_describe_struct(rollup_fields, AP_ARRAY_COUNT(rollup_fields), out);
     ap_buf_add_char(out, '\n');
     catalogue_describe(out);
+    ap_buf_add_char(out, '\n');
+    pack_alerts_describe(out);
     ap_buf_add_char(out, '\n');
     pack_describe_dashboard(out);
 }

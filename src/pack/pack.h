@@ -1,10 +1,11 @@
 /*
- * pack/pack.h - what one product adds to the program, as data: views, roll-ups, metrics and dashboards
+ * pack/pack.h - what one product adds to the program, as data: views, roll-ups, metrics, alerts, dashboards
  *
  *     packs/hive/pack.yaml              name, version, title
  *                views/<name>.sql       one SELECT; becomes the view <name>
  *                rollups/<name>.yaml    tables kept up to date in the writer's transactions
  *                metrics/<area>.yaml    every metric of the product: pack/catalogue.h
+ *                alerts/<name>.yaml     who is told when a figure of the catalogue is out of bounds: pack/alerts.h
  *                dashboards/<id>.yaml   pages: sections of panels, each a query with a unit, a target, a visualization
  *
  * Loading checks all that can be known without a database and tells faults as file:line:column; pack_check() then binds
@@ -134,6 +135,8 @@ struct pack_rollup {
 };
 
 struct catalogue_area; /* pack/catalogue.h */
+struct pack_alert;     /* pack/alerts.h */
+struct rule_group;     /* rules/rule_file.h */
 
 struct pack {
     const char *dir;
@@ -149,6 +152,10 @@ struct pack {
     size_t rollup_count;
     const struct catalogue_area *areas; /* of the metric catalogue, by name of file */
     size_t area_count;
+    const struct pack_alert *alerts; /* by name of file, in the order in which they stand there */
+    size_t alert_count;
+    const struct rule_group *rule_groups; /* what the alerts became, for the rule manager */
+    size_t rule_group_count;
     const struct pack_dashboard *dashboards; /* the home one first, then by name of file */
     size_t dashboard_count;
     struct pack_memory *memory; /* private to pack/ */
@@ -159,7 +166,7 @@ ap_nodiscard enum ap_rc pack_load(const char *dir, struct pack **ret_pack, struc
 void pack_free(struct pack *pack); /* NULL is allowed */
 AP_DEFINE_AUTO(pack, struct pack, pack_free)
 
-/* That packs fit together: no two with a dashboard, view, roll-up or table of the same name. */
+/* That packs fit together: no two with a dashboard, view, roll-up or table of the same name, or with the same alert. */
 ap_nodiscard enum ap_rc pack_check_together(const struct pack *const *packs, size_t pack_count, struct ap_err *err);
 
 /* Gives views and roll-ups of all packs to the warehouse, in order; between warehouse_open() and warehouse_start(). */

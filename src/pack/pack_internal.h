@@ -3,6 +3,7 @@
 
 #include "base/arena.h"
 #include "codec/yaml.h"
+#include "pack/alerts.h"
 #include "pack/catalogue.h"
 #include "pack/pack.h"
 
@@ -34,9 +35,9 @@ ap_nodiscard enum ap_rc pack_read_dashboard(struct pack_memory *memory, const st
 /* That the node is PromQL which gives figures; errors have its place, and begin with `key`. */
 ap_nodiscard enum ap_rc pack_check_promql(const struct yaml_node *node, const char *key, struct ap_err *err);
 
-/* Reads ">= 1000", "< 50ms", "< 0.1%" for a figure in `unit`. The sentence of an error is without place. */
-ap_nodiscard enum ap_rc pack_target_parse(struct pack_memory *memory, const char *text, enum pack_unit unit,
-                                          struct pack_target *ret_target, struct ap_err *err);
+/* Reads ">= 1000", "< 50ms", "< 0.1%" for a figure in `unit`. An error begins with `key`, and is without place. */
+ap_nodiscard enum ap_rc pack_target_parse(struct pack_memory *memory, const char *key, const char *text,
+                                          enum pack_unit unit, struct pack_target *ret_target, struct ap_err *err);
 
 /* Words of pack files that stand for enum pack_unit, and for higher or lower; "auto" is as a target says. */
 extern const char *const pack_units[];
@@ -51,5 +52,16 @@ ap_nodiscard enum ap_rc pack_read_area(struct pack_memory *memory, const struct 
                                        struct catalogue_area *ret_area, struct ap_err *err);
 /* When all areas are read: that no name is there twice, and that queries select what is in the catalogue. */
 ap_nodiscard enum ap_rc pack_check_catalogue(const struct pack *pack, struct ap_err *err);
+
+/* Reads one alerts/<id>.yaml behind what is in `alerts`; the catalogue of `pack` is there already. */
+struct pack_alert_list {
+    struct pack_alert *items; /* owned by whoever loads: realloc() */
+    size_t count;
+};
+ap_nodiscard enum ap_rc pack_read_alerts(struct pack_memory *memory, const struct pack *pack,
+                                         const struct yaml_node *root, struct pack_alert_list *alerts,
+                                         struct ap_err *err);
+/* Makes the rules of all that was read. */
+void pack_take_alerts(struct pack *pack, const struct pack_alert_list *alerts);
 
 void pack_describe_dashboard(struct ap_buf *out);

@@ -70,14 +70,14 @@ static void format_number(double value, char text[TARGET_BYTES_MAX])
     text[out] = '\0';
 }
 
-static enum ap_rc fail_suffix(enum pack_unit unit, struct ap_slice suffix, struct ap_err *err)
+static enum ap_rc fail_suffix(const char *key, enum pack_unit unit, struct ap_slice suffix, struct ap_err *err)
 {
     AP_AUTO_BUF struct ap_buf known = {0};
     for (size_t i = 0; i < AP_ARRAY_COUNT(suffixes); i++) {
         if (suffixes[i].unit == unit)
             ap_buf_printf(&known, "%s%s", known.bytes > 0 ? ", " : "", suffixes[i].text);
     }
-    return ap_fail(err, AP_E_PARSE, "target: \"%.*s\" does not fit the unit %s; expected a number%s%.*s",
+    return ap_fail(err, AP_E_PARSE, "%s: \"%.*s\" does not fit the unit %s; expected a number%s%.*s", key,
                    AP_SLICE_ARG(suffix), pack_unit_name(unit), known.bytes > 0 ? " and one of: " : " alone",
                    AP_SLICE_ARG(ap_buf_slice(&known)));
 }
@@ -92,7 +92,7 @@ static const struct suffix *find_suffix(enum pack_unit unit, struct ap_slice tex
     return NULL;
 }
 
-enum ap_rc pack_target_parse(struct pack_memory *memory, const char *text, enum pack_unit unit,
+enum ap_rc pack_target_parse(struct pack_memory *memory, const char *key, const char *text, enum pack_unit unit,
                              struct pack_target *ret_target, struct ap_err *err)
 {
     struct ap_slice rest = ap_slice_trim(ap_slice_cstr(text));
@@ -110,13 +110,13 @@ enum ap_rc pack_target_parse(struct pack_memory *memory, const char *text, enum 
     double number;
     if (op == PACK_TARGET_NONE || !yaml_parse_number(ap_slice(rest.data, number_bytes), &number))
         return ap_fail(err, AP_E_PARSE,
-                       "target: expected a comparison such as \">= 1000\", \"< 50ms\" or \"< 0.1%%\", found \"%.80s\"",
+                       "%s: expected a comparison such as \">= 1000\", \"< 50ms\" or \"< 0.1%%\", found \"%.80s\"", key,
                        text);
 
     struct ap_slice written = ap_slice_trim(ap_slice(rest.data + number_bytes, rest.bytes - number_bytes));
     const struct suffix *suffix = find_suffix(unit, written);
     if (!suffix && written.bytes > 0)
-        return fail_suffix(unit, written, err);
+        return fail_suffix(key, unit, written, err);
 
     /* A plain 0.75 of a ratio is already one; people read it as 75%. */
     bool is_plain_ratio = unit == PACK_UNIT_RATIO && written.bytes == 0;

@@ -179,6 +179,13 @@ static void note_alike(const struct plan *plan)
             }
 }
 
+static void add_entry(struct plan *plan, const struct rule_group *group, const struct rule_manager_options *options)
+{
+    plan->entries[plan->count++] =
+        (struct entry){.run = group_run_new(group, &options->world),
+                       .interval_ms = group->interval_ms ? group->interval_ms : options->interval_ms};
+}
+
 static enum ap_rc load(const struct rule_manager *manager, struct plan *ret_plan, struct ap_err *err)
 {
     const struct rule_manager_options *options = &manager->options;
@@ -186,17 +193,15 @@ static enum ap_rc load(const struct rule_manager *manager, struct plan *ret_plan
     enum ap_rc rc = rule_files_load(options->patterns, NULL, options->is_experimental, NULL, NULL, &plan.files, err);
     if (rc != AP_OK)
         return rc;
-    size_t count = 0;
+    size_t count = options->group_count;
     for (size_t i = 0; i < plan.files.count; i++)
         count += plan.files.items[i]->group_count;
     plan.entries = ap_new0_array(struct entry, count + 1);
     for (size_t i = 0; i < plan.files.count; i++)
-        for (size_t g = 0; g < plan.files.items[i]->group_count; g++) {
-            const struct rule_group *group = &plan.files.items[i]->groups[g];
-            plan.entries[plan.count++] =
-                (struct entry){.run = group_run_new(group, &options->world),
-                               .interval_ms = group->interval_ms ? group->interval_ms : options->interval_ms};
-        }
+        for (size_t g = 0; g < plan.files.items[i]->group_count; g++)
+            add_entry(&plan, &plan.files.items[i]->groups[g], options);
+    for (size_t i = 0; i < options->group_count; i++)
+        add_entry(&plan, options->groups[i], options);
     qsort(plan.entries, plan.count, sizeof(*plan.entries), compare_entries);
     for (size_t i = 0; i < plan.count; i++) {
         struct entry *entry = &plan.entries[i];

@@ -24,6 +24,9 @@ struct rule_manager; /* private to manager.c */
 struct rule_manager_options {
     struct rules_world world;
     const struct yaml_texts *patterns; /* lent; rules/rule_files.h */
+    /* Beside those of the files: groups that are there already, checked; lent. File and name are those of no other. */
+    const struct rule_group *const *groups;
+    size_t group_count;
     bool is_experimental;
     int64_t interval_ms; /* of groups that say none; above 0 */
     uint32_t thread_count;

@@ -12,7 +12,7 @@ import threading
 class Http:
     """Records requests; `answers` has (status, headers, body) for the next ones, then it is `default`."""
 
-    def __init__(self, default=(200, {'Content-Type': 'text/plain'}, 'ok')):
+    def __init__(self, default=(200, {'Content-Type': 'text/plain'}, 'ok'), tls=None):
         self.requests = queue.Queue()
         self.answers = queue.Queue()
         self.default = default
@@ -38,6 +38,8 @@ class Http:
 
         self.server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
         self.server.daemon_threads = True
+        if tls:
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -55,11 +57,12 @@ class Http:
 
 
 class Smtp:
-    """Records mails as (sender, recipients, bytes, login). `refuse` maps a command's first word to the line to answer."""
+    """Records mails as (sender, recipients, bytes, login, whether by TLS). `refuse` maps a command's first word to the line to answer."""
 
-    def __init__(self, auth=''):
+    def __init__(self, auth='', tls=None):
         self.mails = queue.Queue()
         self.auth = auth
+        self.tls = tls  # an ssl.SSLContext: STARTTLS is offered
         self.refuse = {}
         recorder = self
 
@@ -95,7 +98,7 @@ class Smtp:
                 return b''.join(lines)
 
             def handle(self):
-                sender, recipients, login = None, [], None
+                sender, recipients, login, is_tls = None, [], None, False
                 self.say('220 test')
                 while line := self.hear():
                     word = line.split(' ')[0].upper()
@@ -103,7 +106,17 @@ class Smtp:
                         self.say(recorder.refuse[word])
                     elif word == 'EHLO':
                         self.say('250-test')
+                        if recorder.tls and not is_tls:
+                            self.say('250-STARTTLS')
                         self.say('250 AUTH ' + recorder.auth if recorder.auth else '250 SIZE 10000000')
+                    elif word == 'STARTTLS':
+                        self.say('220 go on')
+                        try:
+                            self.request = recorder.tls.wrap_socket(self.request, server_side=True)
+                        except OSError:  # the certificate is not the one that is trusted
+                            return
+                        self.rfile, self.wfile = self.request.makefile('rb'), self.request.makefile('wb', 0)
+                        is_tls = True
                     elif word == 'AUTH':
                         login = self.authenticate(line)
                         self.say('235 welcome')
@@ -115,7 +128,7 @@ class Smtp:
                         self.say('250 ok')
                     elif word == 'DATA':
                         self.say('354 go on')
-                        recorder.mails.put((sender, recipients, self.data(), login))
+                        recorder.mails.put((sender, recipients, self.data(), login, is_tls))
                         self.say('250 ok')
                     elif word == 'QUIT':
                         self.say('221 bye')

@@ -127,6 +127,35 @@ static struct rule_manager_stats stats_of(struct fixture *fixture)
     return stats;
 }
 
+/* Groups that come from no file run beside those of the files, and through a reload. */
+static void test_given_groups(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    start(&fixture);
+    struct rule rule = {
+        .name = "Given", .is_alert = true, .expr = ap_slice_cstr("vector(7) > 5"), .for_ms = 120000, .line = 3};
+    struct rule_group group = {.name = "alerting_rules", .file = "pack/alerts/a.yaml", .rules = &rule, .rule_count = 1};
+    const struct rule_group *groups[] = {&group};
+    fixture.options.groups = groups;
+    fixture.options.group_count = 1;
+    write_rules(&fixture, "a.yml", "groups: [{name: read, rules: [{record: a, expr: '1'}]}]\n");
+    open_manager(&fixture);
+    assert_int_equal(stats_of(&fixture).group_count, 2);
+    assert_non_null(strstr(advance(&fixture, 60000), "alertstate=\"pending\""));
+    struct ap_err err;
+    write_rules(&fixture, "a.yml", "groups: []\n");
+    assert_int_equal(rule_manager_reload(fixture.manager, &err), AP_OK);
+    assert_int_equal(stats_of(&fixture).group_count, 1);
+    (void)advance(&fixture, 60000);
+    assert_int_equal(stats_of(&fixture).pending_count, 1);
+    assert_non_null(strstr(advance(&fixture, 60000), "alertstate=\"firing\""));
+    assert_int_equal(rule_manager_lock(fixture.manager), 1);
+    assert_ptr_equal(group_run_group(rule_manager_group(fixture.manager, 0).run), &group);
+    rule_manager_unlock(fixture.manager);
+    end(&fixture);
+}
+
 static void test_due(void **state)
 {
     (void)state;
@@ -240,6 +269,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_due),
+        cmocka_unit_test(test_given_groups),
         cmocka_unit_test(test_reload),
         cmocka_unit_test(test_threads),
     };

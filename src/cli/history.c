@@ -1,0 +1,164 @@
+#include "cli/history.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "cli/form.h"
+#include "net/http_client.h"
+#include "tsdb/labels.h"
+
+enum {
+    DEADLINE_MS = 150 * 1000,
+    STEPS_MAX = 10000, /* of one request; servers answer 11,000 points a series */
+    SERIES_MAX = 10000,
+};
+
+/* ---- Reading answers ---- */
+
+static enum ap_rc read_labels(const json_t *metric, struct ap_buf *out, struct ap_err *err)
+{
+    const char *key;
+    json_t *value;
+    size_t count = 0;
+    AP_AUTO_FREE struct label *labels = ap_new0_array(struct label, json_object_size(metric) + 1);
+    json_object_foreach((json_t *)metric, key, value)
+    {
+        labels[count++] =
+            (struct label){ap_slice_cstr(key), ap_slice(json_string_value(value), json_string_length(value))};
+    }
+    return count ? labels_encode(labels, count, out, err) : AP_OK;
+}
+
+static struct replay_series *find_series(struct history *history, struct ap_slice labels, size_t hint)
+{
+    for (size_t i = 0; i < history->series_count; i++) { /* answers are sorted: mostly it is where it was before */
+        struct replay_series *series = &history->series[(hint + i) % history->series_count];
+        if (ap_slice_equal(series->labels, labels))
+            return series;
+    }
+    if (history->series_count == SERIES_MAX)
+        return NULL;
+    history->series = ap_realloc(history->series, (history->series_count + 1) * sizeof(*history->series));
+    struct replay_series *series = &history->series[history->series_count++];
+    char *copy = ap_new0_array(char, labels.bytes + 1);
+    if (labels.bytes)
+        memcpy(copy, labels.data, labels.bytes);
+    *series = (struct replay_series){.labels = ap_slice(copy, labels.bytes)};
+    return series;
+}
+
+static enum ap_rc add_points(struct replay_series *series, const json_t *values, struct ap_err *err)
+{
+    size_t count = json_array_size(values);
+    struct replay_point *points =
+        ap_realloc((void *)series->points, (series->count + count + 1) * sizeof(*series->points));
+    series->points = points;
+    for (size_t i = 0; i < count; i++) {
+        const json_t *pair = json_array_get(values, i);
+        const char *text = json_string_value(json_array_get(pair, 1));
+        if (!text)
+            return ap_fail(err, AP_E_PARSE, "the answer has a point without a value");
+        points[series->count++] = (struct replay_point){
+            .ts_ms = llround(json_number_value(json_array_get(pair, 0)) * 1000), .value = strtod(text, NULL)};
+    }
+    return AP_OK;
+}
+
+static enum ap_rc read_matrix(const json_t *answer, struct history *history, struct ap_err *err)
+{
+    const json_t *result = json_object_get(json_object_get(answer, "data"), "result");
+    if (!json_is_array(result))
+        return ap_fail(err, AP_E_PARSE, "the answer is not that of a range query");
+    for (size_t i = 0; i < json_array_size(result); i++) {
+        const json_t *item = json_array_get(result, i);
+        AP_AUTO_BUF struct ap_buf labels = {0};
+        enum ap_rc rc = read_labels(json_object_get(item, "metric"), &labels, err);
+        if (rc != AP_OK)
+            return rc;
+        struct replay_series *series = find_series(history, ap_buf_slice(&labels), i);
+        if (!series)
+            return ap_fail(err, AP_E_LIMIT, "the query gives more than %d series", SERIES_MAX);
+        rc = add_points(series, json_object_get(item, "values"), err);
+        if (rc != AP_OK)
+            return rc;
+    }
+    return AP_OK;
+}
+
+/* ---- Asking ---- */
+
+static enum ap_rc fail(const json_t *answer, unsigned status, struct ap_err *err)
+{
+    const char *error = json_string_value(json_object_get(answer, "error"));
+    if (error)
+        return ap_fail(err, AP_E_IO, "%s", error);
+    return ap_fail(err, AP_E_IO, "the server answered with status %u", status);
+}
+
+static void add_seconds(struct ap_buf *form, const char *name, int64_t ms)
+{
+    AP_AUTO_FREE char *text = ap_asprintf("%.3f", (double)ms / 1000);
+    form_add(form, name, text);
+}
+
+static enum ap_rc ask_piece(struct http_client *client, const struct history_request *request, int64_t start_ms,
+                            int64_t end_ms, struct history *history, struct ap_err *err)
+{
+    size_t bytes = strlen(request->server);
+    AP_AUTO_FREE char *url = ap_asprintf("%.*s/api/v1/query_range",
+                                         (int)(bytes - (bytes && request->server[bytes - 1] == '/')), request->server);
+    AP_AUTO_FREE char *authorization = ap_asprintf("Bearer %s", request->key ? request->key : "");
+    AP_AUTO_BUF struct ap_buf form = {0};
+    form_add(&form, "query", request->query);
+    add_seconds(&form, "start", start_ms);
+    add_seconds(&form, "end", end_ms);
+    add_seconds(&form, "step", request->step_ms);
+    const struct http_field fields[] = {
+        {"Content-Type", "application/x-www-form-urlencoded"},
+        {"Authorization", authorization},
+    };
+    const struct http_client_request asked = {.url = url,
+                                              .fields = fields,
+                                              .field_count = request->key ? 2 : 1,
+                                              .body = ap_buf_slice(&form),
+                                              .deadline_ms = DEADLINE_MS};
+    struct http_client_answer answer;
+    enum ap_rc rc = http_client_ask(client, &asked, &answer, err);
+    if (rc != AP_OK)
+        return rc;
+    json_t *json = json_loadb(answer.body.data, answer.body.bytes, JSON_ALLOW_NUL, NULL);
+    rc = answer.status == 200 ? read_matrix(json, history, err) : fail(json, answer.status, err);
+    json_decref(json);
+    return rc;
+}
+
+enum ap_rc history_ask(const struct history_request *request, struct history *ret_history, struct ap_err *err)
+{
+    AP_AUTO(http_client) struct http_client *client = http_client_new(&(struct http_client_options){0});
+    struct history history = {0};
+    enum ap_rc rc = AP_OK;
+    for (int64_t start_ms = request->start_ms; start_ms <= request->end_ms && rc == AP_OK;
+         start_ms += STEPS_MAX * request->step_ms) {
+        int64_t end_ms = AP_MIN(start_ms + (STEPS_MAX - 1) * request->step_ms, request->end_ms);
+        rc = ask_piece(client, request, start_ms, end_ms, &history, err);
+    }
+    if (rc == AP_OK)
+        *ret_history = history;
+    else
+        history_clear(&history);
+    return rc;
+}
+
+void history_clear(struct history *history)
+{
+    for (size_t i = 0; i < history->series_count; i++) {
+        free((void *)history->series[i].labels.data);
+        free((void *)history->series[i].points);
+    }
+    free(history->series);
+    *history = (struct history){0};
+}
