@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <pthread.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,8 +23,8 @@ struct item {
 /* One address. */
 struct outlet {
     struct alert_forwarder *forwarder;
-    char *url;       /* owned; with user and password, if it has them */
-    char *shown_url; /* owned; without */
+    char *url;           /* owned; without user and password: errors show it */
+    char *authorization; /* owned; what the field of that name says; NULL: nothing */
     pthread_t thread;
     bool is_started;
     struct http_client *client; /* its thread's */
@@ -143,10 +144,10 @@ static size_t next_batch(struct outlet *outlet, struct ap_buf *body)
 
 static enum ap_rc post(struct outlet *outlet, struct ap_slice body, bool *ret_is_refused, struct ap_err *err)
 {
-    const struct http_field field = {"Content-Type", "application/json"};
+    const struct http_field fields[] = {{"Content-Type", "application/json"}, {"Authorization", outlet->authorization}};
     const struct http_client_request request = {.url = outlet->url,
-                                                .fields = &field,
-                                                .field_count = 1,
+                                                .fields = fields,
+                                                .field_count = outlet->authorization ? 2 : 1,
                                                 .body = body,
                                                 .deadline_ms = DEADLINE_MS,
                                                 .answer_bytes_max = ANSWER_BYTES_MAX};
@@ -195,7 +196,7 @@ static void send_batch(struct outlet *outlet, struct ap_slice body, size_t count
             count_result(outlet, count, true, false);
             return;
         }
-        (void)ap_err_prefix(&err, "alerts to %s", outlet->shown_url);
+        (void)ap_err_prefix(&err, "alerts to %s", outlet->url);
         outlet->forwarder->options.trouble(&err, outlet->forwarder->options.context);
         count_result(outlet, count, false, is_refused);
         if (is_refused || !pause(outlet, pause_ms))
@@ -214,13 +215,32 @@ static void *work(void *context)
 
 /* ---- Life ---- */
 
-/* "http://user:word@host:9093/am/" → "http://user:word@host:9093/am/api/v2/alerts", and that without user and word. */
+/* "user:p%40ss" → "Basic dXNlcjpwQHNz" */
+static void set_authorization(struct outlet *outlet, struct ap_slice user_and_word)
+{
+    char *plain = ap_slice_dup(user_and_word), encoded[1024];
+    size_t bytes = 0;
+    for (size_t i = 0; i < user_and_word.bytes; i++) {
+        char digits[3] = {0};
+        bool is_escape = plain[i] == '%' && i + 2 < user_and_word.bytes;
+        if (is_escape)
+            memcpy(digits, plain + i + 1, 2);
+        plain[bytes++] = is_escape ? (char)strtoul(digits, NULL, 16) : plain[i];
+        i += is_escape ? 2 : 0;
+    }
+    bytes = AP_MIN(bytes, sizeof(encoded) / 2);
+    sodium_bin2base64(encoded, sizeof(encoded), (const unsigned char *)plain, bytes, sodium_base64_VARIANT_ORIGINAL);
+    outlet->authorization = ap_asprintf("Basic %s", encoded);
+    free(plain);
+}
+
+/* "http://user:word@host:9093/am/" → "http://host:9093/am/api/v2/alerts" */
 static enum ap_rc set_url(struct outlet *outlet, const char *url, struct ap_err *err)
 {
     struct ap_slice text = ap_slice_cstr(url);
     const char *scheme_end = strstr(url, "://");
     if (!ap_slice_starts_with(text, "http://") && !ap_slice_starts_with(text, "https://"))
-        return ap_fail(err, AP_E_PARSE, "alerting.alertmanagers: \"%s\" does not begin with http:// or https://", url);
+        return ap_fail(err, AP_E_PARSE, "alerting.alertmanagers: an address begins with http:// or https://");
     const char *host = scheme_end + 3;
     size_t host_bytes = strcspn(host, "/?#");
     if (host_bytes == 0 || host[host_bytes] == '?' || host[host_bytes] == '#')
@@ -228,10 +248,12 @@ static enum ap_rc set_url(struct outlet *outlet, const char *url, struct ap_err 
                        "alerting.alertmanagers: an address is http://HOST:PORT, with or without a path");
     while (text.bytes && text.data[text.bytes - 1] == '/')
         text.bytes--;
-    outlet->url = ap_asprintf("%.*s/api/v2/alerts", AP_SLICE_ARG(text));
     const char *at = memrchr(host, '@', host_bytes);
-    const char *shown = at ? at + 1 : host;
-    outlet->shown_url = ap_asprintf("%.*s%s", (int)(host - url), url, outlet->url + (shown - url));
+    const char *rest = at ? at + 1 : host;
+    outlet->url =
+        ap_asprintf("%.*s%.*s/api/v2/alerts", (int)(host - url), url, (int)(text.data + text.bytes - rest), rest);
+    if (at)
+        set_authorization(outlet, ap_slice(host, (size_t)(at - host)));
     return AP_OK;
 }
 
@@ -245,7 +267,7 @@ static enum ap_rc outlet_open(struct outlet *outlet, struct alert_forwarder *for
     enum ap_rc rc = set_url(outlet, url, err);
     if (rc != AP_OK)
         return rc;
-    outlet->stats.url = outlet->shown_url;
+    outlet->stats.url = outlet->url;
     outlet->client = http_client_new(&(struct http_client_options){.user_agent = "Apiary/" APIARY_VERSION});
     rc = os_thread_start("alert-forward", work, outlet, &outlet->thread, err);
     outlet->is_started = rc == AP_OK;
@@ -266,7 +288,7 @@ static void outlet_close(struct outlet *outlet)
     pthread_cond_destroy(&outlet->changed);
     pthread_mutex_destroy(&outlet->mutex);
     free(outlet->url);
-    free(outlet->shown_url);
+    free(outlet->authorization);
 }
 
 enum ap_rc alert_forwarder_open(const struct alert_forwarder_options *options, struct alert_forwarder **ret_forwarder,

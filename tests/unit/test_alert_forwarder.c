@@ -31,6 +31,7 @@ static void handle(struct http_request *request, void *context)
     pthread_mutex_lock(&fx->mutex);
     unsigned status = fx->statuses[AP_MIN(fx->answers, AP_ARRAY_COUNT(fx->statuses) - 1)];
     fx->answers++;
+    assert_true(ap_slice_equal_cstr(http_header(request, "Authorization"), "Basic dXNlcjpwQHNz"));
     if (!status) {
         assert_true(ap_slice_equal_cstr(http_path(request), "/am/api/v2/alerts"));
         ap_buf_add_slice(&fx->bodies, http_body(request));
@@ -43,7 +44,7 @@ static void handle(struct http_request *request, void *context)
 static void trouble(const struct ap_err *err, void *context)
 {
     struct fixture *fx = context;
-    assert_null(strstr(err->text, "word"));
+    assert_null(strstr(err->text, "user"));
     pthread_mutex_lock(&fx->mutex);
     fx->troubles++;
     pthread_mutex_unlock(&fx->mutex);
@@ -59,7 +60,7 @@ static void open_all(struct fixture *fx, const unsigned *statuses, size_t count)
         .listeners = &listener, .listener_count = 1, .thread_count = 1, .handle = handle, .context = fx};
     struct ap_err err;
     assert_int_equal(http_server_open(&server_options, &fx->server, &err), AP_OK);
-    AP_AUTO_FREE char *url = ap_asprintf("http://user:word@127.0.0.1:%u/am/", http_server_port(fx->server, 0));
+    AP_AUTO_FREE char *url = ap_asprintf("http://user:p%%40ss@127.0.0.1:%u/am/", http_server_port(fx->server, 0));
     const char *urls[] = {url};
     const struct alert_forwarder_options options = {.urls = urls, .url_count = 1, .trouble = trouble, .context = fx};
     assert_int_equal(alert_forwarder_open(&options, &fx->forwarder, &err), AP_OK);
@@ -147,6 +148,24 @@ static void test_overflow(void **state)
     close_all(&fx);
 }
 
+/* Nobody there: it is told, without the password. */
+static void test_nobody_there(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    open_all(&fx, NULL, 0);
+    http_server_close(fx.server);
+    fx.server = NULL;
+    put(&fx, 1);
+    struct alert_forwarder_stats stats = {0};
+    while (stats.errors == 0) {
+        usleep(1000);
+        alert_forwarder_stats_get(fx.forwarder, 0, &stats);
+    }
+    close_all(&fx);
+    assert_int_equal(fx.troubles > 0, 1);
+}
+
 static void test_wrong_addresses(void **state)
 {
     (void)state;
@@ -163,10 +182,8 @@ static void test_wrong_addresses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_retry),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_overflow),
-        cmocka_unit_test(test_wrong_addresses),
+        cmocka_unit_test(test_retry),        cmocka_unit_test(test_refused),         cmocka_unit_test(test_overflow),
+        cmocka_unit_test(test_nobody_there), cmocka_unit_test(test_wrong_addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
