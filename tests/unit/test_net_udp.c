@@ -40,7 +40,7 @@ static void test_packets(void **state)
         size_t count = udp_receive(udp, 10000, packets);
         assert_true(count > 0);
         for (size_t j = 0; j < count; j++, i++) {
-            char want[16];
+            char want[32];
             snprintf(want, sizeof(want), "packet %d", i);
             assert_true(ap_slice_equal_cstr(packets[j], want));
         }
