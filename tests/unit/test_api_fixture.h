@@ -34,7 +34,7 @@
 struct fixture {
     char dir[64];
     int dir_fd;
-    int64_t now_us;
+    int64_t now_us; /* atomic: threads of the server ask for it */
     struct ap_clock clock;
     struct wal *wal;
     struct tsdb *tsdb;
@@ -55,7 +55,12 @@ static struct ap_err must_err;
 
 static inline int64_t fixture_now_us(void *context)
 {
-    return ((struct fixture *)context)->now_us;
+    return __atomic_load_n(&((struct fixture *)context)->now_us, __ATOMIC_RELAXED);
+}
+
+static inline void fixture_advance(struct fixture *fx, int64_t us)
+{
+    __atomic_add_fetch(&fx->now_us, us, __ATOMIC_RELAXED);
 }
 
 static inline int setup(void **state)

@@ -301,7 +301,7 @@ static void test_blocks(void **state)
     GET("/api/v1/status/tsdb/blocks", DATA("{\"blocks\":[]}"));
     append_one(fx, LABELS("a"), NOON_MS - 86400000, 1);
     append_one(fx, LABELS("a"), NOON_MS, 2);
-    fx->now_us += INT64_C(86400) * 1000000;
+    fixture_advance(fx, INT64_C(86400) * 1000000);
     ask(fx, "POST", "/api/apiary/v1/tsdb/settle", "");
     assert_int_equal(fx->status, 200);
     ask(fx, "GET", "/api/v1/status/tsdb/blocks", NULL);

@@ -104,7 +104,7 @@ static void test_query(void **state)
     ANSWER("GET", "/api/v1/query?query=m", "", 200,
            "{\"status\":\"success\",\"data\":{\"resultType\":\"vector\",\"result\":[{\"metric\":{\"__name__\":\"m\","
            "\"instance\":\"i\",\"job\":\"a\"},\"value\":[1795435200,\"1\"]}]}}\n");
-    fx->now_us += 1000000;
+    fixture_advance(fx, 1000000);
     ANSWER("DELETE", "/metrics/job/a/instance/i", "", 202, "");
     ANSWER("GET", "/api/v1/query?query=m", "", 200, nothing);
     ANSWER("POST", "/write?precision=s&db=d", "n value=2 1795435201", 204, "");
