@@ -311,6 +311,8 @@ static struct operator* plan_subquery(struct run *run, const struct promql_expr 
         (expr->subquery.has_step && plan_duration(run, &expr->subquery.step, true, &step_ms, err) != AP_OK) ||
         plan_window(run, &expr->subquery.when, range_ms, ret_window, err) != AP_OK)
         return NULL;
+    if (step_ms == 0) /* less than a millisecond, once calculated: Prometheus takes it for none, too */
+        step_ms = run->options->subquery_step_ms;
     int64_t first_ms = window_plan_end(ret_window, steps->start_ms) - range_ms;
     int64_t last_ms = window_plan_end(ret_window, step_time(steps, steps->count - 1));
     /* Steps are multiples of the step since 1970, the first one behind the (open) start. */

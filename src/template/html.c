@@ -98,7 +98,7 @@ void template_print_html(const struct template_value *value, size_t start, struc
     }
     AP_AUTO_BUF struct ap_buf plain = {0};
     template_print(value, &plain);
-    enum place place = place_of(ap_slice(out->data + start, out->bytes - start));
+    enum place place = place_of(out->data ? ap_slice(out->data + start, out->bytes - start) : ap_slice("", 0));
     if (place >= PLACE_URL_BEGIN)
         add_url(ap_buf_slice(&plain), place == PLACE_URL_BEGIN, out);
     else
