@@ -128,27 +128,17 @@ static enum ap_rc answer_nothing(struct question *question, struct ap_buf *out, 
     }
 DEFINE_CONSTANT_ANSWER(answer_list, "[]")
 
-/* Those that alerts are sent to; without any, this server is its own. */
+/* Those elsewhere that alerts are sent to. */
 static enum ap_rc answer_alertmanagers(struct question *question, struct ap_buf *out, struct ap_err *err)
 {
     (void)err;
     struct alert_forwarder *forwarder = question->api->forwarder;
-    const char *own = question->api->external_url ? question->api->external_url : "";
-    size_t own_bytes = strlen(own);
-    while (own_bytes && own[own_bytes - 1] == '/')
-        own_bytes--;
     ap_buf_add_cstr(out, "{\"activeAlertmanagers\":[");
     for (size_t i = 0; forwarder && i < alert_forwarder_count(forwarder); i++) {
         struct alert_forwarder_stats stats;
         alert_forwarder_stats_get(forwarder, i, &stats);
         ap_buf_add_cstr(out, i ? ",{\"url\":" : "{\"url\":");
         ap_buf_add_json_string(out, ap_slice_cstr(stats.url));
-        ap_buf_add_char(out, '}');
-    }
-    if (!forwarder && question->api->alerting) {
-        AP_AUTO_FREE char *url = ap_asprintf("%.*s/api/v2/alerts", (int)own_bytes, own);
-        ap_buf_add_cstr(out, "{\"url\":");
-        ap_buf_add_json_string(out, ap_slice_cstr(url));
         ap_buf_add_char(out, '}');
     }
     ap_buf_add_cstr(out, "],\"droppedAlertmanagers\":[]}");
