@@ -1,7 +1,7 @@
 /*
  * cli/config.h - the settings of `apiary serve`
  *
- * One table in config.c names every setting once: its key, type, default and one line of documentation. A value comes
+ * One table in config_settings.c names every setting once: its key, type, default and one line of documentation. A value comes
  * from, first wins: a flag, the environment (APIARY_WAL_MAX_SIZE for wal.max_size), the file, the default.
  * Reference: docs/configuration.md, printed from the same table by config_describe().
  */
@@ -17,7 +17,7 @@
 #include "base/rc.h"
 #include "codec/yaml.h"
 
-struct config_memory; /* private to config.c: what the texts below live in, and where each value came from */
+struct config_memory; /* private to these files: what the texts below live in, and where each value came from */
 
 /* Durations are in milliseconds, sizes in bytes. Texts are lent and live as long as the config. */
 struct config {

@@ -1,0 +1,90 @@
+#include "cli/serve_internal.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+
+#include "api/pool.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "cli/serve_alerting.h"
+#include "meta/keyring.h"
+#include "rules/manager.h"
+#include "scrape/manager.h"
+
+static enum ap_rc reload_keys(struct apiary *apiary, struct ap_err *err)
+{
+    enum ap_rc rc = keyring_refresh(apiary->keyring, err);
+    if (rc == AP_OK)
+        ap_log(AP_LOG_INFO, "serve", "keys reloaded");
+    else
+        ap_log(AP_LOG_ERROR, "serve", "reload of the keys: %s; the ones known before stay", err->text);
+    return rc;
+}
+
+static enum ap_rc reload_rules(struct apiary *apiary, struct ap_err *err)
+{
+    enum ap_rc rc = rule_manager_reload(apiary->rules, err);
+    if (rc != AP_OK) {
+        ap_log(AP_LOG_ERROR, "serve", "reload of the rules: %s; those before stay", err->text);
+        return rc;
+    }
+    struct rule_manager_stats stats;
+    rule_manager_stats_get(apiary->rules, &stats);
+    ap_log(AP_LOG_INFO, "serve", "rules reloaded: %" PRIu64 " in %" PRIu64 " groups", stats.rule_count,
+           stats.group_count);
+    return AP_OK;
+}
+
+static enum ap_rc reload_alerting(struct apiary *apiary, struct ap_err *err)
+{
+    if (!apiary->config->alerting.config)
+        return AP_OK;
+    enum ap_rc rc = serve_alerting_reload(apiary->alerting, err);
+    if (rc == AP_OK)
+        ap_log(AP_LOG_INFO, "serve", "who is told of alerts reloaded");
+    else
+        ap_log(AP_LOG_ERROR, "serve", "reload of alerting.config: %s; what was before stays", err->text);
+    return rc;
+}
+
+static enum ap_rc reload_collectors(struct apiary *apiary, struct ap_err *err)
+{
+    enum ap_rc rc = collectors_reload(&apiary->collectors, err);
+    if (rc != AP_OK)
+        ap_log(AP_LOG_ERROR, "serve", "reload of the collectors' files: %s; those before stay", err->text);
+    return rc;
+}
+
+static enum ap_rc reload_scrape(struct apiary *apiary, struct ap_err *err)
+{
+    enum ap_rc rc = scrape_manager_reload(apiary->scrape, err);
+    if (rc != AP_OK) {
+        ap_log(AP_LOG_ERROR, "serve", "reload of what is scraped: %s; what was before stays", err->text);
+        return rc;
+    }
+    struct scrape_manager_stats stats;
+    scrape_manager_stats_get(apiary->scrape, &stats);
+    ap_log(AP_LOG_INFO, "serve", "what is scraped reloaded: %" PRIu64 " jobs", stats.pool_count);
+    serve_log_ignored(apiary);
+    return AP_OK;
+}
+
+/* What cannot be read leaves what was in effect before as it is. All is tried; `err` is of the first that failed. */
+enum ap_rc serve_reload(void *context, struct ap_err *err)
+{
+    struct apiary *apiary = context;
+    static enum ap_rc (*const steps[])(struct apiary *, struct ap_err *) = {reload_keys, reload_rules, reload_alerting,
+                                                                            reload_collectors, reload_scrape};
+    enum ap_rc first_rc = AP_OK;
+    pthread_mutex_lock(&apiary->reload_mutex);
+    for (size_t i = 0; i < AP_ARRAY_COUNT(steps); i++) {
+        struct ap_err reason;
+        enum ap_rc rc = steps[i](apiary, &reason);
+        if (rc == AP_OK || first_rc != AP_OK)
+            continue;
+        first_rc = rc;
+        *err = reason;
+    }
+    pthread_mutex_unlock(&apiary->reload_mutex);
+    return first_rc;
+}

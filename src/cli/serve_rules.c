@@ -1,0 +1,87 @@
+#include "cli/serve_internal.h"
+
+#include "api/pool.h"
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "cli/serve_alerting.h"
+#include "pack/pack.h"
+#include "rules/keep.h"
+#include "rules/manager.h"
+#include "tsdb/labels.h"
+
+enum { LOG_INTERVAL_MS = 1000, QUESTIONS_WAITING_MAX = 256, ALERT_QUESTIONS_AT_A_TIME = 4, RULE_THREADS = 2 };
+
+/* ---- Rules and alerting ---- */
+
+enum ap_rc serve_open_alerting(struct apiary *apiary, struct ap_err *err)
+{
+    enum ap_rc rc = serve_alerting_open(apiary->config, apiary->wal, &apiary->alerting, err);
+    return rc == AP_OK ? pool_open("alert-question", ALERT_QUESTIONS_AT_A_TIME, QUESTIONS_WAITING_MAX,
+                                   &apiary->alert_questions, err)
+                       : rc;
+}
+
+static void rules_trouble(const struct ap_err *err, void *context)
+{
+    (void)context;
+    static struct ap_log_limit limit = {.interval_ms = LOG_INTERVAL_MS};
+    ap_log_limited(&limit, AP_LOG_WARN, "rules", "%s", err->text);
+}
+
+static enum ap_rc set_external_labels(struct apiary *apiary, struct ap_err *err)
+{
+    const struct yaml_texts *texts = &apiary->config->external_labels;
+    AP_AUTO_FREE struct label *labels = ap_new0_array(struct label, texts->count + 1);
+    for (size_t i = 0; i < texts->count; i++)
+        labels[i] = (struct label){ap_slice_cstr(texts->keys[i]), ap_slice_cstr(texts->items[i])};
+    if (texts->count == 0)
+        return AP_OK;
+    enum ap_rc rc = labels_encode(labels, texts->count, &apiary->external_labels, err);
+    return rc == AP_OK ? rc : ap_err_prefix(err, "external_labels");
+}
+
+/* Those that the packs' alerts became. */
+static void collect_rule_groups(struct apiary *apiary)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < apiary->pack_count; i++)
+        count += apiary->packs[i]->rule_group_count;
+    apiary->rule_groups = ap_new0_array(const struct rule_group *, count + 1);
+    for (size_t i = 0; i < apiary->pack_count; i++)
+        for (size_t g = 0; g < apiary->packs[i]->rule_group_count; g++)
+            apiary->rule_groups[apiary->rule_group_count++] = &apiary->packs[i]->rule_groups[g];
+}
+
+enum ap_rc serve_open_rules(struct apiary *apiary, struct ap_err *err)
+{
+    const struct config *config = apiary->config;
+    enum ap_rc rc = set_external_labels(apiary, err);
+    if (rc != AP_OK)
+        return rc;
+    collect_rule_groups(apiary);
+    apiary->rules_keep = rules_keep_new(apiary->tsdb, rules_trouble, apiary);
+    const struct rule_manager_options options = {
+        .world =
+            {
+                .engine = apiary->engine,
+                .storage = promql_storage_tsdb(apiary->tsdb),
+                .keep = rules_keep,
+                .context = apiary->rules_keep,
+                .tell = alerts_from_rules,
+                .tell_context = serve_alerting_from_rules(apiary->alerting, ap_buf_slice(&apiary->external_labels)),
+                .external_labels = ap_buf_slice(&apiary->external_labels),
+                .external_url = ap_slice_cstr(config->external_url ? config->external_url : ""),
+                .query_offset_ms = config->rules.query_offset,
+                .restore_ms = config->rules.outage_tolerance,
+                .clock = &ap_clock_system,
+            },
+        .patterns = &config->rules.files,
+        .groups = apiary->rule_groups,
+        .group_count = apiary->rule_group_count,
+        .is_experimental = config->promql.experimental,
+        .interval_ms = config->rules.interval,
+        .thread_count = RULE_THREADS,
+    };
+    return rule_manager_open(&options, &apiary->rules, err);
+}
