@@ -78,6 +78,13 @@ struct notification *notification_new(struct config_hold *hold, const struct not
     return notification;
 }
 
+const char *notification_reason_name(enum notification_reason reason)
+{
+    static const char *const names[] = {"first notification", "new alerts added", "some alerts resolved",
+                                        "all alerts resolved", "repeat interval elapsed"};
+    return names[reason];
+}
+
 struct notification *notification_ref(struct notification *notification)
 {
     struct whole *whole = AP_CONTAINER_OF(notification, struct whole, notification);

@@ -44,6 +44,12 @@ struct notification {
     size_t alert_count;
     size_t firing_count;
     enum notification_reason reason;
+    /*
+     * A fall-back: the receiver that was to be told, and since when it has not been told everything (0: it has been
+     * meanwhile, and this is about what was told in its place). NULL: `receiver` is the one to be told.
+     */
+    const struct receiver *fallback_of;
+    int64_t late_since_ms;
     int64_t decided_ms;
     /*
      * Of the group and way, the same until all its alerts have resolved: services that know such a key (PagerDuty's
@@ -54,6 +60,9 @@ struct notification {
     char reference[128]; /* what the receiver gave the last time (struct delivery), or empty */
     void *origin;        /* alerting's own */
 };
+
+/* "first notification" …, as Alertmanager names it. */
+const char *notification_reason_name(enum notification_reason reason);
 
 struct notification *notification_ref(struct notification *notification);
 void notification_unref(struct notification *notification); /* NULL is allowed */
