@@ -14,6 +14,7 @@
 #include "api/influx.h"
 #include "api/live.h"
 #include "api/metadata.h"
+#include "api/notifications.h"
 #include "api/pages.h"
 #include "api/probe.h"
 #include "api/prometheus.h"
@@ -69,6 +70,7 @@ static const struct route routes[] = {
     {"/api/apiary/v1/coverage", false, READ, RIGHT_VIEWER, catalogue_handle_coverage},
     {"/api/apiary/v1/dashboards", true, READ, RIGHT_VIEWER, dashboards_handle},
     {"/api/apiary/v1/live", false, METHOD(GET), RIGHT_VIEWER, handle_live},
+    {"/api/apiary/v1/notifications", false, READ, RIGHT_VIEWER, notifications_handle},
     {"/api/apiary/v1/session", false, METHOD(POST) | METHOD(DELETE), RIGHT_NONE, handle_session},
     {"/api/apiary/v1/status", false, READ, RIGHT_VIEWER, status_handle},
     {"/api/apiary/v1/tsdb/settle", false, METHOD(POST), RIGHT_SECRET, tsdb_admin_handle_settle},
