@@ -215,7 +215,7 @@ static void leave_locked(struct alerting *alerting, struct sending *sending, str
     enum receiver_kind kind = take_notification->way->kind;
     sending->state = SENDING_IN_FLIGHT;
     sending->lane->in_flight_count++;
-    sending->attempts++;
+    take_notification->attempt = ++sending->attempts;
     if (sending->attempts == 1) {
         alerting->stats.notifications[kind]++;
         alerting->stats.fallbacks[kind] += sending->step_index > 0;

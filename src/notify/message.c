@@ -374,7 +374,7 @@ static void make_data(struct message *message)
     message->data[COMMON_LABELS].value = common_value(message, &list, LABELS);
     message->data[COMMON_ANNOTATIONS].value = common_value(message, &list, ANNOTATIONS);
     message->data[EXTERNAL_URL].value = template_text(message->external_url);
-    const char *reason = notification_reason_name(notification->reason);
+    const char *reason = notification_reason_text(notification->reason);
     const char *late = notification->fallback_of ? notification->fallback_of->name : "";
     message->data[NOTIFICATION_REASON].value = template_text(ap_slice_cstr(reason));
     message->data[FALLBACK_FOR].value = template_text(ap_slice_cstr(late));

@@ -740,6 +740,7 @@ static void test_restart(void **state)
     fx.is_hanging = false;
     tell_back(&fx);
     /* It ends while nobody looks: nobody tells it again for longer than resolve_timeout. */
+    sync_log(&fx);
     crash(&fx);
     resolve(&fx, "alertname=B,job=x");
     advance(&fx, 301);
