@@ -34,5 +34,7 @@ void serve_alerting_close(struct serve_alerting *serving); /* NULL is allowed */
 
 struct alerting *serve_alerting_get(const struct serve_alerting *serving);
 struct alert_forwarder *serve_alerting_forwarder(const struct serve_alerting *serving); /* NULL: nothing is forwarded */
+/* alert_relabel_configs, from now on; NULL: none. */
+void serve_alerting_relabel(struct serve_alerting *serving, struct alert_relabel *take_relabel);
 /* For struct rules_world. `external_labels` are lent. */
 struct alerts_from_rules *serve_alerting_from_rules(struct serve_alerting *serving, struct ap_slice external_labels);
