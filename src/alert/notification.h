@@ -41,6 +41,7 @@ enum notification_reason { /* webhooks tell it, as Alertmanager does since 0.32 
                            NOTIFICATION_REPEAT,
 };
 const char *notification_reason_name(enum notification_reason reason); /* "first", "new_alerts" … */
+const char *notification_reason_text(enum notification_reason reason); /* "first notification" …, Alertmanager's */
 
 struct notification {
     const struct receiver *receiver;
@@ -54,6 +55,12 @@ struct notification {
     size_t firing_count;
     enum notification_kind kind;
     enum notification_reason reason;
+    /*
+     * A fall-back: the receiver that was to be told, and since when it has not been told everything (0: it has been
+     * meanwhile, and this is about what was told in its place). NULL: `receiver` is the one to be told.
+     */
+    const struct receiver *fallback_of;
+    int64_t late_since_ms;
     int64_t decided_ms;
     /*
      * Of the group and way, the same until all its alerts have resolved: services that know such a key (PagerDuty's
