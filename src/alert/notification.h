@@ -74,6 +74,7 @@ enum delivery_outcome {
     DELIVERY_DONE,
     DELIVERY_RETRY,   /* it may succeed later: 429, 5xx, no connection, time-out */
     DELIVERY_REFUSED, /* it never will: 4xx, a template that fails */
+    DELIVERY_OUTCOME_COUNT
 };
 const char *delivery_outcome_name(enum delivery_outcome outcome); /* "done", "retry", "refused" */
 

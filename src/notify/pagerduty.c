@@ -32,6 +32,14 @@ static const char *description_of(const struct pagerduty_way *way)
 {
     return or_default(way->description, "{{ template \"pagerduty.default.description\" . }}");
 }
+/* A test wakes nobody where the service goes by severity. */
+static const char *severity_of(const struct notification *notification)
+{
+    const char *given = notification->way->pagerduty.severity;
+    if (notification->kind == NOTIFICATION_TEST)
+        return "info";
+    return given && given[0] ? given : "error";
+}
 
 static enum ap_rc check(const struct receiver_way *way, const struct receiver_global *global,
                         const struct template *library, struct ap_err *err)
@@ -162,7 +170,7 @@ static void make_v2(struct event *event, const char *routing_key, bool is_too_lo
                   event->sending->notification->dedup_key, is_firing ? "trigger" : "resolve");
     add(event, "summary", description_of(way), true, SUMMARY_RUNES_MAX);
     add(event, "source", way->source && way->source[0] ? way->source : client_of(way), true, 0);
-    add(event, "severity", way->severity && way->severity[0] ? way->severity : "error", true, 0);
+    add(event, "severity", severity_of(event->sending->notification), true, 0);
     add(event, "class", way->class, false, 0);
     add(event, "component", way->component, false, 0);
     add(event, "group", way->group, false, 0);
