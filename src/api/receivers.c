@@ -23,10 +23,10 @@ enum { TEST_TIMEOUT_MS = 60000 };
 static const char newest_sql[] =
     "SELECT receiver, way, CAST(way_index AS BIGINT), CAST(kind = 'test' AS BIGINT), epoch_ms(timestamp), outcome, "
     "CAST(status AS BIGINT), answer, failing_since "
-    "FROM (SELECT *, MIN(CASE WHEN lsn > done_lsn THEN epoch_ms(timestamp) END) "
+    "FROM (SELECT *, MIN(CASE WHEN done_lsn IS NULL OR lsn > done_lsn THEN epoch_ms(timestamp) END) "
     "OVER (PARTITION BY receiver, way, way_index) AS failing_since "
-    "FROM (SELECT *, COALESCE(MAX(CASE WHEN outcome = 'done' THEN lsn END) "
-    "OVER (PARTITION BY receiver, way, way_index), 0) AS done_lsn "
+    "FROM (SELECT *, MAX(CASE WHEN outcome = 'done' THEN lsn END) "
+    "OVER (PARTITION BY receiver, way, way_index) AS done_lsn "
     "FROM notifications WHERE timestamp >= $start)) "
     "QUALIFY row_number() OVER (PARTITION BY receiver, way, way_index, kind = 'test' ORDER BY lsn DESC) = 1";
 enum {

@@ -8,7 +8,7 @@
 #include "notify/test_message.h"
 #include "os/thread.h"
 
-enum { ATTEMPTS_ON_SCHEDULE = 3, PAUSE_MS = 30000, PAUSE_MS_MAX = 10 * 60000, STEP_MS_MAX = 60000 };
+enum { ATTEMPTS_MAX = 3, PAUSE_MS = 30000, PAUSE_MS_MAX = 10 * 60000, STEP_MS_MAX = 60000 };
 
 /* One way of one receiver. */
 struct tested_way {
@@ -22,9 +22,9 @@ struct tested_way {
     unsigned attempt;
     unsigned attempts_max;
     int64_t next_try_ms;
-    struct delivery begun; /* what came of its first message, while the one that ends it is in flight */
+    bool is_opened;        /* its first message got through: what is tried again is the one that ends it */
+    struct delivery begun; /* what came of the first message, where a second one ends it */
     /* The newest that has ended. */
-    uint64_t ended_count;
     int64_t ended_ms;
     bool is_remembered;
     struct delivery delivery;
@@ -129,18 +129,18 @@ static void begin_locked(struct outbox *outbox, struct tested_way *way, unsigned
     way->is_under_way = true;
     way->attempt = 1;
     way->attempts_max = attempts_max;
+    way->is_opened = false;
     put_locked(outbox, way, false);
 }
 
 /* ---- What came of it ---- */
 
-static void end_locked(struct path_test *test, struct tested_way *way, const struct delivery *delivery)
+static void finish_locked(struct path_test *test, struct tested_way *way, const struct delivery *delivery)
 {
     way->is_under_way = false;
     way->is_remembered = false;
     way->delivery = *delivery;
     way->ended_ms = now_ms(test);
-    way->ended_count++;
     pthread_cond_broadcast(&test->ended);
 }
 
@@ -148,12 +148,27 @@ static void end_locked(struct path_test *test, struct tested_way *way, const str
 static void attempted_locked(struct path_test *test, struct tested_way *way, const struct delivery *delivery)
 {
     if (delivery->outcome != DELIVERY_RETRY || way->attempt >= way->attempts_max || test->is_stopped) {
-        end_locked(test, way, delivery);
+        finish_locked(test, way, delivery);
         return;
     }
     way->attempt++;
     way->next_try_ms =
         now_ms(test) + AP_MIN(AP_MAX((int64_t)PAUSE_MS, delivery->retry_after_ms), (int64_t)PAUSE_MS_MAX);
+}
+
+/* Also what failed gets its end: it may have come in all the same. */
+static void begun_locked(struct outbox *outbox, struct tested_way *way, const struct delivery *delivery)
+{
+    way->begun = *delivery;
+    way->is_opened = delivery->outcome == DELIVERY_DONE;
+    put_locked(outbox, way, true);
+}
+
+static void ended_locked(struct path_test *test, struct tested_way *way, const struct delivery *delivery)
+{
+    if (way->is_opened) /* it must not stay open, whoever asked for the test */
+        way->attempts_max = ATTEMPTS_MAX;
+    attempted_locked(test, way, way->is_opened ? delivery : &way->begun);
 }
 
 /* ---- Sending ---- */
@@ -166,7 +181,7 @@ static void call_off(struct path_test *test, const char *receiver, size_t place,
     struct tested_way *way = find_locked(test, receiver, place, kind);
     if (way && way->is_in_flight) {
         way->is_in_flight = false;
-        end_locked(test, way, &delivery);
+        finish_locked(test, way, &delivery);
     }
     pthread_mutex_unlock(&test->mutex);
 }
@@ -206,13 +221,12 @@ void path_test_delivered(struct path_test *test, const struct notification *noti
                     notification->way->kind);
     if (way && way->is_in_flight) { /* else it is gone, and perhaps back, but no test of it is under way */
         way->is_in_flight = false;
-        if (!is_end && test_message_needs_end(notification->way) && !delivery->is_unsent) {
-            way->begun = *delivery;
-            put_locked(&outbox, way, true); /* also of one that failed: it may have come in all the same */
-        } else {
-            bool has_begun = !is_end || way->begun.outcome == DELIVERY_DONE;
-            attempted_locked(test, way, has_begun ? delivery : &way->begun);
-        }
+        if (is_end)
+            ended_locked(test, way, delivery);
+        else if (test_message_needs_end(notification->way) && !delivery->is_unsent)
+            begun_locked(&outbox, way, delivery);
+        else
+            attempted_locked(test, way, delivery);
     }
     pthread_mutex_unlock(&test->mutex);
     send_all(test, &outbox);
@@ -244,11 +258,11 @@ int64_t path_test_step(struct path_test *test)
         struct tested_way *way = &test->ways[i];
         if (way->is_under_way && !way->is_in_flight) {
             if (at_ms >= way->next_try_ms || way->next_try_ms > at_ms + PAUSE_MS_MAX)
-                put_locked(&outbox, way, false);
+                put_locked(&outbox, way, way->is_opened);
             else
                 wake_ms = AP_MIN(wake_ms, way->next_try_ms);
         } else if (is_due && !way->is_under_way) {
-            begin_locked(&outbox, way, ATTEMPTS_ON_SCHEDULE);
+            begin_locked(&outbox, way, ATTEMPTS_MAX);
         }
     }
     if (test->next_ms)

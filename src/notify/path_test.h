@@ -8,7 +8,8 @@
  * Tests go the way of all notifications and are in the log of them as kind `test`. PagerDuty is told twice, that an
  * incident of severity "info" begins and that it is over: a change event would alarm nobody at all, but goes to another
  * address and may get through where incidents do not. A test on schedule that may succeed later is tried again twice
- * before it counts as failed; one that somebody asks for is tried once.
+ * before it counts as failed; one that somebody asks for is tried once, but what it opened is tried to be closed as
+ * often.
  *
  * /metrics has of each way `apiary_alerting_path_test_success{receiver,way,way_index}` (1 or 0, of the newest test) and
  * `apiary_alerting_path_test_timestamp_seconds{…}` (when it ended), both absent until there was one, and
@@ -16,7 +17,7 @@
  *
  *     apiary_alerting_path_test_success == 0
  *     time() - apiary_alerting_path_test_timestamp_seconds
- *       > 2 * on() group_left() (apiary_alerting_path_test_interval_seconds > 0)
+ *       > on() group_left() 2 * (apiary_alerting_path_test_interval_seconds > 0)
  *
  * Threads: all functions from any.
  */
