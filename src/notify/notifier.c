@@ -192,7 +192,8 @@ static void *run(void *context)
         pthread_mutex_unlock(&notifier->mtx);
         struct delivery delivery = {0};
         send_one(notifier, job->notification, templates, &delivery);
-        count(notifier, lane, &delivery);
+        if (!delivery.is_unsent)
+            count(notifier, lane, &delivery);
         notifier->options.delivered(notifier->options.context, job->notification, &delivery);
         pthread_mutex_lock(&notifier->mtx);
         leave_locked(notifier, lane, job->notification->group_key);

@@ -49,7 +49,7 @@ void test_message_clear(struct test_message *message)
 
 bool test_message_needs_end(const struct receiver_way *way)
 {
-    return way->kind == RECEIVER_PAGERDUTY;
+    return way->kind == RECEIVER_PAGERDUTY && !way->pagerduty.is_change;
 }
 
 void test_message_fill(struct test_message *message, bool is_end, struct notification *notification)
