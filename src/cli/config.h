@@ -78,6 +78,8 @@ struct config {
         const char *config;              /* Alertmanager's file; NULL: nobody is told */
         struct yaml_texts alertmanagers; /* addresses; may hold passwords, shown nowhere */
         int64_t max_alerts;
+        int64_t path_test; /* 0: only when somebody asks */
+        int64_t path_test_at;
     } alerting;
     struct {
         const char *config; /* Prometheus' file; NULL: none was given */
