@@ -127,7 +127,7 @@ static void apiary_close(struct apiary *apiary)
     for (size_t i = 0; i < apiary->pack_count; i++)
         pack_free(apiary->packs[i]);
     free(apiary->packs);
-    free(apiary->rule_groups);
+    builtin_rules_close(apiary->builtin_rules);
     free(apiary->hosts);
     free(apiary->config_text);
     if (apiary->wal_fd >= 0)

@@ -16,6 +16,7 @@
 struct alerting;
 struct alert_forwarder;
 struct serve_alerting; /* private to serve_alerting.c */
+struct watchdog;
 struct wal;
 
 /*
@@ -34,5 +35,6 @@ void serve_alerting_close(struct serve_alerting *serving); /* NULL is allowed */
 
 struct alerting *serve_alerting_get(const struct serve_alerting *serving);
 struct alert_forwarder *serve_alerting_forwarder(const struct serve_alerting *serving); /* NULL: nothing is forwarded */
+const struct watchdog *serve_alerting_watchdog(const struct serve_alerting *serving);
 /* For struct rules_world. `external_labels` are lent. */
 struct alerts_from_rules *serve_alerting_from_rules(struct serve_alerting *serving, struct ap_slice external_labels);

@@ -16,9 +16,9 @@
 #include "net/http_server.h"
 #include "scrape/manager.h"
 
+struct builtin_rules;
 struct geo;
 struct meta;
-struct rule_group;
 struct rules_keep;
 struct serve_alerting;
 
@@ -59,8 +59,7 @@ struct apiary {
     struct live *live;
     struct pack **packs;
     size_t pack_count;
-    const struct rule_group **rule_groups; /* of the packs */
-    size_t rule_group_count;
+    struct builtin_rules *builtin_rules;
     struct api_host *hosts;
     char *config_text; /* owned */
     struct http_server *server;
@@ -85,6 +84,13 @@ ap_nodiscard enum ap_rc serve_open_push(struct apiary *apiary, struct ap_err *er
 ap_nodiscard enum ap_rc serve_open_statsd(struct apiary *apiary, struct ap_err *err);
 ap_nodiscard enum ap_rc serve_open_ingest(struct apiary *apiary, struct ap_err *err);
 ap_nodiscard enum ap_rc serve_open_server(struct apiary *apiary, struct ap_err *err);
+
+/*
+ * Rules that are in no file of rules: those of packs, and what this server says about itself. serve_watch.c
+ */
+ap_nodiscard enum ap_rc builtin_rules_open(struct apiary *apiary, struct ap_err *err);
+void builtin_rules_close(struct builtin_rules *rules); /* NULL is allowed */
+const struct rule_group *const *builtin_rules_groups(const struct builtin_rules *rules, size_t *ret_count);
 
 /* Reads again what can be: what cannot leaves what was in effect before. All is tried; `err` is of the first that
  * failed. `context` is the struct apiary; any thread. */

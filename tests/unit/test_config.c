@@ -160,6 +160,10 @@ static void test_file_errors(void **state)
                "already; keep one of them");
     FILE_ERROR("alerting:\n  config: a.yml\n  alertmanagers: [http://a]\n",
                "alerting.config and alerting.alertmanagers are both set: people are told from here or from there");
+    FILE_ERROR("alerting:\n  watchdog_url: http://a\n  watchdog_url_file: b\n",
+               "alerting.watchdog_url and alerting.watchdog_url_file are both set; one is enough");
+    FILE_ERROR("alerting:\n  watchdog_url: hunter2\n",
+               "alerting.watchdog_url: expected an address that begins with http:// or https://");
     FILE_ERROR("wal:\n  max_size: 64MiB\n", "wal.max_size must be at least twice wal.segment_size");
 }
 
@@ -254,7 +258,8 @@ static void test_print_hides_passwords(void **state)
 {
     (void)state;
     static const struct config_flag flags[] = {
-        {"postgres.connections", "main=postgresql://u:hunter2@h/db?a=b, other=host=h password=hunter2"}};
+        {"postgres.connections", "main=postgresql://u:hunter2@h/db?a=b, other=host=h password=hunter2"},
+        {"alerting.watchdog_url", "https://heart-beats.example/hunter2"}};
     AP_AUTO(config) struct config *config = load_or_die(flags, AP_ARRAY_COUNT(flags), NULL, NULL);
     assert_int_equal(config->postgres.connections.count, 2);
     assert_string_equal(config->postgres.connections.items[0], "postgresql://u:hunter2@h/db?a=b");
@@ -263,6 +268,7 @@ static void test_print_hides_passwords(void **state)
     config_print(config, &printed);
     AP_AUTO_FREE char *text = ap_buf_detach(&printed);
     assert_null(strstr(text, "hunter2"));
+    assert_non_null(strstr(text, "  watchdog_url: \"<secret>\" "));
     assert_non_null(strstr(text, "  connections: {\"main\": \"<secret>\", \"other\": \"<secret>\"} # flag\n"));
 }
 

@@ -1,0 +1,78 @@
+/* Rules that stand in no file of rules: packs' alerts, and what this server says about itself. */
+#include <stdlib.h>
+
+#include "alert/watchdog.h"
+#include "base/mem.h"
+#include "cli/serve_alerting.h"
+#include "cli/serve_internal.h"
+#include "pack/pack.h"
+#include "rules/rule_file.h"
+#include "rules/self.h"
+
+#define BUILTIN_FILE "apiary (built-in)"
+
+struct builtin_rules {
+    struct rule_file *self;     /* owned */
+    struct rule_file *watchdog; /* owned; NULL: there is none */
+    const struct rule_group **groups;
+    size_t group_count;
+};
+
+static void add_file(struct builtin_rules *rules, const struct rule_file *file)
+{
+    for (size_t i = 0; file && i < file->group_count; i++)
+        rules->groups[rules->group_count++] = &file->groups[i];
+}
+
+static void collect(struct builtin_rules *rules, const struct apiary *apiary)
+{
+    size_t count = 1;
+    count += rules->self ? rules->self->group_count : 0;
+    count += rules->watchdog ? rules->watchdog->group_count : 0;
+    for (size_t i = 0; i < apiary->pack_count; i++)
+        count += apiary->packs[i]->rule_group_count;
+    rules->groups = ap_new0_array(const struct rule_group *, count);
+    add_file(rules, rules->self);
+    add_file(rules, rules->watchdog);
+    for (size_t i = 0; i < apiary->pack_count; i++)
+        for (size_t g = 0; g < apiary->packs[i]->rule_group_count; g++)
+            rules->groups[rules->group_count++] = &apiary->packs[i]->rule_groups[g];
+}
+
+static enum ap_rc parse_watchdog(const struct watchdog *watchdog, struct rule_file **ret_file, struct ap_err *err)
+{
+    AP_AUTO_BUF struct ap_buf text = {0};
+    ap_buf_add_cstr(&text, "groups:\n");
+    watchdog_add_rules(watchdog, &text);
+    return rule_file_parse(ap_buf_slice(&text), BUILTIN_FILE, false, NULL, NULL, ret_file, err);
+}
+
+enum ap_rc builtin_rules_open(struct apiary *apiary, struct ap_err *err)
+{
+    struct builtin_rules *rules = apiary->builtin_rules = ap_new0(struct builtin_rules);
+    const struct watchdog *watchdog = serve_alerting_watchdog(apiary->alerting);
+    enum ap_rc rc = AP_OK;
+    if (apiary->config->rules.self && apiary->config->scrape.self) /* of what else would they be? */
+        rc = rule_file_parse(ap_slice_cstr(rules_self), BUILTIN_FILE, false, NULL, NULL, &rules->self, err);
+    if (rc == AP_OK && watchdog_is_on(watchdog))
+        rc = parse_watchdog(watchdog, &rules->watchdog, err);
+    if (rc == AP_OK)
+        collect(rules, apiary);
+    return rc;
+}
+
+void builtin_rules_close(struct builtin_rules *rules)
+{
+    if (!rules)
+        return;
+    rule_file_free(rules->self);
+    rule_file_free(rules->watchdog);
+    free(rules->groups);
+    free(rules);
+}
+
+const struct rule_group *const *builtin_rules_groups(const struct builtin_rules *rules, size_t *ret_count)
+{
+    *ret_count = rules->group_count;
+    return rules->groups;
+}
