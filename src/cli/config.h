@@ -83,6 +83,7 @@ struct config {
         const char *watchdog_url_file;
         int64_t watchdog_interval;
     } alerting;
+    const struct yaml_node *heartbeats; /* NULL: none; alert/heartbeat_list.h reads it */
     struct {
         const char *config; /* Prometheus' file; NULL: none was given */
         bool host;

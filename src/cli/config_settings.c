@@ -299,6 +299,11 @@ const struct yaml_field config_settings[] = {
      .min = SECONDS(1),
      .max = DAYS(1),
      .doc = "Time between two beats. Give the service a few of them before it raises the alarm."},
+    {.key = "heartbeats",
+     .type = YAML_TYPE_NODE,
+     AT(heartbeats),
+     .doc = "Signs of life of others that are waited for, a list: `name`, `every`, `grace` (5m), `severity` (warning), "
+            "`labels`. In the file only (docs/alerting.md)."},
     {.key = "scrape.config",
      .type = YAML_TYPE_TEXT,
      AT(scrape.config),

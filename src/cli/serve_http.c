@@ -56,6 +56,7 @@ enum ap_rc serve_open_server(struct apiary *apiary, struct ap_err *err)
         .engine = apiary->engine,
         .alerting = serve_alerting_get(apiary->alerting),
         .forwarder = serve_alerting_forwarder(apiary->alerting),
+        .heartbeats = apiary->heartbeats,
         .rules = apiary->rules,
         .scraper = apiary->scraper,
         .scrape = apiary->scrape,

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "alert/heartbeat_list.h"
 #include "api/api.h"
 #include "base/buf.h"
 #include "base/rc.h"
@@ -18,6 +19,7 @@
 
 struct builtin_rules;
 struct geo;
+struct heartbeats;
 struct meta;
 struct rules_keep;
 struct serve_alerting;
@@ -60,6 +62,8 @@ struct apiary {
     struct pack **packs;
     size_t pack_count;
     struct builtin_rules *builtin_rules;
+    struct heartbeat_list heartbeat_list;
+    struct heartbeats *heartbeats;
     struct api_host *hosts;
     char *config_text; /* owned */
     struct http_server *server;
@@ -76,6 +80,7 @@ ap_nodiscard enum ap_rc serve_hold_log(struct apiary *apiary, struct ap_err *err
 ap_nodiscard enum ap_rc serve_open_stores(struct apiary *apiary, struct ap_err *err);
 ap_nodiscard enum ap_rc serve_open_alerting(struct apiary *apiary, struct ap_err *err);
 ap_nodiscard enum ap_rc serve_open_rules(struct apiary *apiary, struct ap_err *err);
+ap_nodiscard enum ap_rc serve_open_heartbeats(struct apiary *apiary, struct ap_err *err);
 ap_nodiscard enum ap_rc serve_open_collectors(struct apiary *apiary, struct ap_err *err);
 ap_nodiscard enum ap_rc serve_open_scrape(struct apiary *apiary, struct ap_err *err);
 ap_nodiscard enum ap_rc serve_open_meta(struct apiary *apiary, struct ap_err *err);
@@ -85,9 +90,7 @@ ap_nodiscard enum ap_rc serve_open_statsd(struct apiary *apiary, struct ap_err *
 ap_nodiscard enum ap_rc serve_open_ingest(struct apiary *apiary, struct ap_err *err);
 ap_nodiscard enum ap_rc serve_open_server(struct apiary *apiary, struct ap_err *err);
 
-/*
- * Rules that are in no file of rules: those of packs, and what this server says about itself. serve_watch.c
- */
+/* Rules that stand in no file of rules: packs' alerts, heart-beats, and what this server says about itself. */
 ap_nodiscard enum ap_rc builtin_rules_open(struct apiary *apiary, struct ap_err *err);
 void builtin_rules_close(struct builtin_rules *rules); /* NULL is allowed */
 const struct rule_group *const *builtin_rules_groups(const struct builtin_rules *rules, size_t *ret_count);
