@@ -16,6 +16,7 @@
 
 struct alert_forwarder;
 struct alerting;
+struct heartbeats;
 struct ingest;
 struct keyring;
 struct live;
@@ -54,7 +55,8 @@ struct api {
     struct notification_log *notification_log;
     struct path_test *path_test;
     struct alert_forwarder *forwarder; /* NULL: alerts go to nobody else */
-    struct scraper *scraper;           /* NULL, as the next: nothing is scraped */
+    struct heartbeats *heartbeats;
+    struct scraper *scraper; /* NULL, as the next: nothing is scraped */
     struct scrape_manager *scrape;
     struct pool *questions;       /* to the tsdb, from whoever reads */
     struct pool *alert_questions; /* to alerting, and what changes it */

@@ -344,6 +344,11 @@ enum ap_rc config_check(const struct config *config, struct ap_err *err)
     if (config->alerting.config && config->alerting.alertmanagers.count)
         return ap_fail(err, AP_E_PARSE,
                        "alerting.config and " ALERTMANAGERS " are both set: people are told from here or from there");
+    const char *beat = config->alerting.watchdog_url;
+    if (beat && config->alerting.watchdog_url_file)
+        return ap_fail(err, AP_E_PARSE, WATCHDOG_URL " and alerting.watchdog_url_file are both set; one is enough");
+    if (beat && strncmp(beat, "http://", 7) != 0 && strncmp(beat, "https://", 8) != 0)
+        return ap_fail(err, AP_E_PARSE, WATCHDOG_URL ": expected an address that begins with http:// or https://");
     if (config->limits.body_memory < config->limits.decompressed_body)
         return ap_fail(err, AP_E_PARSE, "limits.body_memory must be at least limits.decompressed_body");
     return AP_OK;

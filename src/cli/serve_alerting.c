@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "alert/forwarder.h"
+#include "alert/watchdog.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "notify/notification_log.h"
@@ -19,6 +20,7 @@ enum { LOG_INTERVAL_MS = 1000 };
 struct serve_alerting {
     /* Constant. */
     const char *path; /* lent; NULL: nobody is told */
+    struct watchdog watchdog;
     struct alerting *alerting;
     struct notifier *notifier;
     struct notification_log *log;
@@ -88,7 +90,8 @@ static bool take_from_rules(void *context, const struct alert_in *alerts, size_t
 {
     struct serve_alerting *serving = context;
     struct ap_err err;
-    if (serving->forwarder)
+    /* All are of one rule. The Watchdog is about what is told from here. */
+    if (serving->forwarder && !watchdog_is_alert(alerts[0].labels))
         alert_forwarder_put(serving->forwarder, alerts, count);
     if (alerting_put(serving->alerting, alerts, count, note_put, NULL, &err) == AP_OK)
         return true;
@@ -124,10 +127,17 @@ static void delivered(void *context, struct notification *notification, const st
 static enum ap_rc load_config(const struct serve_alerting *serving, struct alert_config **ret_config,
                               struct ap_err *err)
 {
+    AP_AUTO(alert_config) struct alert_config *config = NULL;
+    enum ap_rc rc = AP_OK;
     if (serving->path)
-        return alert_config_load(serving->path, ret_config, err);
-    *ret_config = alert_config_new_silent();
-    return AP_OK;
+        rc = alert_config_load(serving->path, &config, err);
+    else
+        config = alert_config_new_silent();
+    if (rc == AP_OK && watchdog_is_on(&serving->watchdog))
+        rc = watchdog_add_route(&serving->watchdog, config, err);
+    if (rc == AP_OK)
+        *ret_config = AP_MOVE(config);
+    return rc;
 }
 
 static enum ap_rc open_forwarder(struct serve_alerting *serving, const struct yaml_texts *urls, struct ap_err *err)
@@ -180,6 +190,11 @@ enum ap_rc serve_alerting_open(const struct config *config, struct wal *wal, str
 {
     struct serve_alerting *serving = ap_new0(struct serve_alerting);
     serving->path = config->alerting.config;
+    serving->watchdog = (struct watchdog){
+        .url = config->alerting.watchdog_url,
+        .url_file = config->alerting.watchdog_url_file,
+        .interval_ms = config->alerting.watchdog_interval,
+    };
     serving->from_rules = (struct alerts_from_rules){
         .external_url = ap_slice_cstr(config->external_url ? config->external_url : ""),
         .take = take_from_rules,
@@ -308,6 +323,11 @@ struct notification_log *serve_alerting_log(const struct serve_alerting *serving
 struct path_test *serve_alerting_path_test(const struct serve_alerting *serving)
 {
     return serving->path_test;
+}
+
+const struct watchdog *serve_alerting_watchdog(const struct serve_alerting *serving)
+{
+    return &serving->watchdog;
 }
 
 struct alert_forwarder *serve_alerting_forwarder(const struct serve_alerting *serving)

@@ -15,10 +15,11 @@
 
 struct alerting;
 struct alert_forwarder;
-struct serve_alerting; /* private to serve_alerting.c */
 struct notification_log;
 struct notifier;
 struct path_test;
+struct serve_alerting; /* private to serve_alerting.c */
+struct watchdog;
 struct wal;
 struct warehouse;
 
@@ -42,5 +43,6 @@ struct notifier *serve_alerting_notifier(const struct serve_alerting *serving);
 struct notification_log *serve_alerting_log(const struct serve_alerting *serving);
 struct path_test *serve_alerting_path_test(const struct serve_alerting *serving);
 struct alert_forwarder *serve_alerting_forwarder(const struct serve_alerting *serving); /* NULL: nothing is forwarded */
+const struct watchdog *serve_alerting_watchdog(const struct serve_alerting *serving);
 /* For struct rules_world. `external_labels` are lent. */
 struct alerts_from_rules *serve_alerting_from_rules(struct serve_alerting *serving, struct ap_slice external_labels);

@@ -59,6 +59,7 @@ enum ap_rc serve_open_server(struct apiary *apiary, struct ap_err *err)
         .notification_log = serve_alerting_log(apiary->alerting),
         .path_test = serve_alerting_path_test(apiary->alerting),
         .forwarder = serve_alerting_forwarder(apiary->alerting),
+        .heartbeats = apiary->heartbeats,
         .rules = apiary->rules,
         .scraper = apiary->scraper,
         .scrape = apiary->scrape,
