@@ -1,8 +1,8 @@
 /*
  * cli/config.h - the settings of `apiary serve`
  *
- * One table in config_settings.c names every setting once: its key, type, default and one line of documentation. A value comes
- * from, first wins: a flag, the environment (APIARY_WAL_MAX_SIZE for wal.max_size), the file, the default.
+ * One table in config_settings.c names every setting once: its key, type, default and one line of documentation. A
+ * value comes from, first wins: a flag, the environment (APIARY_WAL_MAX_SIZE for wal.max_size), the file, the default.
  * Reference: docs/configuration.md, printed from the same table by config_describe().
  */
 #pragma once
