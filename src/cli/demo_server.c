@@ -17,7 +17,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-enum { ARGUMENTS_MAX = 8 + 2 * CLI_LIST_MAX, POLL_MS = 100, STOP_MS = 30000, LOG_SHOWN_BYTES = 4096 };
+enum { ARGUMENTS_MAX = 12 + 2 * CLI_LIST_MAX, POLL_MS = 100, STOP_MS = 30000, LOG_SHOWN_BYTES = 4096 };
 
 static const char ready_prefix[] = "apiary: listening on ";
 
@@ -39,6 +39,7 @@ _Noreturn static void run_child(const char *binary, char *const *arguments, int 
         dup2(log_fd, STDERR_FILENO);
     /* The server has metrics of its own by the time that those of the past hours come. */
     setenv("APIARY_TSDB_OUT_OF_ORDER_WINDOW", "12h", 0);
+    setenv("APIARY_RULES_INTERVAL", "15s", 0); /* who tries it out looks for minutes, not for hours */
     execv(binary, arguments);
     dprintf(STDERR_FILENO, "apiary demo: start the server: %s\n", strerror(errno));
     _exit(127);
@@ -97,6 +98,14 @@ enum ap_rc demo_server_start(const struct demo_server_options *options, bool (*i
     if (options->listen) {
         arguments[count++] = "--listen";
         arguments[count++] = options->listen;
+    }
+    if (options->alerting) {
+        arguments[count++] = "--alerting";
+        arguments[count++] = options->alerting;
+    }
+    if (options->rules) {
+        arguments[count++] = "--rules";
+        arguments[count++] = options->rules;
     }
     for (size_t i = 0; i < options->packs->count; i++) {
         arguments[count++] = "--pack";
