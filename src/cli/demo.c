@@ -53,7 +53,9 @@ static const char demo_details[] =
     "The address is printed at once; the page fills while the past is sent in. Everything goes through the same\n"
     "endpoints that a real fleet would use: /events, /vitals, /downloads, /synthetic. Where the pack has a program "
     "that\n"
-    "reports metrics (demo/report.mjs) and Node.js is there, it is run beside it and reports by OTLP.\n"
+    "reports metrics (demo/report.mjs) and Node.js is there, it is run beside it and reports by OTLP. Where the pack "
+    "has\n"
+    "routes for its alerts (alerting/alertmanager.yml), an inbox shows what people would be told.\n"
     "\n"
     "Examples:\n"
     "  apiary demo\n"
@@ -325,7 +327,8 @@ static int run(struct demo *demo, const struct demo_server_options *server_optio
     }
     printf("Apiary is at  %s\nIt fills while you look.\n", demo->server.url);
     if (server_options->alerting)
-        printf("Who would be told of alerts is an inbox:  %s\n", demo_inbox_url(demo->inbox));
+        printf("Alerts tell an inbox in place of people; what it gets is said here, and shown at  %s/\n",
+               demo_inbox_url(demo->inbox));
     start_reporter(demo);
     fflush(stdout);
     rc = simulate(demo, &err);

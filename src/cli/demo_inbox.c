@@ -15,7 +15,8 @@
 enum { MESSAGES_MAX = 200, BODY_BYTES_MAX = 1 << 20 };
 
 struct message {
-    char *line; /* owned, as the next */
+    char *line; /* owned, as the next two */
+    char *page; /* when, to whom, what it says: a few lines of text */
     char *json; /* {"receiver", "way", "at_ms", "body"} */
 };
 
@@ -28,6 +29,13 @@ struct demo_inbox {
     uint64_t said_count;
 };
 
+static void message_clear(struct message *message)
+{
+    free(message->line);
+    free(message->page);
+    free(message->json);
+}
+
 /* ---- What a message says ---- */
 
 static struct ap_slice text_of(const json_t *value)
@@ -35,53 +43,124 @@ static struct ap_slice text_of(const json_t *value)
     return ap_slice(json_string_value(value), json_string_length(value));
 }
 
-/* The line that a person would read first. */
-static struct ap_slice headline_of(const char *way, const json_t *body)
+/* Titles are "[FIRING:2] name (labels)" unless a team has its own: those are taken as they are. */
+static struct ap_slice name_in_title(struct ap_slice title)
 {
-    if (strcmp(way, "pagerduty") == 0)
-        return text_of(json_object_get(json_object_get(body, "payload"), "summary"));
-    if (strcmp(way, "slack") == 0)
-        return text_of(json_object_get(json_array_get(json_object_get(body, "attachments"), 0), "title"));
+    const char *bracket = title.bytes && title.data[0] == '[' ? memchr(title.data, ']', title.bytes) : NULL;
+    const char *end = title.data + title.bytes;
+    if (!bracket || end - bracket < 3)
+        return title;
+    const char *name = bracket + 2, *space = memchr(name, ' ', (size_t)(end - name));
+    return ap_slice(name, (size_t)((space ? space : end) - name));
+}
+
+static const json_t *pagerduty_payload(const json_t *body)
+{
+    return json_object_get(body, "payload");
+}
+
+static struct ap_slice pagerduty_title(const json_t *body)
+{
+    return text_of(json_object_get(pagerduty_payload(body), "summary"));
+}
+
+static bool is_pagerduty_resolved(const json_t *body)
+{
+    return ap_slice_equal_cstr(text_of(json_object_get(body, "event_action")), "resolve");
+}
+
+static void add_pagerduty_words(struct ap_buf *out, const json_t *body)
+{
+    ap_buf_printf(out, "severity %.*s", AP_SLICE_ARG(text_of(json_object_get(pagerduty_payload(body), "severity"))));
+}
+
+static const json_t *slack_attachment(const json_t *body)
+{
+    return json_array_get(json_object_get(body, "attachments"), 0);
+}
+
+static struct ap_slice slack_title(const json_t *body)
+{
+    return text_of(json_object_get(slack_attachment(body), "title"));
+}
+
+static bool is_slack_resolved(const json_t *body)
+{
+    return ap_slice_starts_with(slack_title(body), "[RESOLVED");
+}
+
+static void add_slack_words(struct ap_buf *out, const json_t *body)
+{
+    ap_buf_add_slice(out, text_of(json_object_get(slack_attachment(body), "text")));
+}
+
+static struct ap_slice webhook_title(const json_t *body)
+{
     return text_of(json_object_get(json_object_get(body, "commonLabels"), "alertname"));
 }
 
-static const char *state_of(const char *way, const json_t *body)
+static bool is_webhook_resolved(const json_t *body)
 {
-    if (strcmp(way, "pagerduty") == 0) {
-        const char *action = json_string_value(json_object_get(body, "event_action"));
-        return action && strcmp(action, "resolve") == 0 ? "resolved" : "firing";
-    }
-    const char *status = json_string_value(json_object_get(body, "status"));
-    return status ? status : "";
+    return ap_slice_equal_cstr(text_of(json_object_get(body, "status")), "resolved");
 }
 
-/* Titles are "[FIRING:2] name (labels)" unless a team has its own: those are taken as they are. */
-static bool is_titled(struct ap_slice headline, struct ap_slice *ret_name)
+static void add_webhook_words(struct ap_buf *out, const json_t *body)
 {
-    const char *bracket = headline.bytes && headline.data[0] == '[' ? memchr(headline.data, ']', headline.bytes) : NULL;
-    const char *end = headline.data + headline.bytes;
-    if (!bracket || end - bracket < 3)
-        return false;
-    const char *name = bracket + 2, *space = memchr(name, ' ', (size_t)(end - name));
-    *ret_name = ap_slice(name, (size_t)((space ? space : end) - name));
-    return true;
+    const json_t *alerts = json_object_get(body, "alerts");
+    for (size_t i = 0; i < json_array_size(alerts); i++) {
+        const json_t *annotations = json_object_get(json_array_get(alerts, i), "annotations");
+        ap_buf_printf(out, "%.*s\n", AP_SLICE_ARG(text_of(json_object_get(annotations, "summary"))));
+    }
+}
+
+static const struct language {
+    const char *way;
+    struct ap_slice (*title)(const json_t *body);
+    bool (*is_resolved)(const json_t *body);
+    void (*add_words)(struct ap_buf *out, const json_t *body); /* what stands below the title */
+} languages[] = {
+    {"pagerduty", pagerduty_title, is_pagerduty_resolved, add_pagerduty_words},
+    {"slack", slack_title, is_slack_resolved, add_slack_words},
+    {NULL, webhook_title, is_webhook_resolved, add_webhook_words}, /* e-mail too: cli/demo_alerting.h */
+};
+
+static const struct language *language_of(const char *way)
+{
+    const struct language *language = languages;
+    while (language->way && strcmp(language->way, way) != 0)
+        language++;
+    return language;
 }
 
 static char *line_of(const char *receiver, const char *way, const json_t *body)
 {
+    const struct language *language = language_of(way);
     AP_AUTO_BUF struct ap_buf line = {0};
-    struct ap_slice headline = headline_of(way, body), name = headline;
-    const char *state = state_of(way, body);
-    if (is_titled(headline, &name) && !state[0])
-        state = ap_slice_starts_with(headline, "[RESOLVED") ? "resolved" : "firing";
     ap_buf_printf(&line, "told %s", receiver);
     if (strcmp(receiver, way) != 0)
         ap_buf_printf(&line, " by %s", way);
-    ap_buf_printf(&line, ": %.*s%s%s", AP_SLICE_ARG(name), state[0] ? " " : "", state);
+    ap_buf_printf(&line, ": %.*s is %s", AP_SLICE_ARG(name_in_title(language->title(body))),
+                  language->is_resolved(body) ? "resolved" : "firing");
     for (size_t i = 0; i < line.bytes; i++) /* it goes to a terminal */
         if (iscntrl((unsigned char)line.data[i]))
             line.data[i] = ' ';
     return ap_buf_detach(&line);
+}
+
+static char *page_of(const char *line, const char *way, const json_t *body)
+{
+    const struct language *language = language_of(way);
+    char time[AP_TIME_TEXT_BYTES];
+    ap_time_format(ap_clock_wall_us(&ap_clock_system), time);
+    AP_AUTO_BUF struct ap_buf page = {0}, words = {0};
+    ap_buf_printf(&page, "%s  %s\n", time, line);
+    ap_buf_printf(&words, "%.*s\n", AP_SLICE_ARG(language->title(body)));
+    language->add_words(&words, body);
+    for (struct ap_slice rest = ap_slice_trim(ap_buf_slice(&words)); rest.data;) {
+        struct ap_slice line_of_words = ap_slice_split(&rest, '\n');
+        ap_buf_printf(&page, "    %.*s\n", AP_SLICE_ARG(line_of_words));
+    }
+    return ap_buf_detach(&page);
 }
 
 static char *json_of(const char *receiver, const char *way, struct ap_slice body)
@@ -116,28 +195,46 @@ static void take(struct demo_inbox *inbox, struct http_request *request)
     }
     AP_AUTO_FREE char *receiver = ap_slice_dup(ap_slice(path.data + 1, (size_t)(slash - path.data - 1)));
     AP_AUTO_FREE char *way = ap_slice_dup(ap_slice(slash + 1, path.bytes - (size_t)(slash + 1 - path.data)));
-    struct message message = {line_of(receiver, way, root), json_of(receiver, way, body)};
+    struct message message = {.line = line_of(receiver, way, root), .json = json_of(receiver, way, body)};
+    message.page = page_of(message.line, way, root);
     json_decref(root);
     pthread_mutex_lock(&inbox->mutex);
     struct message *slot = &inbox->messages[inbox->count++ % MESSAGES_MAX];
     struct message before = *slot;
     *slot = message;
     pthread_mutex_unlock(&inbox->mutex);
-    free(before.line);
-    free(before.json);
+    message_clear(&before);
     reply_text(request, 200, "text/plain", ap_slice_cstr("ok"));
+}
+
+/* Message n of those that are kept, the newest first. */
+static const struct message *newest_locked(const struct demo_inbox *inbox, uint64_t n)
+{
+    return n < AP_MIN(inbox->count, (uint64_t)MESSAGES_MAX) ? &inbox->messages[(inbox->count - 1 - n) % MESSAGES_MAX]
+                                                            : NULL;
+}
+
+static void show(struct demo_inbox *inbox, struct http_request *request)
+{
+    AP_AUTO_BUF struct ap_buf out = {0};
+    const struct message *message;
+    pthread_mutex_lock(&inbox->mutex);
+    for (uint64_t n = 0; (message = newest_locked(inbox, n)) != NULL; n++)
+        ap_buf_printf(&out, "%s%s", n > 0 ? "\n" : "", message->page);
+    pthread_mutex_unlock(&inbox->mutex);
+    if (out.bytes == 0)
+        ap_buf_add_cstr(&out, "Nobody has been told of anything yet.\n");
+    reply_text(request, 200, "text/plain; charset=utf-8", ap_buf_slice(&out));
 }
 
 static void list(struct demo_inbox *inbox, struct http_request *request)
 {
     AP_AUTO_BUF struct ap_buf out = {0};
+    const struct message *message;
     ap_buf_add_cstr(&out, "{\"messages\":[");
     pthread_mutex_lock(&inbox->mutex);
-    uint64_t shown = AP_MIN(inbox->count, (uint64_t)MESSAGES_MAX);
-    for (uint64_t i = 1; i <= shown; i++) {
-        ap_buf_add_cstr(&out, i > 1 ? ",\n" : "\n");
-        ap_buf_add_cstr(&out, inbox->messages[(inbox->count - i) % MESSAGES_MAX].json);
-    }
+    for (uint64_t n = 0; (message = newest_locked(inbox, n)) != NULL; n++)
+        ap_buf_printf(&out, "%s\n%s", n > 0 ? "," : "", message->json);
     pthread_mutex_unlock(&inbox->mutex);
     ap_buf_add_cstr(&out, "]}\n");
     reply_text(request, 200, "application/json", ap_buf_slice(&out));
@@ -146,12 +243,17 @@ static void list(struct demo_inbox *inbox, struct http_request *request)
 static void handle(struct http_request *request, void *context)
 {
     enum http_method method = http_method(request);
+    struct ap_slice path = http_path(request);
     if (method == HTTP_METHOD_POST)
         take(context, request);
-    else if (method == HTTP_METHOD_GET && ap_slice_equal_cstr(http_path(request), "/"))
+    else if (method != HTTP_METHOD_GET)
+        http_reply_empty(request, 405);
+    else if (ap_slice_equal_cstr(path, "/"))
+        show(context, request);
+    else if (ap_slice_equal_cstr(path, "/messages"))
         list(context, request);
     else
-        http_reply_empty(request, method == HTTP_METHOD_GET ? 404 : 405);
+        http_reply_empty(request, 404);
 }
 
 /* ---- Life ---- */
@@ -183,10 +285,8 @@ void demo_inbox_close(struct demo_inbox *inbox)
     if (!inbox)
         return;
     http_server_close(inbox->server);
-    for (size_t i = 0; i < MESSAGES_MAX; i++) {
-        free(inbox->messages[i].line);
-        free(inbox->messages[i].json);
-    }
+    for (size_t i = 0; i < MESSAGES_MAX; i++)
+        message_clear(&inbox->messages[i]);
     pthread_mutex_destroy(&inbox->mutex);
     free(inbox);
 }
