@@ -1,8 +1,8 @@
 /*
  * cli/config.h - the settings of `apiary serve`
  *
- * One table in config_settings.c names every setting once: its key, type, default and one line of documentation. A value comes
- * from, first wins: a flag, the environment (APIARY_WAL_MAX_SIZE for wal.max_size), the file, the default.
+ * One table in config_settings.c names every setting once: its key, type, default and one line of documentation. A
+ * value comes from, first wins: a flag, the environment (APIARY_WAL_MAX_SIZE for wal.max_size), the file, the default.
  * Reference: docs/configuration.md, printed from the same table by config_describe().
  */
 #pragma once
@@ -87,6 +87,7 @@ struct config {
     } scrape;
     struct {
         struct yaml_texts listen;
+        struct yaml_texts cors_origins;
         int translation_strategy; /* enum otlp_strategy */
         struct yaml_texts promote_resource_attributes;
         bool promote_all_resource_attributes;
