@@ -153,6 +153,9 @@ static void test_file_errors(void **state)
                ":2:25: otlp.translation_strategy: unknown word \"NoTranslatoin\"; did you mean \"NoTranslation\"?; "
                "expected one of: UnderscoreEscapingWithSuffixes, UnderscoreEscapingWithoutSuffixes, "
                "NoUTF8EscapingWithSuffixes, NoTranslation");
+    FILE_ERROR("otlp:\n  cors_origins: [https://a.example, 'https://b.example/']\n",
+               ":2:37: otlp.cors_origins: expected an origin, which is scheme, host and port without a path, such as "
+               "https://app.example.com, or *");
     FILE_ERROR("otlp:\n  ignore_resource_attributes: [host.name]\n",
                ":2:32: otlp.ignore_resource_attributes needs otlp.promote_all_resource_attributes");
     FILE_ERROR("otlp:\n  promote_all_resource_attributes: true\n  promote_resource_attributes: [host.name]\n",
