@@ -36,9 +36,26 @@ export async function fetchJson<T>(path: string, decode: Decoder<T>, signal?: Ab
   return decode(body, 'answer');
 }
 
+/** Sends JSON, and decodes the answer. */
+export async function sendJson<T>(path: string, body: unknown, decode: Decoder<T>): Promise<T> {
+  const response = await request(path, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', Accept: 'application/json' },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  let answer: unknown;
+  try {
+    answer = await response.json();
+  } catch {
+    throw new ApiError({ kind: 'malformed', message: `${path}: the answer is not JSON` });
+  }
+  return decode(answer, 'answer');
+}
+
 async function errorMessage(response: Response): Promise<string> {
   try {
     const body: unknown = await response.json();
+    if (typeof body === 'string') return body; // Alertmanager's API
     if (typeof body === 'object' && body !== null && 'error' in body && typeof body.error === 'string')
       return body.error;
   } catch {
