@@ -419,7 +419,7 @@ static void note_told_locked(struct alerting *alerting, const struct notify_entr
 static void send_locked(struct alerting *alerting, struct sending *sending)
 {
     sending->is_in_flight = true;
-    sending->attempts++;
+    sending->notification->attempt = ++sending->attempts;
     alerting->stats.notifications[sending->notification->way->kind] += sending->attempts == 1;
     if (alerting->leaving_count == alerting->leaving_capacity) {
         alerting->leaving_capacity = AP_MAX(alerting->leaving_capacity * 2, (size_t)16);

@@ -6,6 +6,34 @@
 
 #include "base/mem.h"
 
+/* ---- Words ---- */
+
+const char *notification_kind_name(enum notification_kind kind)
+{
+    static const char *const names[] = {
+        [NOTIFICATION_ALERT] = "alert", [NOTIFICATION_TEST] = "test", [NOTIFICATION_WATCHDOG] = "watchdog"};
+    return names[kind];
+}
+
+const char *notification_reason_name(enum notification_reason reason)
+{
+    static const char *const names[] = {
+        [NOTIFICATION_FIRST] = "first",
+        [NOTIFICATION_NEW_ALERTS] = "new_alerts",
+        [NOTIFICATION_SOME_RESOLVED] = "some_resolved",
+        [NOTIFICATION_ALL_RESOLVED] = "all_resolved",
+        [NOTIFICATION_REPEAT] = "repeat",
+    };
+    return names[reason];
+}
+
+const char *delivery_outcome_name(enum delivery_outcome outcome)
+{
+    static const char *const names[] = {
+        [DELIVERY_DONE] = "done", [DELIVERY_RETRY] = "retry", [DELIVERY_REFUSED] = "refused"};
+    return names[outcome];
+}
+
 /* ---- A configuration that is in use ---- */
 
 struct config_hold *config_hold_new(struct alert_config *take_config)

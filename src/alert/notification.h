@@ -25,6 +25,14 @@ struct notified_alert {
     bool is_resolved;
 };
 
+/* What it is about: alerts, or the way to the receiver itself. */
+enum notification_kind {
+    NOTIFICATION_ALERT,
+    NOTIFICATION_TEST,     /* whether the receiver can be reached (notify/path_test.h) */
+    NOTIFICATION_WATCHDOG, /* a heart-beat, to somebody who notices when it stops */
+};
+const char *notification_kind_name(enum notification_kind kind); /* "alert", "test", "watchdog" */
+
 enum notification_reason { /* webhooks tell it, as Alertmanager does since 0.32 */
                            NOTIFICATION_FIRST,
                            NOTIFICATION_NEW_ALERTS,
@@ -32,6 +40,7 @@ enum notification_reason { /* webhooks tell it, as Alertmanager does since 0.32 
                            NOTIFICATION_ALL_RESOLVED,
                            NOTIFICATION_REPEAT,
 };
+const char *notification_reason_name(enum notification_reason reason); /* "first", "new_alerts" … */
 
 struct notification {
     const struct receiver *receiver;
@@ -43,6 +52,7 @@ struct notification {
         *alerts; /* in order of start, then labels; firing and (if the way wants them) resolved */
     size_t alert_count;
     size_t firing_count;
+    enum notification_kind kind;
     enum notification_reason reason;
     int64_t decided_ms;
     /*
@@ -51,8 +61,9 @@ struct notification {
      */
     char dedup_key[65];  /* SHA-256 in hex, of the group key */
     uint64_t id;         /* of this notification; grows */
+    unsigned attempt;    /* at sending it, from 1; changes while nobody has it for sending */
     char reference[128]; /* what the receiver gave the last time (struct delivery), or empty */
-    void *origin;        /* alerting's own */
+    void *origin;        /* of whoever decided it */
 };
 
 struct notification *notification_ref(struct notification *notification);
@@ -64,8 +75,11 @@ enum delivery_outcome {
     DELIVERY_RETRY,   /* it may succeed later: 429, 5xx, no connection, time-out */
     DELIVERY_REFUSED, /* it never will: 4xx, a template that fails */
 };
+const char *delivery_outcome_name(enum delivery_outcome outcome); /* "done", "retry", "refused" */
+
 struct delivery {
     enum delivery_outcome outcome;
+    bool is_unsent;         /* nothing was tried: too many wait, or the server ends */
     int64_t retry_after_ms; /* what the receiver asked for; 0: nothing */
     unsigned status;        /* HTTP's or SMTP's; 0: there was none */
     char text[256];         /* for people: the receiver's answer or the error, without secrets */

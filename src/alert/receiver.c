@@ -383,6 +383,14 @@ enum ap_rc receiver_read(const struct yaml_node *node, const struct receiver_glo
     return rc;
 }
 
+size_t receiver_way_index(const struct receiver *receiver, const struct receiver_way *way)
+{
+    size_t index = 0;
+    for (const struct receiver_way *before = receiver->ways; before < way; before++)
+        index += before->kind == way->kind;
+    return index;
+}
+
 enum ap_rc receiver_global_read(const struct yaml_node *node, struct receiver_global *ret_global, struct ap_err *err)
 {
     memset(ret_global, 0, sizeof(*ret_global));

@@ -142,6 +142,9 @@ struct receiver {
     const struct yaml_node *node;
 };
 
+/* Its place among those of its kind, as in `slack_configs` of the file. `way` is one of the receiver's. */
+size_t receiver_way_index(const struct receiver *receiver, const struct receiver_way *way);
+
 /* AP_E_PARSE: "file:line:column: …". `node` NULL: the defaults. */
 ap_nodiscard enum ap_rc receiver_global_read(const struct yaml_node *node, struct receiver_global *ret_global,
                                              struct ap_err *err);

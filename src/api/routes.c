@@ -15,6 +15,7 @@
 #include "api/influx.h"
 #include "api/live.h"
 #include "api/metadata.h"
+#include "api/notifications.h"
 #include "api/pages.h"
 #include "api/probe.h"
 #include "api/prometheus.h"
@@ -36,7 +37,7 @@
 
 enum { READ_BODY_BYTES_MAX = 4 << 20 }; /* the longest query, with every byte escaped */
 
-enum right { RIGHT_NONE, RIGHT_VIEWER, RIGHT_SECRET };
+enum right { RIGHT_NONE, RIGHT_VIEWER, RIGHT_OPERATOR, RIGHT_SECRET };
 
 #define METHOD(name) (1u << HTTP_METHOD_##name)
 #define READ         (METHOD(GET) | METHOD(HEAD))
@@ -71,7 +72,8 @@ static const struct route routes[] = {
     {"/api/apiary/v1/coverage", false, READ, RIGHT_VIEWER, catalogue_handle_coverage},
     {"/api/apiary/v1/dashboards", true, READ, RIGHT_VIEWER, dashboards_handle},
     {"/api/apiary/v1/live", false, METHOD(GET), RIGHT_VIEWER, handle_live},
-    {"/api/apiary/v1/session", false, METHOD(POST) | METHOD(DELETE), RIGHT_NONE, handle_session},
+    {"/api/apiary/v1/notifications", false, READ, RIGHT_VIEWER, notifications_handle},
+    {"/api/apiary/v1/session", false, ASK | METHOD(DELETE), RIGHT_NONE, handle_session},
     {"/api/apiary/v1/status", false, READ, RIGHT_VIEWER, status_handle},
     {"/api/apiary/v1/tsdb/settle", false, METHOD(POST), RIGHT_SECRET, tsdb_admin_handle_settle},
     {"/api/v1/admin/tsdb/clean_tombstones", false, CHANGE, RIGHT_SECRET, tsdb_admin_handle_clean_tombstones},
@@ -103,11 +105,11 @@ static const struct route routes[] = {
     {"/api/v1/status/flags", false, READ, RIGHT_VIEWER, server_status_handle_flags},
     {"/api/v1/status/runtimeinfo", false, READ, RIGHT_VIEWER, server_status_handle_runtimeinfo},
     {"/api/v1/status/walreplay", false, READ, RIGHT_VIEWER, server_status_handle_walreplay},
-    {"/api/v2/alerts", false, ASK, RIGHT_VIEWER, alertmanager_handle_alerts, RIGHT_SECRET},
+    {"/api/v2/alerts", false, ASK, RIGHT_VIEWER, alertmanager_handle_alerts, RIGHT_OPERATOR},
     {"/api/v2/alerts/groups", false, READ, RIGHT_VIEWER, alertmanager_handle_groups},
     {"/api/v2/receivers", false, READ, RIGHT_VIEWER, alertmanager_handle_receivers},
-    {"/api/v2/silence", true, READ | METHOD(DELETE), RIGHT_VIEWER, alertmanager_handle_silence, RIGHT_SECRET},
-    {"/api/v2/silences", false, ASK, RIGHT_VIEWER, alertmanager_handle_silences, RIGHT_SECRET},
+    {"/api/v2/silence", true, READ | METHOD(DELETE), RIGHT_VIEWER, alertmanager_handle_silence, RIGHT_OPERATOR},
+    {"/api/v2/silences", false, ASK, RIGHT_VIEWER, alertmanager_handle_silences, RIGHT_OPERATOR},
     {"/api/v2/status", false, READ, RIGHT_VIEWER, alertmanager_handle_status},
     {"/federate", false, READ, RIGHT_VIEWER, federate_handle},
     {"/api/v1/series", false, ASK, RIGHT_VIEWER, series_handle},
@@ -257,9 +259,9 @@ void api_admit(struct http_request *request, void *context)
         return;
     bool is_changing = !(READ >> http_method(request) & 1);
     enum right right = is_changing && route->changing_right ? route->changing_right : route->right;
-    if (right == RIGHT_VIEWER && !access_admit_viewer(api, request))
-        return;
-    if (right == RIGHT_SECRET && !access_admit_secret(api, request))
+    static const enum access accesses[] = {
+        [RIGHT_VIEWER] = ACCESS_READ, [RIGHT_OPERATOR] = ACCESS_OPERATE, [RIGHT_SECRET] = ACCESS_ADMINISTER};
+    if (right != RIGHT_NONE && !access_admit(api, accesses[right], request))
         return;
     http_set_body_limits(request, READ_BODY_BYTES_MAX, READ_BODY_BYTES_MAX);
 }

@@ -142,18 +142,18 @@ struct report {
 static void tell(struct report *report, const struct receiver_way *way, const struct delivery *delivery,
                  const struct ap_buf *shown)
 {
-    static const char *const outcomes[] = {"done", "retry", "refused"};
     report->failed_count += delivery->outcome != DELIVERY_DONE;
     if (!report->test->is_json) {
         if (report->test->is_sending || delivery->outcome != DELIVERY_DONE)
-            printf("%s: %s: %s\n", receiver_kind_name(way->kind), outcomes[delivery->outcome], delivery->text);
+            printf("%s: %s: %s\n", receiver_kind_name(way->kind), delivery_outcome_name(delivery->outcome),
+                   delivery->text);
         else
             printf("--- %s\n%.*s\n", receiver_kind_name(way->kind), AP_SLICE_ARG(ap_buf_slice(shown)));
         return;
     }
     ap_buf_printf(&report->json,
                   "%s{\"kind\":\"%s\",\"outcome\":\"%s\",\"status\":%u,\"text\":", report->json.bytes ? "," : "",
-                  receiver_kind_name(way->kind), outcomes[delivery->outcome], delivery->status);
+                  receiver_kind_name(way->kind), delivery_outcome_name(delivery->outcome), delivery->status);
     ap_buf_add_json_string(&report->json, ap_slice_cstr(delivery->text));
     ap_buf_add_cstr(&report->json, ",\"reference\":");
     ap_buf_add_json_string(&report->json, ap_slice_cstr(delivery->reference));

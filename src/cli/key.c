@@ -19,9 +19,10 @@ static const char key_details[] =
     "  revoke   end a key, by the id that 'list' shows; a running server notices within a second\n"
     "\n"
     "Kinds:\n"
-    "  public   writes only; for browsers and for programs that you ship\n"
-    "  secret   writes, from servers of yours: may date back and tell the addresses of clients\n"
-    "  viewer   reads: pages and SQL\n"
+    "  public    writes only; for browsers and for programs that you ship\n"
+    "  secret    writes, from servers of yours: may date back and tell the addresses of clients\n"
+    "  viewer    reads: pages and SQL\n"
+    "  operator  reads, and changes alerts and silences, beats heart-beats, sends test messages\n"
     "\n"
     "Examples:\n"
     "  apiary key create --kind public --name website --origin https://example.com\n"
@@ -48,7 +49,7 @@ static int create_key(const struct cli_command *command, struct meta *meta, cons
 {
     enum key_kind kind;
     if (!arguments->kind || !key_kind_parse(arguments->kind, &kind))
-        return cli_misused(command, "create wants --kind public, secret or viewer");
+        return cli_misused(command, "create wants --kind public, secret, viewer or operator");
     if (!arguments->name)
         return cli_misused(command, "create wants --name, to know the key by later");
     if (arguments->rate > UINT32_MAX || arguments->burst > UINT32_MAX)
@@ -113,7 +114,7 @@ static void print_list_json(const struct key_list *list)
 
 static void print_list_table(const struct key_list *list)
 {
-    printf("%4s  %-7s  %-16s  %8s  %-16s  %-16s  %s\n", "id", "kind", "token", "rows/s", "last used", "revoked",
+    printf("%4s  %-8s  %-16s  %8s  %-16s  %-16s  %s\n", "id", "kind", "token", "rows/s", "last used", "revoked",
            "name");
     for (size_t i = 0; i < list->count; i++) {
         const struct key_info *key = &list->items[i];
@@ -122,7 +123,7 @@ static void print_list_table(const struct key_list *list)
         format_minute(key->revoked_ms, revoked);
         if (key->rows_per_second)
             snprintf(rate, sizeof(rate), "%u", key->rows_per_second);
-        printf("%4" PRId64 "  %-7s  %-16s  %8s  %-16s  %-16s  %s\n", key->id, key_kind_name(key->kind), key->hint, rate,
+        printf("%4" PRId64 "  %-8s  %-16s  %8s  %-16s  %-16s  %s\n", key->id, key_kind_name(key->kind), key->hint, rate,
                used, key->revoked_ms ? revoked : "", key->name);
     }
     if (list->count == 0)
@@ -160,7 +161,7 @@ int cli_key(int argc, char **argv)
     struct key_arguments arguments = {.data = "data"};
     const struct cli_option options[] = {
         {"data", 0, CLI_OPTION_TEXT, "DIR", &arguments.data, "data directory of the server (default: data)"},
-        {"kind", 0, CLI_OPTION_TEXT, "KIND", &arguments.kind, "create: public, secret or viewer"},
+        {"kind", 0, CLI_OPTION_TEXT, "KIND", &arguments.kind, "create: public, secret, viewer or operator"},
         {"name", 0, CLI_OPTION_TEXT, "NAME", &arguments.name, "create: what the key is for"},
         {"origin", 0, CLI_OPTION_LIST, "URL", &arguments.origins,
          "create: web origin that may use it; may be repeated (default: any)"},

@@ -7,6 +7,7 @@
 #include "alert/forwarder.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "notify/notification_log.h"
 #include "notify/notifier.h"
 #include "os/thread.h"
 #include "wal/wal.h"
@@ -18,6 +19,7 @@ struct serve_alerting {
     const char *path; /* lent; NULL: nobody is told */
     struct alerting *alerting;
     struct notifier *notifier;
+    struct notification_log *log;
     struct alert_forwarder *forwarder; /* NULL: nothing is forwarded */
     struct alerts_from_rules from_rules;
     pthread_t thread;
@@ -102,6 +104,7 @@ static void delivered(void *context, struct notification *notification, const st
         ap_log_limited(&limit, AP_LOG_WARN, "alerting", "%s by %s was not told%s: %s", notification->receiver->name,
                        receiver_kind_name(notification->way->kind),
                        delivery->outcome == DELIVERY_RETRY ? ", and will be tried again" : "", delivery->text);
+    notification_log_add(serving->log, notification, delivery);
     alerting_delivered(serving->alerting, notification, delivery);
 }
 
@@ -173,6 +176,7 @@ enum ap_rc serve_alerting_open(const struct config *config, struct wal *wal, str
     };
     pthread_mutex_init(&serving->mutex, NULL);
     os_cond_init(&serving->changed);
+    serving->log = notification_log_new(wal, &ap_clock_system);
     *ret_serving = serving; /* closed by the caller in any case */
     enum ap_rc rc = open_alerting(serving, config, wal, err);
     return rc == AP_OK ? open_forwarder(serving, &config->alerting.alertmanagers, err) : rc;
@@ -219,6 +223,7 @@ void serve_alerting_close(struct serve_alerting *serving)
     serve_alerting_stop(serving);
     alert_forwarder_close(serving->forwarder);
     alerting_close(serving->alerting);
+    notification_log_free(serving->log);
     pthread_cond_destroy(&serving->changed);
     pthread_mutex_destroy(&serving->mutex);
     free(serving);

@@ -100,8 +100,9 @@ bool admit_check_key(struct keyring *keyring, const struct admit_header *header,
     struct ap_err err;
     if (keyring_find(keyring, header->token, &key, &err) != AP_OK)
         return refuse(ret_refusal, 401, "%s", err.text);
-    if (key->kind == KEY_KIND_VIEWER)
-        return refuse(ret_refusal, 403, "this is a viewer key, which only reads; writing needs a %ssecret one",
+    if (key->kind != KEY_KIND_PUBLIC && key->kind != KEY_KIND_SECRET)
+        return refuse(ret_refusal, 403, "this is a%s %s key, which reads; writing needs a %ssecret one",
+                      key->kind == KEY_KIND_OPERATOR ? "n" : "", key_kind_name(key->kind),
                       is_public_enough ? "public or " : "");
     if (key->kind == KEY_KIND_PUBLIC && !is_public_enough)
         return refuse(ret_refusal, 403, "this is a public key; writing metrics needs a secret one");

@@ -23,6 +23,7 @@ static const struct {
     [KEY_KIND_PUBLIC] = {"public", "apk_pub_"},
     [KEY_KIND_SECRET] = {"secret", "apk_sec_"},
     [KEY_KIND_VIEWER] = {"viewer", "apk_view_"},
+    [KEY_KIND_OPERATOR] = {"operator", "apk_op_"},
 };
 
 const char *key_kind_name(enum key_kind kind)

@@ -24,10 +24,13 @@ enum key_kind {
     KEY_KIND_PUBLIC, /* writes only; may be shipped in browsers and binaries */
     KEY_KIND_SECRET, /* writes, from servers: may date back and give client addresses */
     KEY_KIND_VIEWER, /* reads */
+    /* Reads, and does what is done while something is wrong: changes alerts and silences, beats heart-beats, sends test
+     * messages. Administers nothing, and sees no settings. */
+    KEY_KIND_OPERATOR,
     KEY_KIND_COUNT
 };
 
-/* "public", "secret", "viewer". */
+/* "public", "secret", "viewer", "operator". */
 const char *key_kind_name(enum key_kind kind);
 bool key_kind_parse(const char *text, enum key_kind *ret_kind);
 

@@ -43,6 +43,24 @@ static const char *const migrations[] = {
     "  series BLOB NOT NULL,"
     "  PRIMARY KEY (labels, name)"
     ") STRICT;",
+    /* The kind 'operator'; SQLite changes no CHECK of a table that is there. */
+    "CREATE TABLE keys_new ("
+    "  id INTEGER PRIMARY KEY,"
+    "  kind TEXT NOT NULL CHECK (kind IN ('public', 'secret', 'viewer', 'operator')),"
+    "  name TEXT NOT NULL,"
+    "  hint TEXT NOT NULL,"
+    "  hash BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),"
+    "  origins TEXT NOT NULL DEFAULT '',"
+    "  rows_per_second INTEGER NOT NULL DEFAULT 0,"
+    "  rows_burst INTEGER NOT NULL DEFAULT 0,"
+    "  created_ms INTEGER NOT NULL,"
+    "  last_used_ms INTEGER NOT NULL DEFAULT 0,"
+    "  revoked_ms INTEGER NOT NULL DEFAULT 0"
+    ") STRICT;"
+    "INSERT INTO keys_new SELECT id, kind, name, hint, hash, origins, rows_per_second, rows_burst, created_ms,"
+    "  last_used_ms, revoked_ms FROM keys;"
+    "DROP TABLE keys;"
+    "ALTER TABLE keys_new RENAME TO keys;",
 };
 
 static enum ap_rc rc_of_sqlite(int code)

@@ -192,6 +192,7 @@ void notifier_deliver(void *context, struct notification *notification)
         return;
     struct delivery delivery;
     delivery_say(&delivery, DELIVERY_RETRY, "too many notifications wait to be sent");
+    delivery.is_unsent = true;
     notifier->options.delivered(notifier->options.context, notification, &delivery);
 }
 
@@ -269,6 +270,7 @@ static void lane_free(struct notifier *notifier, struct lane *lane)
 {
     struct delivery delivery;
     delivery_say(&delivery, DELIVERY_RETRY, "not sent: the server ends");
+    delivery.is_unsent = true;
     while (lane->first) {
         struct job *job = lane->first;
         lane->first = job->next;

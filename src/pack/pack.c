@@ -257,7 +257,7 @@ static enum ap_rc read_rollup(struct pack_memory *memory, const struct yaml_node
         rc = pack_sql_of_node(item, "merge", &merges[count], err);
         if (rc == AP_OK && !strstr(merges[count].text, "new_"))
             rc = yaml_fail(err, item,
-                           "merge: names none of new_events, new_vitals, new_downloads, new_synthetic_runs, "
+                           "merge: names no table's new rows (new_events, new_vitals …: new_ before the table's name), "
                            "so that it would never run");
         count++;
     }

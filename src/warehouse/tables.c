@@ -88,21 +88,50 @@ static const struct column synthetic_run_columns[] = {
     PROPS_COLUMN,
 };
 
-#define TABLE(id_, name_, columns_, doc_)                                                                              \
+static const struct column notification_columns[] = {
+    COLUMN("timestamp", TIMESTAMP, 0, INTERNAL, "when the answer came", .role = COLUMN_ROLE_TIMESTAMP),
+    COLUMN("receiver", TEXT, URL_BYTES, INTERNAL, "who was to be told: the receiver's name", .is_cut = true),
+    COLUMN("way", TEXT, WORD_BYTES, INTERNAL, "by which way: webhook, pagerduty, slack or email"),
+    COLUMN("way_index", F64, 0, INTERNAL, "which of the receiver's ways of this kind, from 0, in the file's order"),
+    COLUMN("kind", TEXT, WORD_BYTES, INTERNAL,
+           "alert, test (of the notification path) or watchdog (a heart-beat to somebody elsewhere)"),
+    COLUMN("reason", TEXT, WORD_BYTES, INTERNAL, "why now: first, new_alerts, some_resolved, all_resolved or repeat"),
+    COLUMN("outcome", TEXT, WORD_BYTES, INTERNAL,
+           "done, retry (it failed and is tried again) or refused (it failed for good)"),
+    COLUMN("status", F64, 0, INTERNAL, "HTTP's or SMTP's code; null where there was no answer"),
+    COLUMN("answer", TEXT, URL_BYTES, INTERNAL, "what the receiver answered, or what went wrong; never with secrets",
+           .is_cut = true),
+    COLUMN("duration_ms", F64, 0, INTERNAL, "how long the attempt took, in milliseconds"),
+    COLUMN("attempt", F64, 0, INTERNAL, "1, or which attempt at the same notification it was"),
+    COLUMN("group_key", TEXT, URL_BYTES, INTERNAL, "of the group of alerts, as Alertmanager writes it", .is_cut = true),
+    COLUMN("group_labels", JSON, JSON_BYTES, INTERNAL, "the labels that the group has in common, as a JSON object"),
+    COLUMN("alerts", JSON, JSON_BYTES, INTERNAL,
+           "what was told of, a JSON array of {name, labels, is_resolved}; of very many the first ones"),
+    COLUMN("alert_count", F64, 0, INTERNAL, "how many alerts were told of, also those that `alerts` has no room for"),
+    COLUMN("firing_count", F64, 0, INTERNAL, "how many of them were firing"),
+    COLUMN("dedup_key", TEXT, ID_BYTES, INTERNAL, "PagerDuty's: the same for all that is told of one group"),
+};
+
+#define TABLE(id_, name_, columns_, doc_, ...)                                                                         \
     {                                                                                                                  \
-        .id = (id_), .name = (name_), .doc = (doc_), .columns = (columns_), .column_count = AP_ARRAY_COUNT(columns_)   \
+        .id = (id_), .name = (name_), .doc = (doc_), .columns = (columns_), .column_count = AP_ARRAY_COUNT(columns_),  \
+        __VA_ARGS__                                                                                                    \
     }
 
-const struct table tables[] = {
+const struct table tables[TABLES_COUNT] = {
     TABLE(TABLE_EVENTS, "events", event_columns, "what programs and their users do"),
     TABLE(TABLE_VITALS, "vitals", vital_columns, "how web pages feel to real users"),
     TABLE(TABLE_DOWNLOADS, "downloads", download_columns, "downloads and installations"),
     TABLE(TABLE_SYNTHETIC_RUNS, "synthetic_runs", synthetic_run_columns, "runs of synthetic checks"),
+    TABLE(TABLE_NOTIFICATIONS, "notifications", notification_columns,
+          "who was told of which alerts, when, by which way, and with what answer: a row for each attempt",
+          .is_server_own = true),
 };
 const size_t tables_count = AP_ARRAY_COUNT(tables);
 
 _Static_assert(AP_ARRAY_COUNT(event_columns) <= TABLE_COLUMNS_MAX, "presence bitmap");
 _Static_assert(AP_ARRAY_COUNT(vital_columns) <= TABLE_COLUMNS_MAX, "presence bitmap");
+_Static_assert(AP_ARRAY_COUNT(notification_columns) <= TABLE_COLUMNS_MAX, "presence bitmap");
 
 const struct table *table_find(const char *name)
 {

@@ -1,8 +1,8 @@
 /*
- * warehouse/tables.h - the tables that rows come in for, each declared once
+ * warehouse/tables.h - the tables that have rows, each declared once
  *
  * This one declaration makes the JSON keys that ingest accepts, the row format in the log, the DDL, the appender and
- * docs/tables.md. Constant; any thread.
+ * docs/tables.md. Rows come from clients, but for those of tables that the server writes itself. Constant; any thread.
  *
  * What a newcomer gets wrong first: columns may only be added behind the others, and ids of tables are for ever,
  * because records in the log name columns by position and tables by id.
@@ -61,11 +61,19 @@ struct table {
     const char *doc;
     const struct column *columns;
     size_t column_count;
+    bool is_server_own; /* no client sends rows for it */
 };
 
-enum { TABLE_EVENTS = 1, TABLE_VITALS = 2, TABLE_DOWNLOADS = 3, TABLE_SYNTHETIC_RUNS = 4 };
+enum {
+    TABLE_EVENTS = 1,
+    TABLE_VITALS = 2,
+    TABLE_DOWNLOADS = 3,
+    TABLE_SYNTHETIC_RUNS = 4,
+    TABLE_NOTIFICATIONS = 5, /* written by notify/notification_log.c */
+};
+enum { TABLES_COUNT = 5 };
 
-extern const struct table tables[];
+extern const struct table tables[TABLES_COUNT];
 extern const size_t tables_count;
 
 /* NULL when there is none. */

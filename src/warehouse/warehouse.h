@@ -70,8 +70,8 @@ struct warehouse_view {
 
 /*
  * Tables that sum up others. `ddl` creates them ("CREATE TABLE sessions_rollup (…)", several statements allowed). Each
- * of `merges` brings them up to date: it sees the rows of the transaction that is under way as new_events, new_vitals,
- * new_downloads and new_synthetic_runs, runs when there are rows in one of the tables that it names, and commits or
+ * of `merges` brings them up to date: it sees the rows of the transaction that is under way as new_events, new_vitals
+ * and so on (new_ before a table's name), runs when there are rows in one of the tables that it names, and commits or
  * fails together with them. That makes a roll-up exact at every moment, and exactly once for free.
  */
 struct warehouse_rollup {
@@ -214,11 +214,11 @@ bool warehouse_cell_number(const struct warehouse_cell *cell, double *ret_number
 /* ---- Figures about itself; any thread ---- */
 
 struct warehouse_stats {
-    uint64_t applied_lsn;   /* all of the log below is visible to queries */
-    uint64_t start_lsn_end; /* end of the log when the writer started */
-    bool is_caught_up;      /* what was in the log at the start is visible */
-    bool is_failing;        /* the newest transaction did not commit; the writer goes on trying */
-    uint64_t rows_count[4]; /* appended since the start, in the order of tables[] */
+    uint64_t applied_lsn;              /* all of the log below is visible to queries */
+    uint64_t start_lsn_end;            /* end of the log when the writer started */
+    bool is_caught_up;                 /* what was in the log at the start is visible */
+    bool is_failing;                   /* the newest transaction did not commit; the writer goes on trying */
+    uint64_t rows_count[TABLES_COUNT]; /* appended since the start, in the order of tables[] */
     uint64_t commit_count;
     uint64_t commit_us;        /* from the first row of a transaction to its commit, summed up */
     uint64_t failure_count;    /* transactions that were rolled back */

@@ -80,7 +80,7 @@ static int64_t create(struct fixture *fx, enum key_kind kind, uint32_t rows_per_
 static void test_token_is_shown_once_and_kept_as_hash(void **state)
 {
     struct fixture *fx = *state;
-    static const char *const prefixes[] = {"apk_pub_", "apk_sec_", "apk_view_"};
+    static const char *const prefixes[] = {"apk_pub_", "apk_sec_", "apk_view_", "apk_op_"};
     for (unsigned kind = 0; kind < KEY_KIND_COUNT; kind++) {
         char token[KEY_TOKEN_BYTES_MAX];
         create(fx, (enum key_kind)kind, 0, 0, token);
@@ -90,7 +90,7 @@ static void test_token_is_shown_once_and_kept_as_hash(void **state)
     }
     struct key_list list;
     MUST(key_list(fx->meta, &list, &must_err));
-    assert_int_equal(list.count, 3);
+    assert_int_equal(list.count, KEY_KIND_COUNT);
     assert_int_equal(list.items[1].kind, KEY_KIND_SECRET);
     assert_int_equal(list.items[1].created_ms, INT64_C(1764000000000));
     assert_int_equal(list.items[1].revoked_ms, 0);
@@ -369,6 +369,44 @@ static void test_file_of_a_newer_program_is_refused(void **state)
     assert_non_null(strstr(err.text, "newer version"));
 }
 
+/* The tables as they were before there were keys for operators. */
+static const char tables_2[] =
+    "CREATE TABLE keys (id INTEGER PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN ('public', 'secret', 'viewer')),"
+    "  name TEXT NOT NULL, hint TEXT NOT NULL, hash BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),"
+    "  origins TEXT NOT NULL DEFAULT '', rows_per_second INTEGER NOT NULL DEFAULT 0, rows_burst INTEGER NOT NULL"
+    "  DEFAULT 0, created_ms INTEGER NOT NULL, last_used_ms INTEGER NOT NULL DEFAULT 0, revoked_ms INTEGER NOT NULL"
+    "  DEFAULT 0) STRICT;"
+    "INSERT INTO keys VALUES (7, 'viewer', 'wall', 'apk_view_7k2m…', randomblob(32), 'https://a.example', 5, 50, 1000,"
+    "  2000, 0), (9, 'secret', 'old', 'apk_sec_abcd…', randomblob(32), '', 0, 0, 1001, 0, 3000);"
+    "CREATE TABLE secrets (name TEXT PRIMARY KEY, bytes BLOB NOT NULL) STRICT, WITHOUT ROWID;"
+    "PRAGMA user_version = 2";
+
+static void test_keys_of_an_older_program_stay(void **state)
+{
+    struct fixture *fx = *state;
+    meta_close(fx->meta);
+    assert_int_equal(unlink(fx->path), 0);
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(fx->path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, tables_2, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    MUST(meta_open(fx->path, &fx->meta, &must_err));
+    char token[KEY_TOKEN_BYTES_MAX];
+    assert_int_equal(create(fx, KEY_KIND_OPERATOR, 0, 0, token), 10);
+    struct key_list list;
+    MUST(key_list(fx->meta, &list, &must_err));
+    assert_int_equal(list.count, 3);
+    const struct key_info *wall = &list.items[0];
+    assert_int_equal(wall->id, 7);
+    assert_int_equal(wall->kind, KEY_KIND_VIEWER);
+    assert_string_equal(wall->origins, "https://a.example");
+    assert_int_equal(wall->rows_per_second, 5);
+    assert_int_equal(wall->last_used_ms, 2000);
+    assert_int_equal(list.items[1].revoked_ms, 3000);
+    assert_int_equal(list.items[2].kind, KEY_KIND_OPERATOR);
+    key_list_clear(&list);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -385,6 +423,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_secret_stays_the_same, setup, teardown),
         cmocka_unit_test_setup_teardown(test_file_is_private_and_checked, setup, teardown),
         cmocka_unit_test_setup_teardown(test_file_of_a_newer_program_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_keys_of_an_older_program_stay, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

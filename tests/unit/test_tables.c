@@ -58,8 +58,9 @@ static void make_page(struct ap_buf *page)
 {
     ap_buf_add_cstr(page, page_head);
     for (size_t t = 0; t < tables_count; t++) {
-        ap_buf_printf(page, "\n## %s\n\nWhat it holds: %s.\n\n| column | type | |\n| --- | --- | --- |\n",
-                      tables[t].name, tables[t].doc);
+        ap_buf_printf(page, "\n## %s\n\nWhat it holds: %s.%s\n\n| column | type | |\n| --- | --- | --- |\n",
+                      tables[t].name, tables[t].doc,
+                      tables[t].is_server_own ? " The server writes it; it cannot be sent in." : "");
         for (size_t i = 1; i < tables[t].column_count; i++)
             add_column(page, &tables[t].columns[i]);
     }
@@ -99,7 +100,8 @@ static void test_ids_and_first_columns(void **state)
         unsigned id;
         const char *name;
         size_t column_count_min;
-    } fixed[] = {{1, "events", 15}, {2, "vitals", 15}, {3, "downloads", 10}, {4, "synthetic_runs", 8}};
+    } fixed[] = {
+        {1, "events", 15}, {2, "vitals", 15}, {3, "downloads", 10}, {4, "synthetic_runs", 8}, {5, "notifications", 17}};
     assert_true(tables_count >= AP_ARRAY_COUNT(fixed));
     for (size_t i = 0; i < AP_ARRAY_COUNT(fixed); i++) {
         const struct table *table = table_find_by_id((uint8_t)fixed[i].id);
