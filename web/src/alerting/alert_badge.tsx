@@ -21,7 +21,8 @@ export function AlertBadge() {
   const counts = summary === undefined ? null : fireCounts(summary);
   const isUnknown = counts === null || error !== null;
   useFavicon(counts?.worst ?? null);
-  const text = counts === null ? 'alerts not known' : counts.total === 0 ? 'no alert fires' : fireText(counts);
+  const text =
+    counts === null ? 'alerts not known' : counts.total === 0 ? 'no alert fires' : fireText(counts);
   return (
     <Link
       to="/alerts"

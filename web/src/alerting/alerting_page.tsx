@@ -13,11 +13,15 @@ interface Props<T> {
   /** What the page is about, from the query cache. */
   query: { data: T | undefined; error: Error | null; refetch: () => unknown };
   tools?: ReactNode;
+  /** What does not depend on the query. */
+  before?: ReactNode;
+  /** What a server that does not have this says. */
+  missing?: string;
   children: (data: T) => ReactNode;
 }
 
 /** What the pages of alerting have in common: their navigation, a head, and loading and failing. */
-export function AlertingPage<T>({ title, description, query, tools, children }: Props<T>) {
+export function AlertingPage<T>({ title, description, query, tools, before, missing, children }: Props<T>) {
   const { data, error, refetch } = query;
   return (
     <>
@@ -31,10 +35,18 @@ export function AlertingPage<T>({ title, description, query, tools, children }: 
         {data !== undefined && error !== null && <StaleMark failure={failureOf(error)} />}
         {tools}
       </div>
+      {before}
       {data !== undefined && children(data)}
       {data === undefined && error !== null && (
         <div className="page-notice">
-          <FailureNotice failure={failureOf(error)} onRetry={() => void refetch()} />
+          {missing !== undefined && failureOf(error).kind === 'not_found' ? (
+            <div className="notice">
+              <p className="notice-title">Not here</p>
+              <p className="notice-hint">{missing}</p>
+            </div>
+          ) : (
+            <FailureNotice failure={failureOf(error)} onRetry={() => void refetch()} />
+          )}
         </div>
       )}
       {data === undefined && error === null && <Loading />}

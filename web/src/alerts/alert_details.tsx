@@ -1,12 +1,12 @@
 import { useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
-import type { ReactNode } from 'react';
 import { routedAlertsQuery } from '../api/alerts';
 import { failureOf } from '../api/failure';
 import { labelsKey } from '../api/labels';
 import { type Notification, toldQuery } from '../api/notifications';
 import { rulesOfNameQuery } from '../api/rules';
 import { silencesQuery } from '../api/silences';
+import { Fact } from '../alerting/fact';
 import { equalMatcher, formatMatcher } from '../alerting/matcher_text';
 import { Ago, Exact, Until } from '../alerting/moment';
 import { QueryBlock } from '../dashboard/query_block';
@@ -44,7 +44,7 @@ export function AlertDetails({ alert }: { alert: Alert }) {
             </Fact>
           ))}
         </dl>
-        <p className="alert-links">
+        <p className="row-links">
           {links.map(({ title, url }) => (
             <a key={title} href={url} target="_blank" rel="noreferrer">
               {title}
@@ -91,15 +91,6 @@ const SINCE: Record<Exclude<Alert['state'], 'resolved'>, string> = {
   inhibited: 'Firing since',
   muted: 'Firing since',
 };
-
-function Fact({ name, children }: { name: string; children: ReactNode }) {
-  return (
-    <div>
-      <dt>{name}</dt>
-      <dd>{children}</dd>
-    </div>
-  );
-}
 
 /** By whom or what, and until when. */
 function HeldBack({ alert }: { alert: Alert }) {

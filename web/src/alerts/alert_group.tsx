@@ -23,7 +23,11 @@ export function AlertGroupView({ group, search, onToggle }: Props) {
   const shown = isWhole ? alerts : alerts.slice(0, SHOWN_MAX);
   const isSilenceable = alerts.some(({ state }) => state !== 'resolved' && state !== 'silenced');
   return (
-    <section className="panel alert-group" aria-label={group.title} data-receiver={group.receiver ?? undefined}>
+    <section
+      className="panel alert-group"
+      aria-label={group.title}
+      data-receiver={group.receiver ?? undefined}
+    >
       <div className="alert-group-head">
         <h2>{group.title}</h2>
         <Severities group={group} />
@@ -37,12 +41,7 @@ export function AlertGroupView({ group, search, onToggle }: Props) {
         )}
       </div>
       {alerts.length > 1 && (
-        <LabelChips
-          labels={common}
-          without={['alertname', 'severity']}
-          search={search}
-          onToggle={onToggle}
-        />
+        <LabelChips labels={common} without={['alertname', 'severity']} search={search} onToggle={onToggle} />
       )}
       <ul className="alert-rows">
         {shown.map((alert) => (
@@ -78,11 +77,7 @@ function Severities({ group }: { group: AlertGroup }) {
   return (
     <span className="severities">
       {sorted.map(([severity, count]) => (
-        <SeverityMark
-          key={severity}
-          severity={severity}
-          {...(group.alerts.length > 1 ? { count } : {})}
-        />
+        <SeverityMark key={severity} severity={severity} {...(group.alerts.length > 1 ? { count } : {})} />
       ))}
     </span>
   );

@@ -2,9 +2,11 @@ import { useId, useState } from 'react';
 import type { Matcher } from '../api/silences';
 import { Ago } from '../alerting/moment';
 import { LabelChips } from '../alerting/label_chips';
+import { Opener } from '../alerting/opener';
 import { matchersOf } from '../alerting/matcher_text';
 import { toneOf } from '../alerting/severity';
 import { formatValue } from '../format/unit';
+import { ToldLine } from '../notifications/told_line';
 import { QuickSilence } from '../silences/quick_silence';
 import type { Alert, AlertState } from './alert';
 import { AlertDetails } from './alert_details';
@@ -31,7 +33,7 @@ interface Props {
 export function AlertRow({ alert, commonNames, hasName, search, onToggle }: Props) {
   const [isOpen, setOpen] = useState(false);
   const detailsId = useId();
-  const { summary, description } = readAnnotations(alert.annotations, alert.labels);
+  const { summary, description, links } = readAnnotations(alert.annotations, alert.labels);
   const isHeld = alert.state === 'silenced' || alert.state === 'resolved';
   return (
     <li className="alert" data-state={alert.state} data-tone={toneOf(alert.severity)}>
@@ -44,6 +46,9 @@ export function AlertRow({ alert, commonNames, hasName, search, onToggle }: Prop
             {hasName && <strong>{alert.name}: </strong>}
             {summary ?? description ?? <span className="alert-unsaid">{alert.name}</span>}
           </p>
+          {alert.state === 'firing' && (
+            <ToldLine labels={alert.labels} receivers={alert.receivers} sinceMs={alert.sinceMs} />
+          )}
           <LabelChips
             labels={alert.labels}
             without={[...commonNames, 'alertname', 'severity']}
@@ -69,27 +74,15 @@ export function AlertRow({ alert, commonNames, hasName, search, onToggle }: Prop
           )}
         </span>
         <span className="alert-actions">
+          {links.slice(0, 1).map(({ title, url }) => (
+            <a key={url} href={url} target="_blank" rel="noreferrer" className="button button-small">
+              {title}
+            </a>
+          ))}
           {!isHeld && (
-            <QuickSilence
-              matchers={matchersOf(alert.labels)}
-              text="Silence"
-              name={`Silence ${alert.name}`}
-            />
+            <QuickSilence matchers={matchersOf(alert.labels)} text="Silence" name={`Silence ${alert.name}`} />
           )}
-          <button
-            type="button"
-            className="icon-button icon-button-small alert-opener"
-            aria-expanded={isOpen}
-            aria-controls={detailsId}
-            aria-label={`Details of ${alert.name}`}
-            onClick={() => {
-              setOpen(!isOpen);
-            }}
-          >
-            <svg viewBox="0 0 20 20" aria-hidden="true">
-              <path d="m5.5 7.5 4.5 5 4.5-5" fill="none" stroke="currentColor" strokeWidth="1.8" />
-            </svg>
-          </button>
+          <Opener isOpen={isOpen} onToggle={setOpen} detailsId={detailsId} name={alert.name} />
         </span>
       </div>
       <div id={detailsId} hidden={!isOpen}>

@@ -12,7 +12,7 @@ import { AlertGroupView } from './alert_group';
 import { AllQuiet } from './all_quiet';
 import { type AlertSearch, findAlerts, groupByName, groupByRoute } from './filter';
 import { PulseLine } from './pulse_line';
-import { ReceiverChoice } from './receiver_choice';
+import { ReceiverChoice } from '../alerting/receiver_choice';
 
 /** `/alerts`: what is on fire, what is held back, and what was lately. Asks again by itself. */
 export function AlertsPage() {
@@ -69,8 +69,7 @@ interface ViewProps {
 function AlertsView({ alerts, search, onSearch }: ViewProps) {
   const { data: routes } = useQuery({ ...routeGroupsQuery(), enabled: search.by === 'route' });
   const found = findAlerts(alerts.shown, search);
-  const groups =
-    search.by === 'route' ? groupByRoute(found.alerts, routes ?? []) : groupByName(found.alerts);
+  const groups = search.by === 'route' ? groupByRoute(found.alerts, routes ?? []) : groupByName(found.alerts);
   const shown = groups.slice(0, GROUPS_SHOWN_MAX);
   const toggle = (matcher: Matcher) => {
     const q = toggledMatcher(search.q ?? '', matcher);
@@ -96,6 +95,17 @@ function AlertsView({ alerts, search, onSearch }: ViewProps) {
             onSearch({ receiver });
           }}
         />
+        {(found.severities.length > 1 || search.severity !== undefined) && (
+          <ChoiceTabs
+            label="Severity"
+            name="severity"
+            chosen={search.severity}
+            choices={[
+              { value: undefined, text: 'Any severity' },
+              ...found.severities.map(({ severity, count }) => ({ value: severity, text: severity, count })),
+            ]}
+          />
+        )}
         <ChoiceTabs
           label="Grouped by"
           name="by"

@@ -20,19 +20,16 @@ interface Props {
 
 /** Nothing to show: because all is well, or because of the search. */
 export function AllQuiet({ search, counts }: Props) {
-  const isSearched = search.q !== undefined || search.receiver !== undefined;
+  const isSearched = [search.q, search.receiver, search.severity].some((each) => each !== undefined);
   if (isSearched || search.state !== undefined)
     return (
       <div className="page-notice" role="status">
         <div className="notice">
-          <p className="notice-title">
-            {isSearched ? 'No alert fits' : NOTHING[search.state ?? 'firing']}
-          </p>
+          <p className="notice-title">{isSearched ? 'No alert fits' : NOTHING[search.state ?? 'firing']}</p>
           {isSearched && (
             <p className="notice-hint">
               {search.state !== undefined && `Among those that are ${search.state}. `}
-              Names, labels, annotations and receivers are searched.{' '}
-              <Link to="/alerts">Show all alerts</Link>
+              Names, labels, annotations and receivers are searched. <Link to="/alerts">Show all alerts</Link>
             </p>
           )}
         </div>

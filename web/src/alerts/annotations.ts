@@ -19,6 +19,7 @@ export interface Annotations {
   summary: string | null;
   description: string | null;
   owner: string | null;
+  /** What to do first. */
   links: AlertLink[];
   others: [string, string][];
 }
@@ -39,7 +40,7 @@ export function readAnnotations(annotations: Labels, labels: Labels): Annotation
     summary: some(annotations['summary']) ?? some(annotations['message']),
     description: some(annotations['description']),
     owner: some(annotations['owner']) ?? some(labels['owner']) ?? some(labels['team']),
-    links,
+    links: links.sort((a, b) => Number(b.title === 'Runbook') - Number(a.title === 'Runbook')),
     others: others.sort(([a], [b]) => (a < b ? -1 : 1)),
   };
 }

@@ -10,17 +10,19 @@ export interface AlertSearch {
   /** None: what fires or is about to. */
   state?: AlertState | undefined;
   receiver?: string | undefined;
+  severity?: string | undefined;
   /** None: by name. */
   by?: 'route' | undefined;
 }
 
 export function parseAlertSearch(search: Record<string, unknown>): AlertSearch {
-  const { q, state, receiver, by } = search;
+  const { q, state, receiver, severity, by } = search;
   const known = ALERT_STATES.find((each) => each === state);
   return {
     ...(typeof q === 'string' && q !== '' ? { q } : {}),
     ...(known === undefined ? {} : { state: known }),
     ...(typeof receiver === 'string' && receiver !== '' ? { receiver } : {}),
+    ...(typeof severity === 'string' && severity !== '' ? { severity } : {}),
     ...(by === 'route' ? { by } : {}),
   };
 }
@@ -37,22 +39,27 @@ export function matches(alert: Alert, { matchers, words }: Wording): boolean {
   return words.every((word) => all.includes(word));
 }
 
+/** As a reader names it; an address cannot hold what is empty. */
+export function severityName(severity: string): string {
+  return severity === '' ? 'unset' : severity;
+}
+
 const OPEN_STATES: readonly AlertState[] = ['firing', 'pending'];
 
 export interface Found {
   alerts: Alert[];
   /** Of all that fit the rest of the search. */
   counts: Record<AlertState, number>;
+  /** Of those in this state, before one severity is chosen. The worst first. */
+  severities: { severity: string; count: number }[];
   problem: string | null;
 }
 
 export function findAlerts(alerts: readonly Alert[], search: AlertSearch): Found {
   const wording = parseWording(search.q ?? '');
-  const fitting = alerts.filter(
-    (alert) =>
-      (search.receiver === undefined || alert.receivers.includes(search.receiver)) &&
-      matches(alert, wording),
-  );
+  const isOfSeverity = ({ severity }: Alert) =>
+    search.severity === undefined || severityName(severity) === search.severity;
+  const states = search.state === undefined ? OPEN_STATES : [search.state];
   const counts: Record<AlertState, number> = {
     firing: 0,
     pending: 0,
@@ -61,11 +68,24 @@ export function findAlerts(alerts: readonly Alert[], search: AlertSearch): Found
     muted: 0,
     resolved: 0,
   };
-  for (const { state } of fitting) counts[state] += 1;
-  const states = search.state === undefined ? OPEN_STATES : [search.state];
+  const severities = new Map<string, number>();
+  const found: Alert[] = [];
+  for (const alert of alerts) {
+    if (search.receiver !== undefined && !alert.receivers.includes(search.receiver)) continue;
+    if (!matches(alert, wording)) continue;
+    const isInState = states.includes(alert.state);
+    if (isInState)
+      severities.set(severityName(alert.severity), (severities.get(severityName(alert.severity)) ?? 0) + 1);
+    if (!isOfSeverity(alert)) continue;
+    counts[alert.state] += 1;
+    if (isInState) found.push(alert);
+  }
   return {
-    alerts: fitting.filter(({ state }) => states.includes(state)),
+    alerts: found,
     counts,
+    severities: [...severities]
+      .map(([severity, count]) => ({ severity, count }))
+      .sort((a, b) => compareSeverity(a.severity, b.severity)),
     problem: wording.problem,
   };
 }

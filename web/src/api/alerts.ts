@@ -80,7 +80,7 @@ const decodeGroup: Decoder<RouteGroup> = (value, at) => {
   };
 };
 
-export const decodeRuleAlert: Decoder<RuleAlert> = (value, at) => {
+const decodeRuleAlert: Decoder<RuleAlert> = (value, at) => {
   const o = record(value, at);
   return {
     labels: labels(o['labels'], `${at}.labels`),
@@ -101,10 +101,9 @@ const decodePast: Decoder<PastAlert> = (value, at) => {
   const o = record(value, at);
   const sample = o['value'];
   if (!Array.isArray(sample)) return malformed(`${at}.value`, '[time, value]');
-  const { alertstate, __name__, ...rest } = labels(o['metric'], `${at}.metric`);
-  void alertstate;
-  void __name__;
-  return { labels: rest, lastMs: numberText(sample[1], `${at}.value[1]`) * 1_000 };
+  const metric = Object.entries(labels(o['metric'], `${at}.metric`));
+  const own = metric.filter(([name]) => name !== '__name__' && name !== 'alertstate');
+  return { labels: Object.fromEntries(own), lastMs: numberText(sample[1], `${at}.value[1]`) * 1_000 };
 };
 
 export const decodePastAlerts: Decoder<PastAlert[]> = (value, at) => {
@@ -129,8 +128,7 @@ export function matchingAlertsQuery(filters: readonly string[]) {
   const parameters = new URLSearchParams(filters.map((filter) => ['filter', filter]));
   return queryOptions({
     queryKey: [ALERTS_KEY, 'matching', parameters.toString()],
-    queryFn: ({ signal }) =>
-      fetchJson(`/api/v2/alerts?${parameters.toString()}`, decodeRoutedAlerts, signal),
+    queryFn: ({ signal }) => fetchJson(`/api/v2/alerts?${parameters.toString()}`, decodeRoutedAlerts, signal),
     enabled: filters.length > 0,
     placeholderData: keepPreviousData,
     refetchInterval: REFRESH_MS,

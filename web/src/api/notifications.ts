@@ -97,7 +97,7 @@ export const decodeNotificationPage: Decoder<NotificationPage> = (value, at) => 
   };
 };
 
-const NOTIFICATIONS_KEY = 'notifications';
+export const NOTIFICATIONS_KEY = 'notifications';
 const PATH = '/api/apiary/v1/notifications';
 const PAGE_SIZE = 50;
 
@@ -139,6 +139,17 @@ export function toldQuery(alertname: string) {
   parameters.set('limit', '100');
   return queryOptions({
     queryKey: [NOTIFICATIONS_KEY, 'told', alertname],
+    queryFn: ({ signal }) => fetchJson(`${PATH}?${parameters.toString()}`, decodeNotificationPage, signal),
+    refetchInterval: 10_000,
+  });
+}
+
+/** What was told in the last day, of whatever alert: the newest are enough for what fires now. */
+export function recentToldQuery() {
+  const parameters = wishParameters({});
+  parameters.set('limit', '500');
+  return queryOptions({
+    queryKey: [NOTIFICATIONS_KEY, 'recent'],
     queryFn: ({ signal }) => fetchJson(`${PATH}?${parameters.toString()}`, decodeNotificationPage, signal),
     refetchInterval: 10_000,
   });

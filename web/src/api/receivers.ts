@@ -84,7 +84,29 @@ export function receiversQuery() {
   });
 }
 
+/** What came of a test by one way. */
+export interface TestResult extends Attempt {
+  kind: string;
+  index: number;
+}
+
+const decodeTestResult: Decoder<TestResult> = (value, at) => {
+  const o = record(value, at);
+  return {
+    ...decodeAttempt(value, at),
+    kind: text(o['kind'], `${at}.kind`),
+    index: withDefault(number, 0)(o['index'], `${at}.index`),
+  };
+};
+
+export const decodeTestResults: Decoder<TestResult[]> = (value, at) =>
+  withDefault(list(decodeTestResult), [])(record(value, at)['ways'], `${at}.ways`);
+
+/** A receiver may take its time; the server waits for a minute. */
+const TEST_TIMEOUT_MS = 65_000;
+
 /** Sends a test message by each way of the receiver. Throws ApiError. */
-export async function sendTest(receiver: string): Promise<void> {
-  await sendJson(`/api/apiary/v1/receivers/${encodeURIComponent(receiver)}/test`, undefined, record);
+export function sendTest(receiver: string): Promise<TestResult[]> {
+  const path = `/api/apiary/v1/receivers/${encodeURIComponent(receiver)}/test`;
+  return sendJson(path, undefined, decodeTestResults, TEST_TIMEOUT_MS);
 }

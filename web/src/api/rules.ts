@@ -1,5 +1,4 @@
 import { keepPreviousData, queryOptions } from '@tanstack/react-query';
-import { decodeRuleAlert, type RuleAlert } from './alerts';
 import { fetchJson } from './client';
 import { type Decoder, list, moment, number, oneOf, optional, record, text, withDefault } from './decode';
 import { type Labels, labels } from './labels';
@@ -30,7 +29,6 @@ export interface Rule {
   annotations: Labels;
   forMs: number;
   keepFiringMs: number;
-  alerts: RuleAlert[];
   lastMs: number | null;
   durationMs: number;
   conditions: RuleConditions | null;
@@ -74,7 +72,6 @@ const decodeRule: Decoder<Rule> = (value, at) => {
     annotations: withDefault(labels, {})(o['annotations'], `${at}.annotations`),
     forMs: seconds('duration'),
     keepFiringMs: seconds('keepFiringFor'),
-    alerts: withDefault(list(decodeRuleAlert), [])(o['alerts'], `${at}.alerts`),
     lastMs: moment(o['lastEvaluation'], `${at}.lastEvaluation`),
     durationMs: seconds('evaluationTime'),
     conditions: optional(decodeConditions)(o['apiary'], `${at}.apiary`),
@@ -102,8 +99,8 @@ export const decodeRuleGroups: Decoder<RuleGroup[]> = (value, at) => {
 export function rulesQuery() {
   return queryOptions({
     queryKey: ['rules'],
-    queryFn: ({ signal }) => fetchJson('/api/v1/rules', decodeRuleGroups, signal),
-    refetchInterval: 5_000,
+    queryFn: ({ signal }) => fetchJson('/api/v1/rules?exclude_alerts=true', decodeRuleGroups, signal),
+    refetchInterval: 10_000,
   });
 }
 

@@ -26,7 +26,8 @@ export interface Silence {
 export interface SilenceWish {
   id?: string | undefined;
   matchers: Matcher[];
-  startsMs: number;
+  /** null: now. */
+  startsMs: number | null;
   endsMs: number;
   createdBy: string;
   comment: string;
@@ -74,7 +75,7 @@ export function setSilence({ id, startsMs, endsMs, ...rest }: SilenceWish): Prom
   const body = {
     ...(id === undefined ? {} : { id }),
     ...rest,
-    startsAt: new Date(startsMs).toISOString(),
+    startsAt: new Date(startsMs ?? Date.now()).toISOString(),
     endsAt: new Date(endsMs).toISOString(),
   };
   return sendJson('/api/v2/silences', body, (value, at) =>

@@ -17,10 +17,12 @@ export const OUTCOME_TEXT: Record<Outcome, string> = {
   refused: 'Refused',
 };
 
+/** As the server names them. */
 const REASONS: Record<string, string> = {
   first: 'first time',
-  new: 'something new',
-  resolved: 'something is over',
+  new_alerts: 'something new',
+  some_resolved: 'something is over',
+  all_resolved: 'all is over',
   repeat: 'repeated',
 };
 
@@ -38,4 +40,24 @@ export function kindText(kind: Notification['kind']): string {
     case 'other':
       return '';
   }
+}
+
+/** What a notification is about: the alerts by name. */
+export function aboutText({ alerts, groupLabels }: Notification): string {
+  const names = [...new Set(alerts.map(({ name }) => name))];
+  const [first, ...others] = names;
+  if (first === undefined) return groupLabels['alertname'] ?? 'an alert';
+  return others.length === 0 ? first : `${first} and ${others.length} more`;
+}
+
+/** "2 firing, 1 resolved" */
+export function countsText({ alertCount, firingCount }: Notification): string {
+  const parts = [
+    { count: firingCount, noun: 'firing' },
+    { count: alertCount - firingCount, noun: 'resolved' },
+  ];
+  return parts
+    .filter(({ count }) => count > 0)
+    .map(({ count, noun }) => (alertCount === 1 ? noun : `${count} ${noun}`))
+    .join(', ');
 }

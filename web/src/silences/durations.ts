@@ -29,7 +29,6 @@ export const PRESET_TEXT: Record<Preset, string> = {
   tomorrow: 'Until tomorrow, 09:00',
 };
 
-/** An hour longer; what has ended meanwhile, an hour from now. */
-export function extendedEnd(endsMs: number, nowMs: number): number {
-  return Math.max(endsMs, nowMs) + HOUR_MS;
+export function anHourMore(endsMs: number): number {
+  return endsMs + HOUR_MS;
 }

@@ -57,7 +57,6 @@ export function findSilences(silences: readonly Silence[], { q, show }: SilenceS
 /** How many alerts each silence holds back now. */
 export function heldCounts(alerts: readonly RoutedAlert[]): Map<string, number> {
   const counts = new Map<string, number>();
-  for (const { silencedBy } of alerts)
-    for (const id of silencedBy) counts.set(id, (counts.get(id) ?? 0) + 1);
+  for (const { silencedBy } of alerts) for (const id of silencedBy) counts.set(id, (counts.get(id) ?? 0) + 1);
   return counts;
 }

@@ -70,7 +70,7 @@ function QuickForm({ matchers, onDone }: { matchers: Matcher[]; onDone: () => vo
       return;
     }
     const reason = comment.trim() === '' ? NO_REASON : comment.trim();
-    run({ matchers, startsMs: Date.now(), endsMs, createdBy, comment: reason }, onDone);
+    run({ matchers, startsMs: null, endsMs, createdBy, comment: reason }, onDone);
   };
   const customMs = custom === null ? NaN : Date.parse(custom);
 

@@ -39,7 +39,7 @@ export function SilenceForm({ before, matchers: given, onDone, onCancel }: Props
     const nowMs = Date.now();
     const isNow = starts === '';
     // A silence that holds already keeps its beginning, and with it its id.
-    const begunMs = before !== undefined && before.startsMs <= nowMs ? before.startsMs : nowMs;
+    const begunMs = before !== undefined && before.startsMs <= nowMs ? before.startsMs : null;
     const wish = {
       id: before?.id,
       matchers: matchers.filter(({ name, value }) => name !== '' || value !== ''),
@@ -52,7 +52,7 @@ export function SilenceForm({ before, matchers: given, onDone, onCancel }: Props
     setProblem(found);
     if (found !== null) return;
     run(wish, () => {
-      onDone(wish.startsMs > Date.now() ? 'pending' : undefined);
+      onDone(wish.startsMs !== null && wish.startsMs > Date.now() ? 'pending' : undefined);
     });
   };
 

@@ -5,7 +5,7 @@ import { MatcherList } from '../alerting/label_chips';
 import { formatMatcher } from '../alerting/matcher_text';
 import { Ago, Exact, Until } from '../alerting/moment';
 import { ChangeProblem, OperatorOnly, useMayChange } from '../alerting/rights';
-import { extendedEnd } from './durations';
+import { anHourMore } from './durations';
 import type { SilenceSearch } from './filter';
 import { useEndSilence, useSetSilence } from './use_set_silence';
 import { wishOf } from './wish';
@@ -114,7 +114,7 @@ function SilenceActions({ silence, search }: { silence: Silence; search: Silence
         className="button button-small"
         disabled={isSetting}
         onClick={guarded(() => {
-          set({ ...wishOf(silence), endsMs: extendedEnd(silence.endsMs, Date.now()) });
+          set({ ...wishOf(silence), endsMs: anHourMore(silence.endsMs) });
         })}
       >
         One hour more

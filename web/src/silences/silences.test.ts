@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Silence } from '../api/silences';
-import { extendedEnd, presetEnd } from './durations';
+import { presetEnd } from './durations';
 import { findSilences, heldCounts, parseSilenceSearch } from './filter';
 import { filtersOf, wishProblem } from './wish';
 
@@ -21,7 +21,6 @@ test('presets', () => {
   const now = new Date(2026, 10, 29, 22, 30).getTime();
   expect(presetEnd('1h', now) - now).toBe(3_600_000);
   expect(presetEnd('tomorrow', now)).toBe(new Date(2026, 10, 30, 9).getTime());
-  expect(extendedEnd(now - 5, now)).toBe(now + 3_600_000);
 });
 
 test('active ones by their end, counts of all that fit', () => {
@@ -71,6 +70,8 @@ test('what is missing is told', () => {
   expect(wishProblem({ ...wish, createdBy: '' }, 5)).toContain('who you are');
   expect(wishProblem({ ...wish, endsMs: NaN }, 5)).toContain('ends');
   expect(wishProblem(wish, 11)).toContain('passed');
+  expect(wishProblem({ ...wish, startsMs: null }, 5)).toBeNull();
+  expect(wishProblem({ ...wish, startsMs: 10 }, 5)).toContain('after the beginning');
 });
 
 test('only whole matchers are asked for', () => {

@@ -22,7 +22,12 @@ export function SilencesPage() {
       query={query}
       tools={
         search.form === undefined && (
-          <Link to="/silences" search={{ ...search, form: 'new' }} className="button button-primary" activeProps={{}}>
+          <Link
+            to="/silences"
+            search={{ ...search, form: 'new' }}
+            className="button button-primary"
+            activeProps={{}}
+          >
             New silence
           </Link>
         )
@@ -65,7 +70,12 @@ function SilencesView({ silences, search }: { silences: Silence[]; search: Silen
       </div>
       <ul className="silences" aria-label="Silences">
         {shown.map((silence) => (
-          <SilenceRow key={silence.id} silence={silence} heldCount={held.get(silence.id) ?? 0} search={search} />
+          <SilenceRow
+            key={silence.id}
+            silence={silence}
+            heldCount={held.get(silence.id) ?? 0}
+            search={search}
+          />
         ))}
       </ul>
       {shown.length === 0 && <NoSilences search={search} />}
@@ -77,19 +87,21 @@ function SilencesView({ silences, search }: { silences: Silence[]; search: Silen
 function FormPlace({ silences, search }: { silences: Silence[]; search: SilenceSearch }) {
   const navigate = useNavigate({ from: '/silences' });
   const before = silences.find(({ id }) => id === search.form);
-  const { form, matchers, ...rest } = search;
-  void form;
+  const closed = { ...search, form: undefined, matchers: undefined };
   return (
-    <section className="panel silence-place" aria-label={before === undefined ? 'New silence' : 'Change a silence'}>
+    <section
+      className="panel silence-place"
+      aria-label={before === undefined ? 'New silence' : 'Change a silence'}
+    >
       <OperatorOnly what="Silencing alerts">
         <SilenceForm
           before={before}
-          matchers={parseWording(matchers ?? '').matchers}
+          matchers={parseWording(search.matchers ?? '').matchers}
           onDone={(state) => {
-            void navigate({ search: { ...rest, show: state } });
+            void navigate({ search: { ...closed, show: state } });
           }}
           onCancel={() => {
-            void navigate({ search: rest });
+            void navigate({ search: closed });
           }}
         />
       </OperatorOnly>
@@ -109,8 +121,8 @@ function NoSilences({ search }: { search: SilenceSearch }) {
         </p>
         {search.q === undefined && search.show === undefined && (
           <p className="notice-hint">
-            Whoever is to be told of an alert is told. Silence one on the <Link to="/alerts">Alerts</Link> page, or
-            make one here before planned work.
+            Whoever is to be told of an alert is told. Silence one on the <Link to="/alerts">Alerts</Link>{' '}
+            page, or make one here before planned work.
           </p>
         )}
       </div>

@@ -11,9 +11,9 @@ export function wishProblem(wish: SilenceWish, nowMs: number): string | null {
     return 'Give at least one label that an alert has to have; this would silence everything.';
   if (wish.createdBy.trim() === '') return 'Say who you are, so that others can ask.';
   if (wish.comment.trim() === '') return 'Say why, in a few words.';
-  if (Number.isNaN(wish.startsMs)) return 'Say when it begins.';
+  if (wish.startsMs !== null && Number.isNaN(wish.startsMs)) return 'Say when it begins.';
   if (Number.isNaN(wish.endsMs)) return 'Say when it ends.';
-  if (wish.endsMs <= wish.startsMs) return 'The end has to be after the beginning.';
+  if (wish.startsMs !== null && wish.endsMs <= wish.startsMs) return 'The end has to be after the beginning.';
   if (wish.endsMs <= nowMs) return 'The end has passed already.';
   return null;
 }
@@ -27,4 +27,3 @@ export function filtersOf(matchers: readonly Matcher[]): string[] {
 export function wishOf({ id, matchers, startsMs, endsMs, createdBy, comment }: Silence): SilenceWish {
   return { id, matchers, startsMs, endsMs, createdBy, comment };
 }
-
