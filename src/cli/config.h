@@ -94,6 +94,7 @@ struct config {
     } scrape;
     struct {
         struct yaml_texts listen;
+        struct yaml_texts cors_origins;
         int translation_strategy; /* enum otlp_strategy */
         struct yaml_texts promote_resource_attributes;
         bool promote_all_resource_attributes;

@@ -350,6 +350,11 @@ const struct yaml_field config_settings[] = {
      .doc = "Further addresses with port, for OpenTelemetry alone: its exporters send to 4318 unless told otherwise. "
             "An empty list: none. "
             "The default address is left out, with a warning, when it is in use."},
+    {.key = "otlp.cors_origins",
+     .type = YAML_TYPE_TEXT_LIST,
+     AT(otlp.cors_origins),
+     .doc = "Web pages of these origins may send OpenTelemetry's data, with a public key too: "
+            "`https://app.example.com`, or `*` for any page. An empty list: none."},
     {.key = "otlp.translation_strategy",
      .type = YAML_TYPE_CHOICE,
      AT(otlp.translation_strategy),

@@ -153,6 +153,9 @@ static void test_file_errors(void **state)
                ":2:25: otlp.translation_strategy: unknown word \"NoTranslatoin\"; did you mean \"NoTranslation\"?; "
                "expected one of: UnderscoreEscapingWithSuffixes, UnderscoreEscapingWithoutSuffixes, "
                "NoUTF8EscapingWithSuffixes, NoTranslation");
+    FILE_ERROR("otlp:\n  cors_origins: [https://a.example, 'https://b.example/']\n",
+               ":2:37: otlp.cors_origins: expected an origin, which is scheme, host and port without a path, such as "
+               "https://app.example.com, or *");
     FILE_ERROR("otlp:\n  ignore_resource_attributes: [host.name]\n",
                ":2:32: otlp.ignore_resource_attributes needs otlp.promote_all_resource_attributes");
     FILE_ERROR("otlp:\n  promote_all_resource_attributes: true\n  promote_resource_attributes: [host.name]\n",
@@ -164,6 +167,9 @@ static void test_file_errors(void **state)
                "alerting.watchdog_url and alerting.watchdog_url_file are both set; one is enough");
     FILE_ERROR("alerting:\n  watchdog_url: hunter2\n",
                "alerting.watchdog_url: expected an address that begins with http:// or https://");
+    FILE_ERROR("alerting:\n  config: a.yml\n  path_test: 10ms\n",
+               "alerting.path_test: expected at least 1s, or 0 for none");
+    FILE_ERROR("alerting:\n  path_test: 24h\n", "alerting.path_test needs alerting.config, whose receivers are tested");
     FILE_ERROR("wal:\n  max_size: 64MiB\n", "wal.max_size must be at least twice wal.segment_size");
 }
 
