@@ -167,6 +167,9 @@ static void test_file_errors(void **state)
                "alerting.watchdog_url and alerting.watchdog_url_file are both set; one is enough");
     FILE_ERROR("alerting:\n  watchdog_url: hunter2\n",
                "alerting.watchdog_url: expected an address that begins with http:// or https://");
+    FILE_ERROR("alerting:\n  config: a.yml\n  path_test: 10ms\n",
+               "alerting.path_test: expected at least 1s, or 0 for none");
+    FILE_ERROR("alerting:\n  path_test: 24h\n", "alerting.path_test needs alerting.config, whose receivers are tested");
     FILE_ERROR("wal:\n  max_size: 64MiB\n", "wal.max_size must be at least twice wal.segment_size");
 }
 
