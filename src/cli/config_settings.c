@@ -263,8 +263,8 @@ const struct yaml_field config_settings[] = {
      .type = YAML_TYPE_BOOLEAN,
      AT(rules.self),
      .default_text = "true",
-     .doc =
-         "Rules about this server itself (docs/alerting.md), evaluated where `scrape.self` gives them their series."},
+     .doc = "Rules about this server itself (docs/self-alerts.md), evaluated where `scrape.self` gives them their "
+            "series."},
     {.key = "alerting.config",
      .type = YAML_TYPE_TEXT,
      AT(alerting.config),
