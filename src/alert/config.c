@@ -56,6 +56,8 @@ static enum ap_rc read_receivers(const struct yaml_node *list, struct alert_conf
             return rc;
         if (alert_config_receiver(config, receiver->name))
             return yaml_fail(err, node, "notification config name \"%s\" is not unique", receiver->name);
+        receiver->first_way_index = config->way_count;
+        config->way_count += receiver->way_count;
         config->receiver_count++;
     }
     return AP_OK;
@@ -192,8 +194,12 @@ static void check_route(const struct route *route, void *context)
     const struct yaml_texts *lists[] = {&route->muted_in, &route->active_in};
     if (check->rc != AP_OK)
         return;
-    if (!alert_config_receiver(check->config, route->receiver))
-        check->rc = yaml_fail(check->err, route->node, "undefined receiver \"%s\" used in route", route->receiver);
+    for (size_t i = 0; i < route->step_count && check->rc == AP_OK; i++) {
+        struct route_step *step = &route->steps[i];
+        step->receiver = alert_config_receiver(check->config, step->name);
+        if (!step->receiver)
+            check->rc = yaml_fail(check->err, step->node, "undefined receiver \"%s\" used in route", step->name);
+    }
     for (size_t i = 0; i < AP_ARRAY_COUNT(lists); i++)
         for (size_t j = 0; j < lists[i]->count && check->rc == AP_OK; j++)
             if (!alert_config_intervals(check->config, lists[i]->items[j]))
@@ -325,6 +331,14 @@ bool named_intervals_contain(const struct named_intervals *intervals, int64_t un
 {
     for (size_t i = 0; i < intervals->count; i++)
         if (time_interval_contains(&intervals->items[i], unix_s))
+            return true;
+    return false;
+}
+
+bool alert_config_contains(const struct alert_config *config, const struct yaml_texts *names, int64_t unix_s)
+{
+    for (size_t i = 0; i < names->count; i++)
+        if (named_intervals_contain(alert_config_intervals(config, names->items[i]), unix_s))
             return true;
     return false;
 }

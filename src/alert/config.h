@@ -40,6 +40,7 @@ struct alert_config {
     struct route *root;
     struct receiver *receivers;
     size_t receiver_count;
+    size_t way_count; /* of all receivers */
     struct inhibit_rule *inhibit_rules;
     size_t inhibit_rule_count;
     struct named_intervals *intervals;
@@ -73,3 +74,5 @@ const struct receiver *alert_config_receiver(const struct alert_config *config, 
 const struct named_intervals *alert_config_intervals(const struct alert_config *config, const char *name);
 /* Any of the intervals has the moment. */
 bool named_intervals_contain(const struct named_intervals *intervals, int64_t unix_s);
+/* Any of those of these names has it. */
+bool alert_config_contains(const struct alert_config *config, const struct yaml_texts *names, int64_t unix_s);

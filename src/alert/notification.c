@@ -28,6 +28,13 @@ const char *notification_reason_name(enum notification_reason reason)
     return names[reason];
 }
 
+const char *notification_reason_text(enum notification_reason reason)
+{
+    static const char *const names[] = {"first notification", "new alerts added", "some alerts resolved",
+                                        "all alerts resolved", "repeat interval elapsed"};
+    return names[reason];
+}
+
 const char *delivery_outcome_name(enum delivery_outcome outcome)
 {
     static const char *const names[] = {

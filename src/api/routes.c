@@ -22,6 +22,7 @@
 #include "api/pushed.h"
 #include "api/query.h"
 #include "api/query_text.h"
+#include "api/receivers.h"
 #include "api/remote_read.h"
 #include "api/rules.h"
 #include "api/series.h"
@@ -74,6 +75,7 @@ static const struct route routes[] = {
     {"/api/apiary/v1/heartbeats", true, ASK, RIGHT_OPERATOR, heartbeats_handle_beat},
     {"/api/apiary/v1/live", false, METHOD(GET), RIGHT_VIEWER, handle_live},
     {"/api/apiary/v1/notifications", false, READ, RIGHT_VIEWER, notifications_handle},
+    {"/api/apiary/v1/receivers", true, ASK, RIGHT_VIEWER, receivers_handle, RIGHT_OPERATOR},
     {"/api/apiary/v1/session", false, ASK | METHOD(DELETE), RIGHT_NONE, handle_session},
     {"/api/apiary/v1/status", false, READ, RIGHT_VIEWER, status_handle},
     {"/api/apiary/v1/tsdb/settle", false, METHOD(POST), RIGHT_SECRET, tsdb_admin_handle_settle},

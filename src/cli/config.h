@@ -82,6 +82,8 @@ struct config {
         const char *watchdog_url; /* secret, shown nowhere; NULL: none, as the next */
         const char *watchdog_url_file;
         int64_t watchdog_interval;
+        int64_t path_test; /* 0: only when somebody asks */
+        int64_t path_test_at;
     } alerting;
     const struct yaml_node *heartbeats; /* NULL: none; alert/heartbeat_list.h reads it */
     struct {

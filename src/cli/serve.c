@@ -64,7 +64,7 @@ static enum ap_rc apiary_open(struct apiary *apiary, struct ap_err *err)
     if (rc == AP_OK)
         rc = heartbeats_start(apiary->heartbeats, err); /* their series are there before rules ask for them */
     if (rc == AP_OK)
-        rc = serve_alerting_start(apiary->alerting, err);
+        rc = serve_alerting_start(apiary->alerting, apiary->warehouse, err);
     if (rc == AP_OK)
         rc = rule_manager_start(apiary->rules, err);
     return rc == AP_OK ? scrape_manager_start(apiary->scrape, err) : rc;
