@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "api/access.h"
+#include "api/alert_summary.h"
 #include "api/alertmanager.h"
 #include "api/api.h"
 #include "api/cardinality.h"
@@ -68,6 +69,7 @@ static void handle_session(struct api *api, struct http_request *request, struct
 
 static const struct route routes[] = {
     {"/api/sql", false, METHOD(POST), RIGHT_VIEWER, sql_handle},
+    {"/api/apiary/v1/alerts/summary", false, READ, RIGHT_VIEWER, alert_summary_handle},
     {"/api/apiary/v1/catalogue", false, READ, RIGHT_VIEWER, catalogue_handle},
     {"/api/apiary/v1/coverage", false, READ, RIGHT_VIEWER, catalogue_handle_coverage},
     {"/api/apiary/v1/dashboards", true, READ, RIGHT_VIEWER, dashboards_handle},

@@ -300,8 +300,20 @@ static enum ap_rc check_listen(const struct config *config, struct ap_err *err)
     return rc == AP_OK ? check_addresses(config, &config->otlp.listen, err) : rc;
 }
 
+/* As a browser says it: what else is there would never be met. */
+static bool is_origin(const char *text)
+{
+    const char *host = strstr(text, "://");
+    return strcmp(text, "*") == 0 || (host && host != text && host[3] && !strpbrk(host + 3, "/?#*@ "));
+}
+
 static enum ap_rc check_otlp(const struct config *config, struct ap_err *err)
 {
+    for (size_t i = 0; i < config->otlp.cors_origins.count; i++)
+        if (!is_origin(config->otlp.cors_origins.items[i]))
+            return fail_text(&config->otlp.cors_origins, i, err,
+                             "otlp.cors_origins: expected an origin, which is scheme, host and port without a path, "
+                             "such as https://app.example.com, or *");
     if (config->otlp.promote_all_resource_attributes && config->otlp.promote_resource_attributes.count)
         return fail_text(&config->otlp.promote_resource_attributes, 0, err,
                          "otlp.promote_resource_attributes names what otlp.promote_all_resource_attributes promotes "

@@ -15,10 +15,10 @@
 
 struct alerting;
 struct alert_forwarder;
-struct serve_alerting; /* private to serve_alerting.c */
 struct notification_log;
 struct notifier;
 struct path_test;
+struct serve_alerting; /* private to serve_alerting.c */
 struct watchdog;
 struct wal;
 struct warehouse;

@@ -28,6 +28,12 @@ static void rules_trouble(const struct ap_err *err, void *context)
     ap_log_limited(&limit, AP_LOG_WARN, "rules", "%s", err->text);
 }
 
+static void report_rule(const char *sentence, void *context)
+{
+    (void)context;
+    ap_log(AP_LOG_ERROR, "rules", "%s", sentence);
+}
+
 static enum ap_rc set_external_labels(struct apiary *apiary, struct ap_err *err)
 {
     const struct yaml_texts *texts = &apiary->config->external_labels;
@@ -56,6 +62,8 @@ enum ap_rc serve_open_rules(struct apiary *apiary, struct ap_err *err)
             {
                 .engine = apiary->engine,
                 .storage = promql_storage_tsdb(apiary->tsdb),
+                .warehouse = apiary->warehouse,
+                .sql_timeout_ms = (uint32_t)config->warehouse.query_timeout,
                 .keep = rules_keep,
                 .context = apiary->rules_keep,
                 .tell = alerts_from_rules,
@@ -72,6 +80,7 @@ enum ap_rc serve_open_rules(struct apiary *apiary, struct ap_err *err)
         .is_experimental = config->promql.experimental,
         .interval_ms = config->rules.interval,
         .thread_count = RULE_THREADS,
+        .report = report_rule,
     };
     return rule_manager_open(&options, &apiary->rules, err);
 }

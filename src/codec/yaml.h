@@ -77,6 +77,9 @@ bool yaml_is_null(const struct yaml_node *node);
 /* "map", "list", "text" … for errors. */
 const char *yaml_kind_name(enum yaml_kind kind);
 
+/* Appends the node as YAML in one line, which reads back as the same. */
+void yaml_print(const struct yaml_node *node, struct ap_buf *out);
+
 /* "<file>:<line>:<column>: <sentence>", AP_E_PARSE. */
 enum ap_rc yaml_fail(struct ap_err *err, const struct yaml_node *node, const char *format, ...) ap_printf(3, 4);
 
