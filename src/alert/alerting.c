@@ -395,6 +395,23 @@ void alerting_unlock_config(struct alerting *alerting)
     pthread_mutex_unlock(&alerting->mutex);
 }
 
+struct notification *alerting_make_notification(struct alerting *alerting, const char *receiver, size_t place,
+                                                const struct notification *parts)
+{
+    struct notification *notification = NULL;
+    pthread_mutex_lock(&alerting->mutex);
+    const struct receiver *found = alert_config_receiver(alerting->hold->config, receiver);
+    if (found && place < found->way_count) {
+        struct notification whole = *parts;
+        whole.receiver = found;
+        whole.way = &found->ways[place];
+        whole.global = &alerting->hold->config->global;
+        notification = notification_new(alerting->hold, &whole);
+    }
+    pthread_mutex_unlock(&alerting->mutex);
+    return notification;
+}
+
 void alerting_stats_get(struct alerting *alerting, struct alerting_stats *ret_stats)
 {
     pthread_mutex_lock(&alerting->mutex);

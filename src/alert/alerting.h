@@ -129,6 +129,14 @@ void alerting_each_group(struct alerting *alerting, alert_group_fn each, void *c
 const struct alert_config *alerting_lock_config(struct alerting *alerting);
 void alerting_unlock_config(struct alerting *alerting);
 
+/*
+ * A notification that somebody else decides, such as a test: to this receiver, by its way at this place, of the
+ * configuration in effect; the rest are copies of `parts`. The caller's reference; alerting_delivered() is not for it.
+ * NULL: there is no such receiver or way.
+ */
+struct notification *alerting_make_notification(struct alerting *alerting, const char *receiver, size_t place,
+                                                const struct notification *parts);
+
 struct alerting_stats {
     uint64_t alerts_firing, alerts_resolved; /* now */
     uint64_t groups, silences_active;

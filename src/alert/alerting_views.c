@@ -71,7 +71,7 @@ static const struct alert_view *view_locked(struct viewing *viewing, const struc
         .is_unprocessed = alert->group_count == 0,
     };
     snprintf(viewing->view.fingerprint, sizeof(viewing->view.fingerprint), "%016" PRIx64, alert_fingerprint(labels));
-    route_match(alerting->hold->config->root, labels, add_route, viewing);
+    alert_config_match(alerting->hold->config, labels, add_route, viewing);
     for (const struct kept_silence *silence = NULL;
          (silence = silence_set_match(&alerting->silences, labels, viewing->now_ms, silence)) != NULL;)
         add_name(&viewing->silenced_by, &viewing->view.silenced_count, &viewing->silenced_capacity,

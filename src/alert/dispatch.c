@@ -53,7 +53,7 @@ static void place(const struct route *route, void *context)
 void dispatch_place_locked(struct alerting *alerting, struct known_alert *alert, int64_t now_ms)
 {
     struct placing placing = {alerting, alert, now_ms};
-    route_match(alerting->hold->config->root, alert->alert.labels, place, &placing);
+    alert_config_match(alerting->hold->config, alert->alert.labels, place, &placing);
 }
 
 static void set_fallback_count(struct alerting *alerting, struct alert_group *group, size_t count)

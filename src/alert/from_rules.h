@@ -36,5 +36,5 @@ bool alerts_from_rules(void *context, const struct rule *rule, const struct aler
 /* From now on labels become what these rules make of them (NULL: stay as they are), or the alert is dropped. */
 void alerts_from_rules_relabel(struct alerts_from_rules *to, struct alert_relabel *take_relabel);
 
-/* "http://apiary:8484/graph?g0.expr=up+%3D%3D+0&g0.tab=1" */
-void alert_generator_url(struct ap_slice external_url, struct ap_slice expr, struct ap_buf *out);
+/* "http://apiary:8484/graph?g0.expr=up+%3D%3D+0&g0.tab=1"; of SQL "http://apiary:8484/rules?q=NAME" */
+void alert_generator_url(struct ap_slice external_url, const struct rule *rule, struct ap_buf *out);

@@ -81,12 +81,13 @@ enum delivery_outcome {
     DELIVERY_DONE,
     DELIVERY_RETRY,   /* it may succeed later: 429, 5xx, no connection, time-out */
     DELIVERY_REFUSED, /* it never will: 4xx, a template that fails */
+    DELIVERY_OUTCOME_COUNT
 };
 const char *delivery_outcome_name(enum delivery_outcome outcome); /* "done", "retry", "refused" */
 
 struct delivery {
     enum delivery_outcome outcome;
-    bool is_unsent;         /* nothing was tried: too many wait, or the server ends */
+    bool is_unsent;         /* nothing was tried: too many wait, the server ends, or there was nothing to say */
     int64_t retry_after_ms; /* what the receiver asked for; 0: nothing */
     unsigned status;        /* HTTP's or SMTP's; 0: there was none */
     char text[256];         /* for people: the receiver's answer or the error, without secrets */
