@@ -324,16 +324,12 @@ static inline const uint8_t *take_plain_fields(const uint8_t *at, const uint8_t 
     return value;
 }
 
-/* The attributes that are expected, and no others behind them. Returns where they end; `at`: it is others. */
+/* The attributes that are expected. Returns where they end; `at`: it is others. */
 static inline const uint8_t *skip_expected_attributes(const struct decoding *decoding, const uint8_t *at,
                                                       const uint8_t *end, struct otlp_point *point)
 {
-    struct ap_slice expected = otlp_sink_expected_attributes(decoding->sink, (const char *)at, (size_t)(end - at));
-    const uint8_t *behind = at + expected.bytes;
-    if (!expected.data || (behind < end && *behind == BYTES(7)))
-        return at;
-    point->attributes.raw = expected;
-    return behind;
+    point->attributes.raw = otlp_sink_expected_attributes(decoding->sink, (const char *)at, (size_t)(end - at));
+    return at + point->attributes.raw.bytes;
 }
 
 /* `is_expecting`: attributes need not be read that are those expected. */
@@ -350,7 +346,7 @@ static enum ap_rc read_number_point(struct decoding *decoding, struct ap_slice m
         const uint8_t *behind = at;
         switch (field.tag) {
         case BYTES(7):
-            if (point->attributes.raw.data) { /* there are others after all */
+            if (point->attributes.raw.data) { /* there are more of them */
                 *point = (struct otlp_point){.fault = NULL};
                 return read_number_point(decoding, message, false, point, attribute_count, err);
             }

@@ -172,19 +172,21 @@ static void test_points(void **state)
                                         point(JOIN4(with("a", "1"), with("b", "2"), at(3), is(6)))))),
           3);
     /* One begins as the one that is expected. */
-    SENDS(request("s", gauge("m", point(join(at(4), is(0))))), 1);
+    SENDS(request("s", gauge("m", join(point(join(at(4), is(0))), point(JOIN3(at(4), is(0), with("a", "1")))))), 2);
+    SENDS(request("s", gauge("m", point(join(at(5), is(0))))), 1);
     SENDS(request("s", gauge("m", point(JOIN4(at(4), is(7), with("a", "1"), with("b", "2"))))), 1);
     /* More attributes behind other fields. */
-    SENDS(request("s", gauge("m", point(join(at(5), is(0))))), 1);
+    SENDS(request("s", gauge("m", point(join(at(6), is(0))))), 1);
     SENDS(request("s", gauge("m", point(JOIN4(at(5), with("a", "1"), is(8), with("b", "2"))))), 0);
     SENDS(request("s", gauge("m", point(JOIN4(with("b", "2"), at(6), is(9), with("a", "1"))))), 0);
-    HOLDS("m", "m{a=\"1\", b=\"2\", job=\"s\"} 2@1 2@2 6@3 7@4 8@5 9@6\n"
-               "m{a=\"1\", job=\"s\"} 1@1 1@2 5@3\n"
-               "m{job=\"s\"} 3@1 3@2 4@3 0@4 0@5\n");
+    SENDS(request("s", gauge("m", point(JOIN4(at(7), with("a", "1"), is(8), with("b", "2"))))), 0);
+    HOLDS("m", "m{a=\"1\", b=\"2\", job=\"s\"} 2@1 2@2 6@3 7@4 8@5 9@6 8@7\n"
+               "m{a=\"1\", job=\"s\"} 1@1 1@2 5@3 0@4\n"
+               "m{job=\"s\"} 3@1 3@2 4@3 0@4 0@5 0@6\n");
     /* Attributes in another order are another text, and the same series. */
-    SENDS(request("s", gauge("m", point(JOIN4(at(7), is(10), with("b", "2"), with("a", "1"))))), 0);
-    SENDS(request("s", gauge("m", point(JOIN4(at(8), is(11), with("b", "2"), with("a", "1"))))), 1);
-    HOLDS("m{b=\"2\"}", "m{a=\"1\", b=\"2\", job=\"s\"} 2@1 2@2 6@3 7@4 8@5 9@6 10@7 11@8\n");
+    SENDS(request("s", gauge("m", point(JOIN4(at(8), is(10), with("b", "2"), with("a", "1"))))), 0);
+    SENDS(request("s", gauge("m", point(JOIN4(at(9), is(11), with("b", "2"), with("a", "1"))))), 1);
+    HOLDS("m{b=\"2\"}", "m{a=\"1\", b=\"2\", job=\"s\"} 2@1 2@2 6@3 7@4 8@5 9@6 8@7 10@8 11@9\n");
     fixture_clear(&fx);
 }
 
@@ -217,8 +219,9 @@ static void test_metrics(void **state)
     struct fixture fx;
     fixture_init(&fx);
     SENDS(request("s", gauge("m", point(join(at(1), is(1))))), 0);
-    /* Its name behind its data; told twice. */
+    /* Its name behind its data; another one behind it; told twice. */
     SENDS(request("s", field(2, join(field(5, point(join(at(2), is(2)))), name("m")))), 1);
+    SENDS(request("s", field(2, JOIN3(name("m"), field(5, point(join(at(2), is(2)))), name("n")))), 0);
     SENDS(request("s", field(2, JOIN3(name("wrong"), name("m"), field(5, point(join(at(3), is(3))))))), 0);
     SENDS(request("s", field(2, JOIN3(name("wrong"), name("m"), field(5, point(join(at(4), is(4))))))), 1);
     /* Data of two kinds: the last. */
@@ -233,9 +236,10 @@ static void test_metrics(void **state)
     for (int i = 0; i < 2; i++)
         SENDS(request("s", join(gauge("m", point(join(at(9 + i), is(9)))), gauge("mm", point(join(at(9 + i), is(9)))))),
               1 + i);
-    HOLDS("{__name__=~\"m.*|wrong\"}", "m{job=\"s\"} 1@1 2@2 3@3 4@4 6@6 9@9 9@10\n"
-                                       "m_total{job=\"s\"} 7@7 8@8\n"
-                                       "mm{job=\"s\"} 9@9 9@10\n");
+    HOLDS("{__name__=~\"m.*|n|wrong\"}", "m{job=\"s\"} 1@1 2@2 3@3 4@4 6@6 9@9 9@10\n"
+                                         "m_total{job=\"s\"} 7@7 8@8\n"
+                                         "mm{job=\"s\"} 9@9 9@10\n"
+                                         "n{job=\"s\"} 2@2\n");
     fixture_clear(&fx);
 }
 
