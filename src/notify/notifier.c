@@ -108,6 +108,10 @@ static struct job *take_locked(struct notifier *notifier, struct lane **ret_lane
     return NULL;
 }
 
+/*
+ * Wakes nobody: at most one job may be taken now that could not be before, and whoever leaves looks for one next. While
+ * a thread waits there was none.
+ */
 static void leave_locked(struct notifier *notifier, struct lane *lane, struct ap_slice group_key)
 {
     for (unsigned i = 0; i < lane->busy_count; i++)
@@ -116,7 +120,6 @@ static void leave_locked(struct notifier *notifier, struct lane *lane, struct ap
             break;
         }
     notifier->stats.sending--;
-    pthread_cond_broadcast(&notifier->changed);
 }
 
 /* ---- Sending ---- */
@@ -217,7 +220,8 @@ void notifier_deliver(void *context, struct notification *notification)
         *lane->tail = job;
         lane->tail = &job->next;
         notifier->stats.waiting++;
-        pthread_cond_signal(&notifier->changed);
+        if (lane->busy_count < notifier->way_max) /* else one of those takes it */
+            pthread_cond_signal(&notifier->changed);
     } else {
         notifier->stats.overflows += !is_ending;
     }
