@@ -264,7 +264,7 @@ static void test_print_round_trip(void **state)
     assert_string_equal(second->hosts.items[1], "/siem");
     assert_int_equal(second->warehouse.query_timeout, 1500);
     assert_int_equal(second->limits.body, 1000000);
-    assert_non_null(strstr(text, "heartbeats: [{\"name\": \"a\", \"every\": \"1d\", \"labels\": {\"team\": "));
+    assert_non_null(strstr(text, "heartbeats: [{\"name\": a, \"every\": 1d, \"labels\": {\"team\": "));
     assert_int_equal(second->heartbeats->child_count, 2);
     const struct yaml_node *labels = yaml_get(second->heartbeats->first, "labels");
     assert_string_equal(yaml_get(labels, "team")->text.data, "x \"y\"");
