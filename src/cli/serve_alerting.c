@@ -240,6 +240,7 @@ enum ap_rc serve_alerting_open(const struct config *config, struct wal *wal, str
     serving->watchdog = (struct watchdog){
         .url = config->alerting.watchdog_url,
         .url_file = config->alerting.watchdog_url_file,
+        .key_file = config->alerting.watchdog_key_file,
         .interval_ms = config->alerting.watchdog_interval,
     };
     serving->from_rules = (struct alerts_from_rules){
