@@ -5,7 +5,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/serve_alerting.h"
-#include "pack/pack.h"
 #include "rules/keep.h"
 #include "rules/manager.h"
 #include "tsdb/labels.h"
@@ -47,25 +46,16 @@ static enum ap_rc set_external_labels(struct apiary *apiary, struct ap_err *err)
     return rc == AP_OK ? rc : ap_err_prefix(err, "external_labels");
 }
 
-/* Those that the packs' alerts became. */
-static void collect_rule_groups(struct apiary *apiary)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < apiary->pack_count; i++)
-        count += apiary->packs[i]->rule_group_count;
-    apiary->rule_groups = ap_new0_array(const struct rule_group *, count + 1);
-    for (size_t i = 0; i < apiary->pack_count; i++)
-        for (size_t g = 0; g < apiary->packs[i]->rule_group_count; g++)
-            apiary->rule_groups[apiary->rule_group_count++] = &apiary->packs[i]->rule_groups[g];
-}
-
 enum ap_rc serve_open_rules(struct apiary *apiary, struct ap_err *err)
 {
     const struct config *config = apiary->config;
     enum ap_rc rc = set_external_labels(apiary, err);
+    if (rc == AP_OK)
+        rc = builtin_rules_open(apiary, err);
     if (rc != AP_OK)
         return rc;
-    collect_rule_groups(apiary);
+    size_t group_count;
+    const struct rule_group *const *groups = builtin_rules_groups(apiary->builtin_rules, &group_count);
     apiary->rules_keep = rules_keep_new(apiary->tsdb, rules_trouble, apiary);
     const struct rule_manager_options options = {
         .world =
@@ -85,8 +75,8 @@ enum ap_rc serve_open_rules(struct apiary *apiary, struct ap_err *err)
                 .clock = &ap_clock_system,
             },
         .patterns = &config->rules.files,
-        .groups = apiary->rule_groups,
-        .group_count = apiary->rule_group_count,
+        .groups = groups,
+        .group_count = group_count,
         .is_experimental = config->promql.experimental,
         .interval_ms = config->rules.interval,
         .thread_count = RULE_THREADS,

@@ -377,18 +377,11 @@ struct whole_file {
     struct ap_arena arena;
 };
 
-enum ap_rc rule_file_load(const char *path, bool is_experimental, rule_file_report_fn report, void *context,
-                          struct rule_file **ret_file, struct ap_err *err)
+static enum ap_rc read_document(struct yaml_document *take_document, bool is_experimental, rule_file_report_fn report,
+                                void *context, struct rule_file **ret_file, struct ap_err *err)
 {
-    struct yaml_document *document;
-    enum ap_rc rc = yaml_load(path, &document, err);
-    if (rc != AP_OK) {
-        if (report)
-            report(err->text, context);
-        return rc;
-    }
     struct whole_file *whole = ap_new0(struct whole_file);
-    whole->file.document = document;
+    whole->file.document = take_document;
     AP_AUTO(rule_file) struct rule_file *file = &whole->file;
     struct reading reading = {
         .file = file, .is_experimental = is_experimental, .report = report, .context = context, .err = err};
@@ -398,6 +391,30 @@ enum ap_rc rule_file_load(const char *path, bool is_experimental, rule_file_repo
     if (reading.rc == AP_OK)
         *ret_file = AP_MOVE(file);
     return reading.rc;
+}
+
+enum ap_rc rule_file_load(const char *path, bool is_experimental, rule_file_report_fn report, void *context,
+                          struct rule_file **ret_file, struct ap_err *err)
+{
+    struct yaml_document *document;
+    enum ap_rc rc = yaml_load(path, &document, err);
+    if (rc == AP_OK)
+        return read_document(document, is_experimental, report, context, ret_file, err);
+    if (report)
+        report(err->text, context);
+    return rc;
+}
+
+enum ap_rc rule_file_parse(struct ap_slice text, const char *name, bool is_experimental, rule_file_report_fn report,
+                           void *context, struct rule_file **ret_file, struct ap_err *err)
+{
+    struct yaml_document *document;
+    enum ap_rc rc = yaml_parse(text, name, &document, err);
+    if (rc == AP_OK)
+        return read_document(document, is_experimental, report, context, ret_file, err);
+    if (report)
+        report(err->text, context);
+    return rc;
 }
 
 void rule_file_free(struct rule_file *file)

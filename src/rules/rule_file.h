@@ -75,6 +75,10 @@ typedef void (*rule_file_report_fn)(const char *sentence, void *context);
  */
 ap_nodiscard enum ap_rc rule_file_load(const char *path, bool is_experimental, rule_file_report_fn report,
                                        void *context, struct rule_file **ret_file, struct ap_err *err);
+/* The same from a text, which is copied; `name` stands for the path. */
+ap_nodiscard enum ap_rc rule_file_parse(struct ap_slice text, const char *name, bool is_experimental,
+                                        rule_file_report_fn report, void *context, struct rule_file **ret_file,
+                                        struct ap_err *err);
 void rule_file_free(struct rule_file *file); /* NULL is allowed */
 AP_DEFINE_AUTO(rule_file, struct rule_file, rule_file_free)
 

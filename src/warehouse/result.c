@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/arena.h"
 #include "base/assert.h"
@@ -196,10 +195,8 @@ static void add_date(struct ap_buf *out, int32_t days)
         ap_buf_add_cstr(out, days > 0 ? "infinity" : "-infinity");
         return;
     }
-    time_t seconds = (time_t)days * 86400;
-    struct tm parts;
-    gmtime_r(&seconds, &parts);
-    ap_buf_printf(out, "%04d-%02d-%02d", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday);
+    struct ap_civil date = ap_civil_of_days(days);
+    ap_buf_printf(out, "%04" PRId64 "-%02d-%02d", date.year, date.month, date.day);
 }
 
 static void add_interval(struct ap_buf *out, duckdb_interval interval)
