@@ -30,6 +30,8 @@ void watchdog_add_rules(const struct watchdog *watchdog, struct ap_buf *out)
 }
 
 /*
+ * Grouped by its own label too: alerting knows groups by their labels and the place of their route in the tree, and a
+ * route at the same place in somebody's file may have another Watchdog.
  * Told at each flush: a repeat_interval as long as the interval would leave out each second one, which comes a moment
  * before the interval has passed since the last was sent.
  */
@@ -41,7 +43,7 @@ static void print_config(const struct watchdog *watchdog, struct ap_buf *out)
                   "  routes:\n"
                   "  - receiver: " WATCHDOG_RECEIVER "\n"
                   "    matchers: [alertname=" ALERT ", " LABEL "=" VALUE "]\n"
-                  "    group_by: [alertname]\n"
+                  "    group_by: [alertname, " LABEL "]\n"
                   "    group_wait: 0s\n"
                   "    group_interval: %" PRId64 "ms\n"
                   "    repeat_interval: %" PRId64 "ms\n"

@@ -197,6 +197,7 @@ enum ap_rc serve_alerting_open(const struct config *config, struct wal *wal, str
     };
     serving->from_rules = (struct alerts_from_rules){
         .external_url = ap_slice_cstr(config->external_url ? config->external_url : ""),
+        .relabel_lock = PTHREAD_RWLOCK_INITIALIZER,
         .take = take_from_rules,
         .context = serving,
     };
@@ -299,6 +300,7 @@ void serve_alerting_close(struct serve_alerting *serving)
     alert_forwarder_close(serving->forwarder);
     path_test_free(serving->path_test);
     alerting_close(serving->alerting);
+    alerts_from_rules_relabel(&serving->from_rules, NULL);
     notification_log_free(serving->log);
     pthread_cond_destroy(&serving->changed);
     pthread_mutex_destroy(&serving->mutex);
@@ -339,4 +341,9 @@ struct alerts_from_rules *serve_alerting_from_rules(struct serve_alerting *servi
 {
     serving->from_rules.external_labels = external_labels;
     return &serving->from_rules;
+}
+
+void serve_alerting_relabel(struct serve_alerting *serving, struct alert_relabel *take_relabel)
+{
+    alerts_from_rules_relabel(&serving->from_rules, take_relabel);
 }

@@ -263,9 +263,10 @@ static enum ap_rc load(const struct alert_config *config, struct message_templat
 /* Their figures begin at 0, so that the first failure is seen as one more. */
 static void make_lanes_locked(struct notifier *notifier, const struct alert_config *config)
 {
-    for (size_t i = 0; config && i < config->receiver_count; i++)
-        for (size_t w = 0; w < config->receivers[i].way_count; w++)
-            lane_of_locked(notifier, &config->receivers[i], &config->receivers[i].ways[w]);
+    for (; config; config = config->builtin)
+        for (size_t i = 0; i < config->receiver_count; i++)
+            for (size_t w = 0; w < config->receivers[i].way_count; w++)
+                lane_of_locked(notifier, &config->receivers[i], &config->receivers[i].ways[w]);
 }
 
 enum ap_rc notifier_reload(struct notifier *notifier, const struct alert_config *config, struct ap_err *err)
