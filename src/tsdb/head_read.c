@@ -31,17 +31,7 @@ static size_t copy_tail(const struct tail *tail, int64_t min_ts_ms, int64_t max_
     if (!tail || !tail_touches(tail, min_ts_ms, max_ts_ms))
         return 0;
     reserve_samples(copy, at + tail_samples(tail));
-    int64_t *ts_ms = copy->ts_ms + at;
-    double *values = copy->values + at;
-    tail_read(tail, ts_ms, values);
-    size_t count = 0;
-    for (uint32_t i = 0; i < tail_samples(tail); i++) {
-        if (ts_ms[i] < min_ts_ms || ts_ms[i] > max_ts_ms)
-            continue;
-        ts_ms[count] = ts_ms[i];
-        values[count++] = values[i];
-    }
-    return count;
+    return tail_read_span(tail, min_ts_ms, max_ts_ms, copy->ts_ms + at, copy->values + at);
 }
 
 static void copy_histograms(const struct histogram_tail *tail, int64_t min_ts_ms, int64_t max_ts_ms,

@@ -338,3 +338,11 @@ void registry_labels(const struct registry *registry, uint32_t ref, struct ap_bu
         out->bytes += (size_t)(to - start);
     }
 }
+
+void registry_prefetch_labels(const struct registry *registry, const uint32_t *refs, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        __builtin_prefetch(registry_entry(registry, refs[i]));
+    for (size_t i = 0; i < count; i++)
+        __builtin_prefetch(registry_list(registry_entry(registry, refs[i])));
+}

@@ -63,6 +63,8 @@ bool registry_has(const struct registry *registry, uint32_t ref); /* live */
 struct labels_hash registry_hash(const struct registry *registry, uint32_t ref);
 /* Appends the canonical labels of a series, live or removed and not yet reused. */
 void registry_labels(const struct registry *registry, uint32_t ref, struct ap_buf *out);
+/* Of some live series that are asked next: fetches their memory for all of them together. */
+void registry_prefetch_labels(const struct registry *registry, const uint32_t *refs, size_t count);
 
 /* The live series that all matchers hold for. free with roaring_bitmap_free(). */
 roaring_bitmap_t *registry_select(const struct registry *registry, const struct matchers *matchers);

@@ -191,13 +191,13 @@ static enum ap_rc keep_labels(struct tsdb_set *set, struct set_series *series, s
     return AP_OK;
 }
 
-/* `is_alone`: no block has any, so that none is there yet. */
+/* `is_alone`: no block has any, so that none is there yet, and nobody asks for its hash. */
 static enum ap_rc add_head_series(struct tsdb_set *set, uint32_t ref, bool is_alone, struct ap_err *err)
 {
     struct tsdb *tsdb = set->tsdb;
     bool is_new = true;
-    struct labels_hash hash = registry_hash(tsdb->registry, ref);
-    struct set_series *series = is_alone ? append_series(set, hash) : set_series(set, hash, &is_new);
+    struct set_series *series = is_alone ? append_series(set, (struct labels_hash){0})
+                                         : set_series(set, registry_hash(tsdb->registry, ref), &is_new);
     if (!series)
         return too_many(set, err);
     series->ref = ref;
@@ -219,10 +219,15 @@ static enum ap_rc select_head(struct tsdb_set *set, const struct matchers *match
     for (size_t at = 0; at < selection->count && rc == AP_OK; at += HEAD_TOGETHER) {
         size_t count = AP_MIN(selection->count - at, (size_t)HEAD_TOGETHER);
         bool touches[HEAD_TOGETHER];
+        uint32_t refs[HEAD_TOGETHER];
+        size_t found = 0;
         head_touches(set->tsdb->head, selection->refs + at, count, set->min_ts_ms, set->max_ts_ms, touches);
-        for (size_t i = 0; i < count && rc == AP_OK; i++)
+        for (size_t i = 0; i < count; i++)
             if (touches[i])
-                rc = add_head_series(set, selection->refs[at + i], is_alone, err);
+                refs[found++] = selection->refs[at + i];
+        registry_prefetch_labels(registry, refs, found);
+        for (size_t i = 0; i < found && rc == AP_OK; i++)
+            rc = add_head_series(set, refs[i], is_alone, err);
     }
     registry_unlock(registry);
     selection_unref(selection);
