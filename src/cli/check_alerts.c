@@ -17,6 +17,7 @@
 #include "promql/float_text.h"
 #include "promql/parser.h"
 #include "rules/rule_file.h"
+#include "rules/self.h"
 #include "tsdb/labels.h"
 
 struct arguments {
@@ -24,6 +25,7 @@ struct arguments {
     const char *since;
     const char *name; /* only alerts with it; NULL: all */
     int64_t since_ms, interval_ms, now_ms;
+    bool is_self;
     bool is_json;
 };
 
@@ -377,12 +379,8 @@ static void report_sentence(const char *sentence, void *context)
     fail_file(context, sentence);
 }
 
-static void report_rules(struct report *report, const char *path)
+static void report_file(struct report *report, const struct rule_file *file)
 {
-    AP_AUTO(rule_file) struct rule_file *file = NULL;
-    struct ap_err err;
-    if (rule_file_load(path, true, report_sentence, report, &file, &err) != AP_OK)
-        return;
     for (size_t g = 0; g < file->group_count; g++) {
         for (size_t r = 0; r < file->groups[g].rule_count; r++) {
             const struct rule *rule = &file->groups[g].rules[r];
@@ -391,6 +389,23 @@ static void report_rules(struct report *report, const char *path)
                 report_subject(report, &subject);
         }
     }
+}
+
+static void report_rules(struct report *report, const char *path)
+{
+    AP_AUTO(rule_file) struct rule_file *file = NULL;
+    struct ap_err err;
+    if (rule_file_load(path, true, report_sentence, report, &file, &err) == AP_OK)
+        report_file(report, file);
+}
+
+static void report_self(struct report *report)
+{
+    AP_AUTO(rule_file) struct rule_file *file = NULL;
+    struct ap_err err;
+    if (rule_file_parse(ap_slice_cstr(rules_self), RULES_SELF_FILE, false, report_sentence, report, &file, &err) ==
+        AP_OK)
+        report_file(report, file);
 }
 
 static int report_all(const struct arguments *arguments, const struct cli_list *packs, const struct cli_list *rules)
@@ -402,6 +417,8 @@ static int report_all(const struct arguments *arguments, const struct cli_list *
         report_pack(&report, packs->items[i]);
     for (size_t i = 0; i < rules->count; i++)
         report_rules(&report, rules->items[i]);
+    if (arguments->is_self)
+        report_self(&report);
     if (report.shown == 0 && report.failed == 0) {
         AP_AUTO_FREE char *name = arguments->name ? ap_asprintf(" called \"%s\"", arguments->name) : ap_strdup("");
         AP_AUTO_FREE char *sentence = ap_asprintf("there is no alert%s", name);
@@ -423,6 +440,7 @@ int cli_check_alerts(int argc, char **argv)
     const struct cli_option options[] = {
         {"pack", 0, CLI_OPTION_LIST, "DIR", &packs, "pack whose alerts to explain, may be repeated"},
         {"rules", 0, CLI_OPTION_LIST, "FILE", &rules, "rule file whose alerts to explain, may be repeated"},
+        {"self", 0, CLI_OPTION_FLAG, NULL, &arguments.is_self, "the alerts about Apiary itself that come with it"},
         {"server", 's', CLI_OPTION_TEXT, "URL", &arguments.server,
          "also say when they would have fired, by what this\nserver has stored"},
         {"key", 'k', CLI_OPTION_TEXT, "KEY", &arguments.key, "viewer key; also $APIARY_KEY, which others cannot see"},
@@ -440,7 +458,8 @@ int cli_check_alerts(int argc, char **argv)
             "Examples:\n"
             "  apiary check alerts --pack packs/hive\n"
             "  apiary check alerts --pack packs/hive --server http://127.0.0.1:8484 --since 7d hive_memory_leak\n"
-            "  apiary check alerts --rules alerts.yml --json\n",
+            "  apiary check alerts --rules alerts.yml --json\n"
+            "  apiary check alerts --self ApiaryLogFilling\n",
         .options = options,
         .option_count = AP_ARRAY_COUNT(options),
     };
@@ -449,8 +468,8 @@ int cli_check_alerts(int argc, char **argv)
         return exit_code;
     if (argc - first > 1)
         return cli_misused(&command, "expected at most one NAME");
-    if (packs.count + rules.count == 0)
-        return cli_misused(&command, "name at least one pack or rule file: --pack DIR, --rules FILE");
+    if (packs.count + rules.count == 0 && !arguments.is_self)
+        return cli_misused(&command, "name at least one pack or rule file: --pack DIR, --rules FILE, --self");
     if (arguments.since && !arguments.server)
         return cli_misused(&command, "--since goes with --server");
     arguments.since = arguments.since ? arguments.since : "7d";
