@@ -95,7 +95,7 @@ enum yaml_type {
     YAML_TYPE_CHOICE,    /* int: index into `choices` */
     YAML_TYPE_TEXT_LIST, /* struct yaml_texts: a list, or one text */
     YAML_TYPE_TEXT_MAP,  /* struct yaml_texts with keys */
-    YAML_TYPE_NODE,      /* const struct yaml_node *: whatever it is, for the caller to read */
+    YAML_TYPE_NODE,      /* const struct yaml_node *: whatever it is, for the caller to read; from files only */
 };
 
 /* "a duration such as 250ms, 30s or 7d": what errors and the reference call it. */

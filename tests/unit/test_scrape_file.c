@@ -141,6 +141,9 @@ static void test_checks(void **state)
     BAD("global: {scrape_interval: 5s, scrape_timeout: 6s}",
         "s.yml:1:47: global scrape timeout greater than scrape interval");
     BAD("global: {scrape_interval: often}", "s.yml:1:27: scrape_interval: expected a duration such as 15s");
+    BAD("alerting: {alert_relabel_configs: [{action: kep}]}", "s.yml:1:45: unknown relabel action \"kep\"");
+    BAD("alerting: {alert_relabel_config: []}",
+        "s.yml:1:12: unknown key \"alert_relabel_config\"; did you mean \"alert_relabel_configs\"?");
     BAD("scrape_config_files: ['a/*/b.yml']", "s.yml:1:23: invalid scrape config file path \"a/*/b.yml\"");
     BAD_JOB("scrape_intervall: 5s", "s.yml:3:3: unknown key \"scrape_intervall\"; did you mean \"scrape_interval\"?");
     BAD_JOB("scrape_timeout: 2m",
