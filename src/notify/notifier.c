@@ -7,6 +7,7 @@
 #include "notify/post.h"
 #include "notify/sender.h"
 #include "os/thread.h"
+#include "scrape/oauth2.h"
 
 enum { THREADS_DEFAULT = 16, QUEUE_DEFAULT = 100000, HTTP_TOO_MANY_REQUESTS = 429 };
 
@@ -30,7 +31,8 @@ struct lane {
 struct notifier {
     /* Set before the threads start, then constant. */
     struct notifier_options options;
-    char *external_url; /* owned */
+    char *external_url;           /* owned */
+    struct oauth2_tokens *tokens; /* owned */
     pthread_t *threads;
     unsigned thread_count;
     unsigned way_max; /* threads that one way may take */
@@ -175,7 +177,10 @@ static void send_one(struct notifier *notifier, struct notification *notificatio
     AP_AUTO(message)
     struct message *message = message_new(notification, templates, ap_slice_cstr(notifier->external_url),
                                           ap_clock_wall_us(notifier->options.clock) / 1000);
-    struct sending sending = {.notification = notification, .message = message, .is_ending = &notifier->is_ending};
+    struct sending sending = {.notification = notification,
+                              .message = message,
+                              .is_ending = &notifier->is_ending,
+                              .tokens = notifier->tokens};
     sending_run(&sending, ret);
     ret->duration_us = ap_clock_monotonic_us(notifier->options.clock) - start_us;
 }
@@ -309,6 +314,7 @@ enum ap_rc notifier_open(const struct notifier_options *options, struct notifier
     notifier->options.config = NULL;
     notifier->external_url = ap_slice_dup(options->external_url);
     notifier->templates = templates;
+    notifier->tokens = oauth2_tokens_new();
     pthread_mutex_init(&notifier->mtx, NULL);
     pthread_cond_init(&notifier->changed, NULL);
     unsigned thread_count = options->thread_count ? options->thread_count : THREADS_DEFAULT;
@@ -369,6 +375,7 @@ void notifier_close(struct notifier *notifier)
         free(lane);
     }
     message_templates_unref(notifier->templates);
+    oauth2_tokens_free(notifier->tokens);
     pthread_cond_destroy(&notifier->changed);
     pthread_mutex_destroy(&notifier->mtx);
     free(notifier->external_url);
