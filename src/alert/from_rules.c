@@ -22,18 +22,24 @@ static void add_escaped(struct ap_buf *out, struct ap_slice text)
     }
 }
 
-void alert_generator_url(struct ap_slice external_url, struct ap_slice expr, struct ap_buf *out)
+void alert_generator_url(struct ap_slice external_url, const struct rule *rule, struct ap_buf *out)
 {
+    struct ap_slice expr = rule->expr;
     struct promql_query query;
     struct ap_err err;
     AP_AUTO_BUF struct ap_buf printed = {0};
+    while (external_url.bytes && external_url.data[external_url.bytes - 1] == '/')
+        external_url.bytes--;
+    ap_buf_add_slice(out, external_url);
+    if (rule->language == RULE_LANGUAGE_SQL) { /* which no graph shows */
+        ap_buf_add_cstr(out, "/rules?q=");
+        add_escaped(out, ap_slice_cstr(rule->name));
+        return;
+    }
     if (promql_parse(expr, true, &query, &err) == AP_OK) {
         promql_print(query.expr, &printed);
         promql_query_clear(&query);
     }
-    while (external_url.bytes && external_url.data[external_url.bytes - 1] == '/')
-        external_url.bytes--;
-    ap_buf_add_slice(out, external_url);
     ap_buf_add_cstr(out, "/graph?g0.expr=");
     add_escaped(out, printed.bytes ? ap_buf_slice(&printed) : expr);
     ap_buf_add_cstr(out, "&g0.tab=1");
@@ -62,7 +68,7 @@ bool alerts_from_rules(void *context, const struct rule *rule, const struct aler
     AP_AUTO_BUF struct ap_buf url = {0};
     AP_AUTO_FREE struct alert_in *in = ap_new0_array(struct alert_in, count + 1);
     AP_AUTO_FREE struct ap_buf *labels = ap_new0_array(struct ap_buf, count + 1);
-    alert_generator_url(to->external_url, rule->expr, &url);
+    alert_generator_url(to->external_url, rule, &url);
     for (size_t i = 0; i < count; i++) {
         bool is_firing = alerts[i]->state == ALERT_STATE_FIRING;
         in[i] = (struct alert_in){

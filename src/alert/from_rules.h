@@ -28,5 +28,5 @@ struct alerts_from_rules {
 bool alerts_from_rules(void *context, const struct rule *rule, const struct alert *const *alerts, size_t count,
                        int64_t ends_ms);
 
-/* "http://apiary:8484/graph?g0.expr=up+%3D%3D+0&g0.tab=1" */
-void alert_generator_url(struct ap_slice external_url, struct ap_slice expr, struct ap_buf *out);
+/* "http://apiary:8484/graph?g0.expr=up+%3D%3D+0&g0.tab=1"; of SQL "http://apiary:8484/rules?q=NAME" */
+void alert_generator_url(struct ap_slice external_url, const struct rule *rule, struct ap_buf *out);

@@ -8,6 +8,7 @@
 
 #include "alert/forwarder.h"
 #include "api/figures.h"
+#include "api/notify_figures.h"
 #include "api/query_figures.h"
 #include "base/buf.h"
 #include "base/mem.h"
@@ -387,6 +388,7 @@ void status_add_metrics(const struct api *api, struct ap_buf *out)
     figures_add_metrics(out, FIGURES_TSDB, &figures.tsdb);
     figures_add_metrics(out, FIGURES_RULES, &figures.rules);
     figures_add_metrics(out, FIGURES_ALERTING, &figures.alerting);
+    notify_figures_add_metrics(out, api);
     if (api->forwarder)
         add_forwarder_metrics(out, api->forwarder);
     figures_add_metrics(out, FIGURES_TARGETS, &figures.targets);

@@ -11,41 +11,16 @@
 
 /* ---- Settings ---- */
 
-/* A node as text again. A document belongs to one thread, and notifications of several may need the same settings. */
-static void print_node(const struct yaml_node *node, struct ap_buf *out)
-{
-    if (node->kind == YAML_KIND_SCALAR) {
-        if (node->is_quoted)
-            ap_buf_add_json_string(out, node->text);
-        else if (yaml_is_null(node))
-            ap_buf_add_cstr(out, "null");
-        else if (ap_slice_equal_cstr(node->text, "true") || ap_slice_equal_cstr(node->text, "false"))
-            ap_buf_add_slice(out, node->text);
-        else
-            ap_buf_add_json_string(out, node->text);
-        return;
-    }
-    bool is_map = node->kind == YAML_KIND_MAP;
-    ap_buf_add_char(out, is_map ? '{' : '[');
-    for (const struct yaml_node *child = node->first; child; child = child->next) {
-        if (is_map) {
-            ap_buf_add_json_string(out, child->key->text);
-            ap_buf_add_cstr(out, ": ");
-        }
-        print_node(child, out);
-        ap_buf_add_cstr(out, child->next ? ", " : "");
-    }
-    ap_buf_add_char(out, is_map ? '}' : ']');
-}
-
 enum ap_rc post_settings(const struct yaml_node *node, const char *key, struct scrape_source **ret_source,
                          struct scrape_http *ret_http, struct ap_err *err)
 {
+    /* Printed and read again: a document belongs to one thread, and notifications of several may need these settings.
+     */
     AP_AUTO_BUF struct ap_buf text = {0};
     if (key)
         ap_buf_printf(&text, "{%s: ", key);
     if (node)
-        print_node(node, &text);
+        yaml_print(node, &text);
     else
         ap_buf_add_cstr(&text, "{}");
     if (key)

@@ -30,6 +30,9 @@ struct rule_manager_options {
     bool is_experimental;
     int64_t interval_ms; /* of groups that say none; above 0 */
     uint32_t thread_count;
+    /* When rules are loaded: told of each whose SQL the warehouse does not understand. It stays, and fails. */
+    rule_file_report_fn report; /* NULL: nobody asks */
+    void *report_context;
 };
 
 /* Loads the rule files. AP_E_NOT_FOUND, AP_E_IO, AP_E_PARSE, AP_E_LIMIT: `err` has the first thing that is wrong. */

@@ -176,7 +176,7 @@ void registry_encoded_locked(struct registry *registry)
 
 size_t registry_unsaved_count(const struct registry *registry)
 {
-    return __atomic_load_n(&registry->unsaved.count, __ATOMIC_RELAXED);
+    return registry->unsaved.count;
 }
 
 /* ---- Reading ---- */

@@ -150,10 +150,16 @@ static void test_url(void **state)
 {
     (void)state;
     AP_AUTO_BUF struct ap_buf url = {0};
-    alert_generator_url(ap_slice_cstr("http://a.example/x/"), ap_slice_cstr("sum(rate(x{a=~\"b+\"}[5m]))>1e3"), &url);
+    const struct rule promql = {.expr = ap_slice_cstr("sum(rate(x{a=~\"b+\"}[5m]))>1e3")};
+    alert_generator_url(ap_slice_cstr("http://a.example/x/"), &promql, &url);
     ap_buf_add_char(&url, '\0');
     assert_string_equal(url.data, "http://a.example/x/graph?g0.expr=sum%28rate%28x%7Ba%3D~%22b%2B%22%7D%5B5m%5D%29%29"
                                   "+%3E+1000&g0.tab=1");
+    ap_buf_reset(&url);
+    const struct rule sql = {.name = "Few sign-ups", .language = RULE_LANGUAGE_SQL, .expr = ap_slice_cstr("SELECT 1")};
+    alert_generator_url(ap_slice_cstr("http://a.example/x/"), &sql, &url);
+    ap_buf_add_char(&url, '\0');
+    assert_string_equal(url.data, "http://a.example/x/rules?q=Few+sign-ups");
 }
 
 int main(void)
