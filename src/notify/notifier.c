@@ -20,6 +20,7 @@ struct job {
 struct lane {
     char *receiver;                  /* owned */
     struct notifier_way_stats stats; /* and which way it is; failing_us: the monotonic clock's when that began */
+    bool is_configured;              /* the configuration has it, so that there are figures of it */
     struct job *first;               /* in order of arrival */
     struct job **tail;
     struct ap_slice *busy; /* owned; group keys that are being sent, lent by their notifications */
@@ -110,6 +111,10 @@ static struct job *take_locked(struct notifier *notifier, struct lane **ret_lane
     return NULL;
 }
 
+/*
+ * Wakes nobody: at most one job may be taken now that could not be before, and whoever leaves looks for one next. While
+ * a thread waits there was none.
+ */
 static void leave_locked(struct notifier *notifier, struct lane *lane, struct ap_slice group_key)
 {
     for (unsigned i = 0; i < lane->busy_count; i++)
@@ -118,7 +123,6 @@ static void leave_locked(struct notifier *notifier, struct lane *lane, struct ap
             break;
         }
     notifier->stats.sending--;
-    pthread_cond_broadcast(&notifier->changed);
 }
 
 /* ---- Sending ---- */
@@ -222,7 +226,8 @@ void notifier_deliver(void *context, struct notification *notification)
         *lane->tail = job;
         lane->tail = &job->next;
         notifier->stats.waiting++;
-        pthread_cond_signal(&notifier->changed);
+        if (lane->busy_count < notifier->way_max) /* else one of those takes it */
+            pthread_cond_signal(&notifier->changed);
     } else {
         notifier->stats.overflows += !is_ending;
     }
@@ -265,13 +270,20 @@ static enum ap_rc load(const struct alert_config *config, struct message_templat
     return rc;
 }
 
-/* Their figures begin at 0, so that the first failure is seen as one more. */
+/*
+ * One for each way from the start, whose figures begin at 0, so that the first failure is seen as one more. A way that
+ * is no longer there is not failing any more.
+ */
 static void make_lanes_locked(struct notifier *notifier, const struct alert_config *config)
 {
+    for (struct lane *lane = notifier->lanes; lane; lane = lane->next) {
+        lane->stats.failing_us = lane->is_configured ? lane->stats.failing_us : 0;
+        lane->is_configured = false;
+    }
     for (; config; config = config->builtin)
         for (size_t i = 0; i < config->receiver_count; i++)
             for (size_t w = 0; w < config->receivers[i].way_count; w++)
-                lane_of_locked(notifier, &config->receivers[i], &config->receivers[i].ways[w]);
+                lane_of_locked(notifier, &config->receivers[i], &config->receivers[i].ways[w])->is_configured = true;
 }
 
 enum ap_rc notifier_reload(struct notifier *notifier, const struct alert_config *config, struct ap_err *err)
@@ -387,7 +399,8 @@ void notifier_each_way(struct notifier *notifier, void (*each)(const struct noti
         struct notifier_way_stats stats = lane->stats;
         if (stats.failing_us)
             stats.failing_us = AP_MAX(now_us - stats.failing_us, INT64_C(1));
-        each(&stats, context);
+        if (lane->is_configured)
+            each(&stats, context);
     }
     pthread_mutex_unlock(&notifier->mtx);
 }
