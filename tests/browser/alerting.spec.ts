@@ -177,6 +177,7 @@ test('what is on fire, the worst first, with what to do and who knows', async ({
   await disk.getByRole('button', { name: 'Details of DiskFull' }).click();
   await expect(disk).toContainText('Writes stop at 100 %.');
   await expect(disk.getByRole('region', { name: 'Who was told' })).toContainText('oncall · webhook');
+  await expect(disk.getByRole('img', { name: /highest 97.3; it fires when > 90/ })).toBeVisible();
   await expect(disk.getByRole('group', { name: 'PromQL query of DiskFull' })).toContainText('vector(97.3)');
 });
 
