@@ -277,6 +277,9 @@ enum ap_rc alert_config_add_builtin(struct alert_config *config, struct alert_co
         if (alert_config_receiver(config, builtin->receivers[i].name))
             return ap_fail(err, AP_E_CONFLICT, "the receiver \"%s\" is the server's own; give yours another name",
                            builtin->receivers[i].name);
+    for (size_t i = 0; i < builtin->receiver_count; i++)
+        builtin->receivers[i].first_way_index += config->way_count;
+    config->way_count += builtin->way_count;
     config->builtin = AP_MOVE(builtin);
     return AP_OK;
 }

@@ -40,7 +40,7 @@ struct alert_config {
     struct route *root;
     struct receiver *receivers;
     size_t receiver_count;
-    size_t way_count; /* of all receivers */
+    size_t way_count; /* of all receivers, those that the server adds included */
     struct inhibit_rule *inhibit_rules;
     size_t inhibit_rule_count;
     struct named_intervals *intervals;

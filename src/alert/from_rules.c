@@ -61,26 +61,46 @@ static struct ap_slice add_external(struct ap_slice labels, struct ap_slice exte
     return labels_encode(all, count, out, &err) == AP_OK ? ap_buf_slice(out) : labels;
 }
 
+static struct ap_slice relabel(const struct alert_relabel *relabel, struct ap_slice labels, struct ap_arena *arena)
+{
+    return relabel ? alert_relabel_apply(relabel, labels, arena) : labels;
+}
+
 bool alerts_from_rules(void *context, const struct rule *rule, const struct alert *const *alerts, size_t count,
                        int64_t ends_ms)
 {
-    const struct alerts_from_rules *to = context;
+    struct alerts_from_rules *to = context;
     AP_AUTO_BUF struct ap_buf url = {0};
     AP_AUTO_FREE struct alert_in *in = ap_new0_array(struct alert_in, count + 1);
     AP_AUTO_FREE struct ap_buf *labels = ap_new0_array(struct ap_buf, count + 1);
+    AP_AUTO_ARENA struct ap_arena arena = {0};
+    size_t kept_count = 0;
     alert_generator_url(to->external_url, rule, &url);
+    pthread_rwlock_rdlock(&to->relabel_lock);
     for (size_t i = 0; i < count; i++) {
         bool is_firing = alerts[i]->state == ALERT_STATE_FIRING;
-        in[i] = (struct alert_in){
-            .labels = add_external(alerts[i]->labels, to->external_labels, &labels[i]),
+        struct ap_slice all = add_external(alerts[i]->labels, to->external_labels, &labels[i]);
+        in[kept_count] = (struct alert_in){
+            .labels = relabel(to->relabel, all, &arena),
             .annotations = alerts[i]->annotations,
             .generator_url = ap_buf_slice(&url),
             .starts_ms = alerts[i]->fired_ms,
             .ends_ms = is_firing ? ends_ms : alerts[i]->resolved_ms,
         };
+        kept_count += in[kept_count].labels.bytes > 0;
     }
-    bool is_taken = to->take(to->context, in, count);
+    pthread_rwlock_unlock(&to->relabel_lock);
+    bool is_taken = to->take(to->context, in, kept_count);
     for (size_t i = 0; i < count; i++)
         ap_buf_clear(&labels[i]);
     return is_taken;
+}
+
+void alerts_from_rules_relabel(struct alerts_from_rules *to, struct alert_relabel *take_relabel)
+{
+    pthread_rwlock_wrlock(&to->relabel_lock);
+    struct alert_relabel *before = to->relabel;
+    to->relabel = take_relabel;
+    pthread_rwlock_unlock(&to->relabel_lock);
+    alert_relabel_free(before);
 }

@@ -140,7 +140,7 @@ struct receiver {
     const char *name;
     struct receiver_way *ways; /* the arena's */
     size_t way_count;
-    size_t first_way_index; /* among the ways of all receivers of the file; config.c's */
+    size_t first_way_index; /* among the ways of all receivers; config.c's */
     const struct yaml_node *node;
 };
 

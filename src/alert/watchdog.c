@@ -30,6 +30,8 @@ void watchdog_add_rules(const struct watchdog *watchdog, struct ap_buf *out)
 }
 
 /*
+ * Grouped by its own label too: alerting knows groups by their labels and the place of their route in the tree, and a
+ * route at the same place in somebody's file may have another Watchdog.
  * Told at each flush: a repeat_interval as long as the interval would leave out each second one, which comes a moment
  * before the interval has passed since the last was sent.
  */
@@ -41,7 +43,7 @@ static void print_config(const struct watchdog *watchdog, struct ap_buf *out)
                   "  routes:\n"
                   "  - receiver: " WATCHDOG_RECEIVER "\n"
                   "    matchers: [alertname=" ALERT ", " LABEL "=" VALUE "]\n"
-                  "    group_by: [alertname]\n"
+                  "    group_by: [alertname, " LABEL "]\n"
                   "    group_wait: 0s\n"
                   "    group_interval: %" PRId64 "ms\n"
                   "    repeat_interval: %" PRId64 "ms\n"
@@ -52,6 +54,11 @@ static void print_config(const struct watchdog *watchdog, struct ap_buf *out)
                   "    %s: ",
                   watchdog->interval_ms, watchdog->interval_ms / 2, watchdog->url_file ? "url_file" : "url");
     ap_buf_add_json_string(out, ap_slice_cstr(watchdog->url_file ? watchdog->url_file : watchdog->url));
+    if (watchdog->key_file) {
+        ap_buf_add_cstr(out, "\n    http_config: {authorization: {credentials_file: ");
+        ap_buf_add_json_string(out, ap_slice_cstr(watchdog->key_file));
+        ap_buf_add_cstr(out, "}}");
+    }
     ap_buf_add_char(out, '\n');
 }
 

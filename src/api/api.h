@@ -84,6 +84,7 @@ struct api {
     enum ap_rc (*reload)(void *context,
                          struct ap_err *err); /* reads again what can be; any thread. NULL: nothing can */
     void *reload_context;
+    const char *data_dir;         /* whose disk has figures; NULL: none has; lent */
     size_t remote_read_bytes_max; /* of one answer of /api/v1/read */
     bool is_open;                 /* no keys are asked for */
     size_t listener_count;        /* listeners from this one on are for OpenTelemetry alone; 0: none is */

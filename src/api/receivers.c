@@ -18,17 +18,21 @@ enum { TEST_TIMEOUT_MS = 60000 };
 
 /*
  * The newest row of each way, of tests and of what is no test, with the moment of the first failure since something got
- * through, whatever it was. Thirty days are enough: what has not been used for longer has nothing to say.
+ * through, whatever it was. Thirty days are enough: what has not been used for longer has nothing to say. (Aggregates:
+ * windows over the same rows take four times as long.)
  */
 static const char newest_sql[] =
-    "SELECT receiver, way, CAST(way_index AS BIGINT), CAST(kind = 'test' AS BIGINT), epoch_ms(timestamp), outcome, "
-    "CAST(status AS BIGINT), answer, failing_since "
-    "FROM (SELECT *, MIN(CASE WHEN done_lsn IS NULL OR lsn > done_lsn THEN epoch_ms(timestamp) END) "
-    "OVER (PARTITION BY receiver, way, way_index) AS failing_since "
-    "FROM (SELECT *, MAX(CASE WHEN outcome = 'done' THEN lsn END) "
-    "OVER (PARTITION BY receiver, way, way_index) AS done_lsn "
-    "FROM notifications WHERE timestamp >= $start)) "
-    "QUALIFY row_number() OVER (PARTITION BY receiver, way, way_index, kind = 'test' ORDER BY lsn DESC) = 1";
+    "WITH recent AS (SELECT * FROM notifications WHERE timestamp >= $start), "
+    "newest AS (SELECT receiver, way, way_index, kind = 'test' AS is_test, "
+    "MAX(lsn) FILTER (outcome = 'done') AS done_lsn, "
+    "arg_max({'ts': timestamp, 'outcome': outcome, 'status': status, 'answer': answer}, lsn) AS row "
+    "FROM recent GROUP BY ALL), "
+    "done AS (SELECT receiver, way, way_index, MAX(done_lsn) AS done_lsn FROM newest GROUP BY ALL), "
+    "failing AS (SELECT receiver, way, way_index, MIN(timestamp) AS since "
+    "FROM recent JOIN done USING (receiver, way, way_index) WHERE done_lsn IS NULL OR lsn > done_lsn GROUP BY ALL) "
+    "SELECT receiver, way, CAST(way_index AS BIGINT), CAST(is_test AS BIGINT), epoch_ms(row.ts), row.outcome, "
+    "CAST(row.status AS BIGINT), row.answer, epoch_ms(since) "
+    "FROM newest LEFT JOIN failing USING (receiver, way, way_index)";
 enum {
     CELL_RECEIVER,
     CELL_WAY,

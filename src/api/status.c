@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "alert/forwarder.h"
@@ -34,6 +35,7 @@ struct figures {
     struct ingest_table_stats ingest[INGEST_ENDPOINT_COUNT];
     struct metrics_stats metrics[METRICS_WAY_COUNT];
     struct otlp_streams_stats deltas;
+    uint64_t otlp_cache_bytes;
     uint64_t rss_bytes;
     int64_t now_ms;
 };
@@ -76,6 +78,7 @@ static void take_figures(const struct api *api, struct figures *figures)
     ingest_stats_get(api->ingest, figures->ingest);
     ingest_metrics_stats_get(api->ingest, figures->metrics);
     ingest_otlp_stats_get(api->ingest, &figures->deltas);
+    figures->otlp_cache_bytes = ingest_otlp_cache_bytes(api->ingest);
     figures->rss_bytes = resident_bytes();
     figures->now_ms = ap_clock_wall_us(api->clock) / AP_US_PER_MS;
 }
@@ -341,6 +344,7 @@ static void add_store_metrics(struct ap_buf *out, const struct figures *figures)
         {"wal_syncs_total", METRIC_COUNTER, "fdatasync calls on the log.", (double)wal->syncs},
         {"wal_sync_seconds_total", METRIC_COUNTER, "Time spent in writing and syncing.", (double)wal->sync_us / 1e6},
         {"wal_retained_bytes", METRIC_GAUGE, "Log that a store still needs.", (double)wal->retained_bytes},
+        {"wal_max_bytes", METRIC_GAUGE, "How much that may become (setting wal.max_size).", (double)wal->bytes_max},
         {"wal_failed_records_total", METRIC_COUNTER, "Records that the disk refused.", (double)wal->failed_records},
         {"warehouse_lag_bytes", METRIC_GAUGE, "Log that is durable and not yet visible.",
          (double)(wal->durable_lsn - AP_MIN(warehouse->applied_lsn, wal->durable_lsn))},
@@ -372,6 +376,17 @@ static void add_store_metrics(struct ap_buf *out, const struct figures *figures)
         add_metric(out, metrics[i].name, metrics[i].type, metrics[i].help, metrics[i].value);
 }
 
+static void add_disk_metrics(struct ap_buf *out, const char *dir)
+{
+    struct statvfs disk;
+    if (!dir || statvfs(dir, &disk) != 0)
+        return; /* the other figures are as good without */
+    add_metric(out, "data_disk_bytes", METRIC_GAUGE, "Size of the file system that the data is on.",
+               (double)disk.f_blocks * (double)disk.f_frsize);
+    add_metric(out, "data_disk_available_bytes", METRIC_GAUGE, "What of it is left for this process.",
+               (double)disk.f_bavail * (double)disk.f_frsize);
+}
+
 void status_add_metrics(const struct api *api, struct ap_buf *out)
 {
     struct figures figures;
@@ -383,8 +398,11 @@ void status_add_metrics(const struct api *api, struct ap_buf *out)
     add_ingest_metrics(out, &figures);
     add_metrics_ingest_metrics(out, &figures);
     add_delta_metrics(out, &figures.deltas);
+    add_metric(out, "otlp_cache_bytes", METRIC_GAUGE,
+               "Memory for what senders of OTLP metrics repeat with every request.", (double)figures.otlp_cache_bytes);
     add_http_metrics(out, &figures.http);
     add_store_metrics(out, &figures);
+    add_disk_metrics(out, api->data_dir);
     figures_add_metrics(out, FIGURES_TSDB, &figures.tsdb);
     figures_add_metrics(out, FIGURES_RULES, &figures.rules);
     figures_add_metrics(out, FIGURES_ALERTING, &figures.alerting);

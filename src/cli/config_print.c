@@ -63,32 +63,6 @@ static void print_texts(const struct yaml_texts *texts, struct ap_buf *out)
     ap_buf_add_char(out, texts->keys ? '}' : ']');
 }
 
-/* Not deeper than YAML_DEPTH_MAX. */
-static void print_node(const struct yaml_node *node, struct ap_buf *out)
-{
-    if (!node) {
-        ap_buf_add_cstr(out, "null");
-        return;
-    }
-    if (node->kind == YAML_KIND_SCALAR) {
-        if (yaml_is_null(node))
-            ap_buf_add_cstr(out, "null");
-        else
-            ap_buf_add_json_string(out, node->text);
-        return;
-    }
-    ap_buf_add_char(out, node->kind == YAML_KIND_MAP ? '{' : '[');
-    for (const struct yaml_node *child = node->first; child; child = child->next) {
-        if (child->key) {
-            ap_buf_add_json_string(out, child->key->text);
-            ap_buf_add_cstr(out, ": ");
-        }
-        print_node(child, out);
-        ap_buf_add_cstr(out, child->next ? ", " : "");
-    }
-    ap_buf_add_char(out, node->kind == YAML_KIND_MAP ? '}' : ']');
-}
-
 static void print_value(const struct config *config, const struct yaml_field *setting, struct ap_buf *out)
 {
     const void *value = (const char *)config + setting->offset;
@@ -129,7 +103,10 @@ static void print_value(const struct config *config, const struct yaml_field *se
             ap_buf_add_cstr(out, "{}");
         break;
     case YAML_TYPE_NODE:
-        print_node(*(const struct yaml_node *const *)value, out);
+        if (*(const struct yaml_node *const *)value)
+            yaml_print(*(const struct yaml_node *const *)value, out);
+        else
+            ap_buf_add_cstr(out, "null");
         break;
     case YAML_TYPE_NUMBER:
         AP_ASSERT(!"a setting of this type");

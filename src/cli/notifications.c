@@ -70,6 +70,9 @@ static char *about_text(const json_t *row)
         ap_buf_printf(&out, ": %lld firing", firing);
     if (resolved)
         ap_buf_printf(&out, "%s %lld resolved", firing ? "," : ":", resolved);
+    const char *in_place = strstr(text_of(row, "reason"), ", in place of ");
+    if (in_place)
+        ap_buf_add_cstr(&out, in_place);
     if (strcmp(text_of(row, "kind"), "test") == 0) {
         ap_buf_reset(&out);
         ap_buf_add_cstr(&out, firing ? "(test)" : "(end of a test)");
@@ -170,7 +173,8 @@ static int ask(const char *server, const char *key, struct ap_slice parameters, 
 int cli_notifications(int argc, char **argv)
 {
     const char *server = getenv("APIARY_SERVER"), *key = getenv("APIARY_KEY");
-    const char *since = NULL, *start = NULL, *end = NULL, *receiver = NULL, *outcome = NULL, *alert = NULL, *q = NULL;
+    const char *since = NULL, *start = NULL, *end = NULL, *receiver = NULL, *outcome = NULL, *alert = NULL, *q = NULL,
+               *kind = NULL;
     const char *limit = NULL, *before = NULL;
     bool is_json = false;
     server = server ? server : "http://127.0.0.1:8484";
@@ -185,6 +189,7 @@ int cli_notifications(int argc, char **argv)
         {"end", 0, CLI_OPTION_TEXT, "TIME", &end, "until then"},
         {"receiver", 'r', CLI_OPTION_TEXT, "NAME", &receiver, "who was to be told"},
         {"outcome", 'o', CLI_OPTION_TEXT, "WORD", &outcome, "done, retry (failed for now) or refused"},
+        {"kind", 0, CLI_OPTION_TEXT, "WORD", &kind, "alert, test (of the path) or watchdog (heart-beats to others)"},
         {"alert", 'a', CLI_OPTION_TEXT, "NAME", &alert, "about alerts of this name"},
         {"q", 'q', CLI_OPTION_TEXT, "TEXT", &q, "with this text in receiver, answer, labels or group"},
         {"limit", 'n', CLI_OPTION_TEXT, "COUNT", &limit, "at most so many, the newest (default: 100, at most 500)"},

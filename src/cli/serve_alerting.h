@@ -44,5 +44,7 @@ struct notification_log *serve_alerting_log(const struct serve_alerting *serving
 struct path_test *serve_alerting_path_test(const struct serve_alerting *serving);
 struct alert_forwarder *serve_alerting_forwarder(const struct serve_alerting *serving); /* NULL: nothing is forwarded */
 const struct watchdog *serve_alerting_watchdog(const struct serve_alerting *serving);
+/* alert_relabel_configs, from now on; NULL: none. */
+void serve_alerting_relabel(struct serve_alerting *serving, struct alert_relabel *take_relabel);
 /* For struct rules_world. `external_labels` are lent. */
 struct alerts_from_rules *serve_alerting_from_rules(struct serve_alerting *serving, struct ap_slice external_labels);

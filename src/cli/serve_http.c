@@ -88,6 +88,7 @@ enum ap_rc serve_open_server(struct apiary *apiary, struct ap_err *err)
         .external_url = config->external_url,
         .reload = serve_reload,
         .reload_context = apiary,
+        .data_dir = config->data,
         .remote_read_bytes_max = (size_t)config->tsdb.remote_read_size,
         .listener_count = config->listen.count,
         .is_open = config->open,

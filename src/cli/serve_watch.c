@@ -12,8 +12,6 @@
 #include "rules/rule_file.h"
 #include "rules/self.h"
 
-#define BUILTIN_FILE "apiary (built-in)"
-
 enum { LOG_INTERVAL_MS = 1000 };
 
 struct builtin_rules {
@@ -53,7 +51,7 @@ static enum ap_rc make_file(struct apiary *apiary, struct rule_file **ret_file, 
     heartbeat_list_add_rules(&apiary->heartbeat_list, &text);
     if (watchdog_is_on(watchdog))
         watchdog_add_rules(watchdog, &text);
-    return rule_file_parse(ap_buf_slice(&text), BUILTIN_FILE, false, NULL, NULL, ret_file, err);
+    return rule_file_parse(ap_buf_slice(&text), RULES_SELF_FILE, false, NULL, NULL, ret_file, err);
 }
 
 enum ap_rc builtin_rules_open(struct apiary *apiary, struct ap_err *err)
@@ -61,7 +59,7 @@ enum ap_rc builtin_rules_open(struct apiary *apiary, struct ap_err *err)
     struct builtin_rules *rules = apiary->builtin_rules = ap_new0(struct builtin_rules);
     enum ap_rc rc = make_file(apiary, &rules->made, err);
     if (rc == AP_OK && apiary->config->rules.self && apiary->config->scrape.self) /* of what else would they be? */
-        rc = rule_file_parse(ap_slice_cstr(rules_self), BUILTIN_FILE, false, NULL, NULL, &rules->self, err);
+        rc = rule_file_parse(ap_slice_cstr(rules_self), RULES_SELF_FILE, false, NULL, NULL, &rules->self, err);
     if (rc == AP_OK)
         collect(rules, apiary);
     return rc;

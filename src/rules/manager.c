@@ -191,20 +191,12 @@ static void note_alike(const struct plan *plan)
             }
 }
 
-static bool has_sql(const struct rule_group *group)
-{
-    bool is_found = false;
-    for (size_t i = 0; i < group->rule_count; i++)
-        is_found = is_found || group->rules[i].language == RULE_LANGUAGE_SQL;
-    return is_found;
-}
-
 static void add_entry(struct plan *plan, const struct rule_group *group, const struct rule_manager_options *options)
 {
     plan->entries[plan->count++] =
         (struct entry){.run = group_run_new(group, &options->world),
                        .interval_ms = group->interval_ms ? group->interval_ms : options->interval_ms,
-                       .has_sql = has_sql(group)};
+                       .has_sql = rules_group_has_sql(group)};
 }
 
 /*

@@ -5,5 +5,7 @@
  */
 #pragma once
 
+#define RULES_SELF_FILE "apiary (built-in)" /* what stands for its path */
+
 /* A rule file of Prometheus' form. */
 extern const char rules_self[];

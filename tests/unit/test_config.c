@@ -167,6 +167,9 @@ static void test_file_errors(void **state)
                "alerting.watchdog_url and alerting.watchdog_url_file are both set; one is enough");
     FILE_ERROR("alerting:\n  watchdog_url: hunter2\n",
                "alerting.watchdog_url: expected an address that begins with http:// or https://");
+    FILE_ERROR("alerting:\n  config: a.yml\n  path_test: 10ms\n",
+               "alerting.path_test: expected at least 1s, or 0 for none");
+    FILE_ERROR("alerting:\n  path_test: 24h\n", "alerting.path_test needs alerting.config, whose receivers are tested");
     FILE_ERROR("wal:\n  max_size: 64MiB\n", "wal.max_size must be at least twice wal.segment_size");
 }
 
@@ -261,7 +264,7 @@ static void test_print_round_trip(void **state)
     assert_string_equal(second->hosts.items[1], "/siem");
     assert_int_equal(second->warehouse.query_timeout, 1500);
     assert_int_equal(second->limits.body, 1000000);
-    assert_non_null(strstr(text, "heartbeats: [{\"name\": \"a\", \"every\": \"1d\", \"labels\": {\"team\": "));
+    assert_non_null(strstr(text, "heartbeats: [{\"name\": a, \"every\": 1d, \"labels\": {\"team\": "));
     assert_int_equal(second->heartbeats->child_count, 2);
     const struct yaml_node *labels = yaml_get(second->heartbeats->first, "labels");
     assert_string_equal(yaml_get(labels, "team")->text.data, "x \"y\"");

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -88,20 +87,20 @@ static void changed(void *context)
     fixture->is_changed = true;
 }
 
-static struct alert_config *config_of(const char *receivers)
+static struct alert_config *parse(const char *receiver, const char *receivers)
 {
-    char path[] = "/tmp/apiary-path-test-XXXXXX";
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    FILE *file = fdopen(fd, "w");
-    fprintf(file, "route: {receiver: none}\nreceivers:\n- {name: none}\n%s", receivers);
-    fclose(file);
+    AP_AUTO_FREE char *text = ap_asprintf("route: {receiver: %s}\nreceivers:\n%s", receiver, receivers);
     struct alert_config *config;
     struct ap_err err;
-    if (alert_config_load(path, &config, &err) != AP_OK)
+    if (alert_config_parse(ap_slice_cstr(text), "test", &config, &err) != AP_OK)
         fail_msg("%s", err.text);
-    unlink(path);
     return config;
+}
+
+static struct alert_config *config_of(const char *receivers)
+{
+    AP_AUTO_FREE char *all = ap_asprintf("- {name: none}\n%s", receivers);
+    return parse("none", all);
 }
 
 #define TEAM   "- {name: team, webhook_configs: [{url: 'http://h/'}, {url: 'http://i/'}]}\n"
@@ -379,6 +378,25 @@ static void test_reconfigure(void **state)
     end(&fixture);
 }
 
+/* The server's own receiver, a heart-beat service, would take a test for a beat. */
+static void test_not_the_watchdog(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct ap_err err;
+    start_with(&fixture, TEAM, 24 * HOUR_MS);
+    struct alert_config *config = config_of(ONCALL);
+    assert_int_equal(alert_config_add_builtin(
+                         config, parse("beat", "- {name: beat, webhook_configs: [{url: 'http://b/'}]}\n"), &err),
+                     AP_OK);
+    alerting_reconfigure(fixture.alerting, config);
+    path_test_reconfigure(fixture.test);
+    assert_int_equal(path_test_run(fixture.test, "beat", 60000, &err), AP_E_NOT_FOUND);
+    advance(&fixture, 2 * HOUR_MS);
+    SENT(&fixture, "oncall pagerduty 1 begins\noncall pagerduty 1 ends\n");
+    end(&fixture);
+}
+
 static void test_remember(void **state)
 {
     (void)state;
@@ -406,6 +424,7 @@ int main(void)
         cmocka_unit_test(test_incidents_are_closed),
         cmocka_unit_test(test_asked),
         cmocka_unit_test(test_reconfigure),
+        cmocka_unit_test(test_not_the_watchdog),
         cmocka_unit_test(test_remember),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include "alert/alerting.h"
+#include "rules/group.h"
 #include "rules/rule_file.h"
 #include "tsdb/labels.h"
 
@@ -47,7 +49,7 @@ static void test_route(void **state)
     AP_AUTO(alert_config)
     struct alert_config *config =
         config_of("route: {receiver: all, routes: [{receiver: page, continue: true}, {receiver: mail}]}\n"
-                  "receivers: [{name: all}, {name: page}, {name: mail}]\n");
+                  "receivers: [{name: all}, {name: page, webhook_configs: [{url: 'http://a'}]}, {name: mail}]\n");
     AP_AUTO_BUF struct ap_buf out = {0};
     struct ap_err err;
     struct label own[] = {{ap_slice_cstr("alertname"), ap_slice_cstr("Watchdog")},
@@ -64,6 +66,8 @@ static void test_route(void **state)
     assert_false(receiver->ways[0].is_sending_resolved);
     assert_non_null(alert_config_receiver(config, "mail"));
     assert_int_equal(config->receiver_count, 3); /* what the file has stays what it is */
+    assert_int_equal(receiver->first_way_index, 1);
+    assert_int_equal(config->way_count, 2);
 }
 
 static void test_route_without_a_file(void **state)
@@ -108,6 +112,84 @@ static void test_rules(void **state)
     assert_int_equal(file->groups[0].rules[0].for_ms, 0);
 }
 
+/* ---- Over time ---- */
+
+struct fixture {
+    int64_t now_ms;
+    struct alerting *alerting;
+    struct notification *leaving; /* owned */
+    size_t told_count;
+};
+
+static int64_t wall_us(void *context)
+{
+    return ((const struct fixture *)context)->now_ms * 1000;
+}
+
+static void deliver(void *context, struct notification *notification)
+{
+    struct fixture *fx = context;
+    assert_null(fx->leaving);
+    assert_string_equal(notification->receiver->name, WATCHDOG_RECEIVER);
+    assert_int_equal(notification->kind, NOTIFICATION_WATCHDOG);
+    fx->leaving = notification_ref(notification);
+    fx->told_count++;
+}
+
+static void taken(void *context, enum ap_rc rc)
+{
+    (void)context;
+    assert_int_equal(rc, AP_OK);
+}
+
+/* As a group of rules does every minute. */
+static void tell(struct fixture *fx)
+{
+    AP_AUTO_BUF struct ap_buf labels = {0};
+    struct ap_err err;
+    struct label own[] = {{ap_slice_cstr("alertname"), ap_slice_cstr("Watchdog")},
+                          {ap_slice_cstr("watchdog"), ap_slice_cstr("built-in")}};
+    assert_int_equal(labels_encode(own, 2, &labels, &err), AP_OK);
+    const struct alert_in alert = {
+        .labels = ap_buf_slice(&labels), .starts_ms = fx->now_ms, .ends_ms = fx->now_ms + 4 * (int64_t)ALERT_RESEND_MS};
+    assert_int_equal(alerting_put(fx->alerting, &alert, 1, taken, NULL, &err), AP_OK);
+}
+
+/* How many beats leave in so many minutes. */
+static size_t beats_within(struct fixture *fx, int minutes, bool are_rules_alive)
+{
+    size_t before = fx->told_count;
+    for (int64_t end_ms = fx->now_ms + minutes * INT64_C(60000); fx->now_ms < end_ms; fx->now_ms += 500) {
+        if (are_rules_alive && fx->now_ms % ALERT_RESEND_MS == 0)
+            tell(fx);
+        (void)alerting_step(fx->alerting);
+        if (!fx->leaving)
+            continue;
+        alerting_delivered(fx->alerting, fx->leaving, &(struct delivery){.outcome = DELIVERY_DONE});
+        notification_unref(fx->leaving);
+        fx->leaving = NULL;
+    }
+    return fx->told_count - before;
+}
+
+/* A beat each interval, not each second one; and none when rules are evaluated no more. */
+static void test_beats(void **state)
+{
+    (void)state;
+    struct fixture fx = {.now_ms = INT64_C(1796029200000)};
+    const struct ap_clock clock = {.wall_us = wall_us, .monotonic_us = wall_us, .context = &fx};
+    const struct alerting_options options = {.clock = &clock, .alerts_max = 10, .deliver = deliver, .context = &fx};
+    struct alert_config *config = alert_config_new_silent();
+    struct ap_err err;
+    assert_int_equal(watchdog_add_route(&pinged, config, &err), AP_OK);
+    assert_int_equal(alerting_open(&options, config, &fx.alerting, &err), AP_OK);
+    assert_int_equal(beats_within(&fx, 60, true), 60);
+    assert_int_equal(beats_within(&fx, 4, false), 3); /* the last word of the rules holds for so long */
+    assert_int_equal(beats_within(&fx, 60, false), 0);
+    assert_int_equal(beats_within(&fx, 60, true), 60);
+    alerting_close(fx.alerting);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -115,6 +197,7 @@ int main(void)
         cmocka_unit_test(test_route_without_a_file),
         cmocka_unit_test(test_a_receiver_of_its_name),
         cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_beats),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
