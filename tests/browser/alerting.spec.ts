@@ -325,6 +325,7 @@ test('notifications: each attempt with its answer, filtered by the address', asy
   await expect(refused).toContainText('403');
   await refused.getByRole('button', { name: /^Details of the notification to web/ }).click();
   await expect(refused).toContainText('queue=“sms”');
+  await expect(rows.filter({ hasText: /\d+ times, first \d+ s ago/ })).toHaveCount(1);
   await page.getByRole('navigation', { name: 'Outcome' }).getByRole('link', { name: 'Refused' }).click();
   await expect(rows.filter({ hasText: 'DiskFull' })).toHaveCount(0);
   await expect(page).toHaveURL(/outcome=refused/);
