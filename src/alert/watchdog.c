@@ -54,6 +54,11 @@ static void print_config(const struct watchdog *watchdog, struct ap_buf *out)
                   "    %s: ",
                   watchdog->interval_ms, watchdog->interval_ms / 2, watchdog->url_file ? "url_file" : "url");
     ap_buf_add_json_string(out, ap_slice_cstr(watchdog->url_file ? watchdog->url_file : watchdog->url));
+    if (watchdog->key_file) {
+        ap_buf_add_cstr(out, "\n    http_config: {authorization: {credentials_file: ");
+        ap_buf_add_json_string(out, ap_slice_cstr(watchdog->key_file));
+        ap_buf_add_cstr(out, "}}");
+    }
     ap_buf_add_char(out, '\n');
 }
 

@@ -2,6 +2,16 @@
 
 #include "codec/protobuf.h"
 
+enum {
+    GROUP_LOOK_MAX = 16, /* so many series of a group are looked at one after the other */
+    /*
+     * In a larger one a look-up misses the processor's caches, and costs more than making labels: where more than a few
+     * points follow each other that are not expected, they are in no order, and nothing is tried for a while.
+     */
+    LOOK_UP_FIRST = 4,
+    LOOK_UP_EVERY = 64,
+};
+
 /* ---- Life ---- */
 
 static void init(struct otlp_cache *cache, uint64_t seed)
@@ -9,6 +19,7 @@ static void init(struct otlp_cache *cache, uint64_t seed)
     *cache = (struct otlp_cache){.seed = seed};
     ap_arena_init(&cache->arena, OTLP_CACHE_BYTES_MAX);
     slots_init(&cache->text_slots);
+    slots_init(&cache->group_slots);
     slots_init(&cache->series_slots);
 }
 
@@ -19,6 +30,8 @@ static void clear(struct otlp_cache *cache)
     free(cache->texts);
     slots_clear(&cache->text_slots);
     free(cache->metrics);
+    free(cache->groups);
+    slots_clear(&cache->group_slots);
     free(cache->series);
     slots_clear(&cache->series_slots);
 }
@@ -59,7 +72,8 @@ size_t otlp_cache_bytes(const struct otlp_cache *cache)
 {
     return sizeof(*cache) + cache->arena.block_bytes + cache->key.capacity_bytes +
            cache->text_capacity * sizeof(*cache->texts) + slots_bytes(&cache->text_slots) +
-           cache->metric_capacity * sizeof(*cache->metrics) + cache->series_capacity * sizeof(*cache->series) +
+           cache->metric_capacity * sizeof(*cache->metrics) + cache->group_capacity * sizeof(*cache->groups) +
+           slots_bytes(&cache->group_slots) + cache->series_capacity * sizeof(*cache->series) +
            slots_bytes(&cache->series_slots);
 }
 
@@ -103,13 +117,6 @@ static uint32_t find_text(const struct otlp_cache *cache, struct ap_slice text, 
     }
 }
 _Static_assert(SLOT_EMPTY == OTLP_CACHE_NONE, "the one is returned as the other");
-
-/* Mostly it is the very text that was lent. */
-static bool is_text(const struct otlp_cache *cache, uint32_t number, struct ap_slice text)
-{
-    struct ap_slice known = otlp_cache_text_at(cache, number);
-    return known.data == text.data || ap_slice_equal(known, text);
-}
 
 uint32_t otlp_cache_text(struct otlp_cache *cache, struct ap_slice text)
 {
@@ -211,46 +218,122 @@ uint32_t otlp_cache_add_metric(struct otlp_cache *cache, const struct otlp_cache
     return note_metric(cache, number);
 }
 
-/* ---- Series ---- */
+/* ---- Groups ---- */
 
-static uint32_t series_tag(const struct otlp_cache *cache, uint32_t context, uint32_t metric, uint32_t attributes)
+/* Of two numbers as one key of a table. */
+static uint32_t pair_tag(const struct otlp_cache *cache, uint32_t first, uint32_t second)
 {
-    const uint32_t numbers[] = {context, metric, attributes};
+    const uint32_t numbers[] = {first, second};
     return tag_of(cache, ap_slice(numbers, sizeof(numbers)));
 }
 
-static uint32_t note_series(struct otlp_cache *cache, uint32_t number)
+static bool is_group(const struct otlp_cached_group *group, uint32_t context, uint32_t metric)
 {
-    cache->series[cache->series_last].next = number;
-    cache->series_last = number;
+    return group->context == context && group->metric == metric;
+}
+
+static uint32_t note_group(struct otlp_cache *cache, uint32_t number)
+{
+    cache->groups[cache->group_last].next = number;
+    cache->group_last = number;
     return number;
 }
 
-uint32_t otlp_cache_find_series(struct otlp_cache *cache, uint32_t context, uint32_t metric, struct ap_slice attributes)
+static uint32_t add_group(struct otlp_cache *cache, uint32_t context, uint32_t metric, uint32_t tag)
 {
-    if (cache->series_count == 0)
+    cache->is_full = cache->is_full || cache->group_count == OTLP_CACHE_SERIES_MAX;
+    if (cache->is_full)
         return OTLP_CACHE_NONE;
-    uint32_t expected = cache->series[cache->series_last].next;
-    const struct otlp_cached_series *series = &cache->series[expected];
-    if (series->context == context && series->metric == metric && is_text(cache, series->attributes, attributes)) {
-        cache->series_last = expected;
+    cache->groups = grow(cache->groups, cache->group_count, &cache->group_capacity, sizeof(*cache->groups));
+    uint32_t number = (uint32_t)cache->group_count++;
+    cache->groups[number] = (struct otlp_cached_group){.context = context, .metric = metric};
+    slots_add(&cache->group_slots, tag, number);
+    return note_group(cache, number);
+}
+
+uint32_t otlp_cache_group(struct otlp_cache *cache, uint32_t context, uint32_t metric)
+{
+    uint32_t expected = cache->group_count ? cache->groups[cache->group_last].next : OTLP_CACHE_NONE;
+    if (expected != OTLP_CACHE_NONE && is_group(&cache->groups[expected], context, metric)) {
+        cache->group_last = expected;
         return expected;
     }
+    const struct slots *slots = &cache->group_slots;
+    uint32_t tag = pair_tag(cache, context, metric);
+    for (uint64_t i = slots_first(slots, tag); slots->items[i].number != SLOT_EMPTY; i = slots_next(slots, i))
+        if (slots->items[i].tag == tag && is_group(&cache->groups[slots->items[i].number], context, metric))
+            return note_group(cache, slots->items[i].number);
+    return add_group(cache, context, metric, tag);
+}
+
+/* ---- Series ---- */
+
+static uint32_t note_series(struct otlp_cache *cache, struct otlp_cached_group *group, uint32_t number)
+{
+    cache->series[group->last].next = number;
+    group->last = number;
+    return number;
+}
+
+static bool has_attributes(const struct otlp_cache *cache, uint32_t number, struct ap_slice attributes)
+{
+    return ap_slice_equal(otlp_cache_text_at(cache, cache->series[number].attributes), attributes);
+}
+
+/* One by one, from the expected one on. */
+static uint32_t look_through(const struct otlp_cache *cache, uint32_t expected, struct ap_slice attributes)
+{
+    uint32_t number = expected;
+    do {
+        if (has_attributes(cache, number, attributes))
+            return number;
+        number = cache->series[number].sibling;
+    } while (number != expected);
+    return OTLP_CACHE_NONE;
+}
+
+static uint32_t look_up(const struct otlp_cache *cache, uint32_t group, struct ap_slice attributes)
+{
+    const struct slots *slots = &cache->series_slots;
     uint32_t text = find_text(cache, attributes, tag_of(cache, attributes));
     if (text == OTLP_CACHE_NONE)
         return OTLP_CACHE_NONE;
-    const struct slots *slots = &cache->series_slots;
-    uint32_t tag = series_tag(cache, context, metric, text);
+    uint32_t tag = pair_tag(cache, group, text);
     for (uint64_t i = slots_first(slots, tag); slots->items[i].number != SLOT_EMPTY; i = slots_next(slots, i)) {
-        series = &cache->series[slots->items[i].number];
-        if (slots->items[i].tag == tag && series->context == context && series->metric == metric &&
-            series->attributes == text)
-            return note_series(cache, slots->items[i].number);
+        const struct otlp_cached_series *series = &cache->series[slots->items[i].number];
+        if (slots->items[i].tag == tag && series->group == group && series->attributes == text)
+            return slots->items[i].number;
     }
     return OTLP_CACHE_NONE;
 }
 
-void otlp_cache_add_series(struct otlp_cache *cache, uint32_t context, uint32_t metric, struct ap_slice attributes,
+bool otlp_cache_is_worth_asking(struct otlp_cache *cache, uint32_t group_number)
+{
+    struct otlp_cached_group *group = &cache->groups[group_number];
+    if (group->missed < LOOK_UP_FIRST || group->count <= GROUP_LOOK_MAX)
+        return true;
+    group->missed = (group->missed + 1) % LOOK_UP_EVERY;
+    return false;
+}
+
+uint32_t otlp_cache_find_series(struct otlp_cache *cache, uint32_t group_number, struct ap_slice attributes)
+{
+    struct otlp_cached_group *group = &cache->groups[group_number];
+    if (group->count == 0)
+        return OTLP_CACHE_NONE;
+    uint32_t expected = cache->series[group->last].next;
+    if (has_attributes(cache, expected, attributes)) {
+        group->last = expected;
+        group->missed = 0;
+        return expected;
+    }
+    group->missed++;
+    uint32_t found = group->count > GROUP_LOOK_MAX ? look_up(cache, group_number, attributes)
+                                                   : look_through(cache, expected, attributes);
+    return found == OTLP_CACHE_NONE ? OTLP_CACHE_NONE : note_series(cache, group, found);
+}
+
+void otlp_cache_add_series(struct otlp_cache *cache, uint32_t group_number, struct ap_slice attributes,
                            struct labels_hash hash)
 {
     cache->is_full = cache->is_full || cache->series_count == OTLP_CACHE_SERIES_MAX;
@@ -259,8 +342,16 @@ void otlp_cache_add_series(struct otlp_cache *cache, uint32_t context, uint32_t 
         return;
     cache->series = grow(cache->series, cache->series_count, &cache->series_capacity, sizeof(*cache->series));
     uint32_t number = (uint32_t)cache->series_count++;
-    cache->series[number] =
-        (struct otlp_cached_series){.hash = hash, .context = context, .attributes = text, .metric = metric};
-    slots_add(&cache->series_slots, series_tag(cache, context, metric, text), number);
-    (void)note_series(cache, number);
+    struct otlp_cached_group *group = &cache->groups[group_number];
+    cache->series[number] = (struct otlp_cached_series){
+        .hash = hash, .attributes = text, .group = group_number, .sibling = number, .next = number};
+    if (group->count > 0) { /* between the last and what is expected */
+        cache->series[number].sibling = cache->series[group->last].sibling;
+        cache->series[number].next = cache->series[group->last].next;
+        cache->series[group->last].sibling = cache->series[group->last].next = number;
+    }
+    group->last = number;
+    group->count++;
+    group->missed = 0;
+    slots_add(&cache->series_slots, pair_tag(cache, group_number, text), number);
 }

@@ -8,9 +8,9 @@
  *     head: the metric's name, unit …       ─┼─► a series: the hash of its labels
  *     attributes: the point's               ─┘
  *
- * What is expected next, metric or series, is what came next the last time: comparing its text with the request's is
- * all that has to be done then. Otherwise texts are looked up by their hash and compared: never are two taken for one.
- * The labels are not kept; otlp_known.h makes them again for a store that asks.
+ * What is expected next is what came next the last time: comparing its text with the request's is all that has to be
+ * done then. Otherwise texts are looked up by their hash and compared: never are two taken for one. The labels are not
+ * kept; otlp_known.h makes them again for a store that asks.
  *
  * Nothing here depends on what the store has. Bounded: what does not fit is not kept, and all is forgotten some minutes
  * later. One owner, no locks: it belongs to a metrics_body, and lends to its batch.
@@ -31,9 +31,10 @@
 #include "tsdb/slots.h"
 
 enum {
-    OTLP_CACHE_BYTES_MAX = 16 << 20, /* of texts and names; the tables take as much again at most */
+    OTLP_CACHE_ALL_BYTES_MAX = 56 << 20, /* what follows from the others */
+    OTLP_CACHE_BYTES_MAX = 16 << 20,     /* of texts and names */
     OTLP_CACHE_METRICS_MAX = 16 << 10,
-    OTLP_CACHE_SERIES_MAX = 256 << 10,
+    OTLP_CACHE_SERIES_MAX = 128 << 10,
     OTLP_CACHE_FULL_MS = 10 * 60 * 1000, /* so long a full one is kept as it is: learning costs more than it gives */
     OTLP_CACHE_PARTS = 4,                /* labels __name__ of a metric */
     OTLP_CACHE_OVERRUN_BYTES = 32,       /* readable beyond the end of what is lent */
@@ -54,12 +55,22 @@ struct otlp_cached_metric {
     uint32_t next; /* the one that came behind it last time */
 };
 
-struct otlp_cached_series {
-    struct labels_hash hash; /* of the labels; these are canonical */
-    uint32_t context;        /* numbers of texts */
-    uint32_t attributes;
+/* The series of one context and metric. */
+struct otlp_cached_group {
+    uint32_t context; /* number of a text */
     uint32_t metric;
     uint32_t next; /* as a metric's */
+    uint32_t count;
+    uint32_t last;   /* the series that was told last; where there are any */
+    uint32_t missed; /* points since one was as expected */
+};
+
+struct otlp_cached_series {
+    struct labels_hash hash; /* of the labels; these are canonical */
+    uint32_t attributes;     /* number of a text */
+    uint32_t group;
+    uint32_t sibling; /* the group's series in a ring */
+    uint32_t next;    /* as a metric's */
 };
 
 struct otlp_cache {
@@ -75,12 +86,16 @@ struct otlp_cache {
     struct otlp_cached_metric *metrics;
     size_t metric_count;
     size_t metric_capacity;
-    uint32_t metric_last; /* where there is one, as series_last */
+    uint32_t metric_last; /* the one that was told last; where there are any, as group_last */
+    struct otlp_cached_group *groups;
+    size_t group_count;
+    size_t group_capacity;
+    struct slots group_slots;
+    uint32_t group_last;
     struct otlp_cached_series *series;
     size_t series_count;
     size_t series_capacity;
     struct slots series_slots;
-    uint32_t series_last;
 };
 
 struct otlp_cache *otlp_cache_new(uint64_t seed);
@@ -97,11 +112,6 @@ static inline struct ap_slice otlp_cache_text_at(const struct otlp_cache *cache,
     return ap_slice(cache->texts[text].data, cache->texts[text].bytes);
 }
 
-static inline bool otlp_cache_begins_with(const char *at, size_t bytes, struct ap_slice text)
-{
-    return bytes >= text.bytes && memcmp(at, text.data, text.bytes) == 0;
-}
-
 /* ---- Metrics ---- */
 
 /* The metric that should come next, if the message begins with its head; else NULL. */
@@ -111,7 +121,8 @@ static inline const struct otlp_metric *otlp_cache_expected_metric(const struct 
     if (cache->metric_count == 0)
         return NULL;
     const struct otlp_metric *metric = &cache->metrics[cache->metrics[cache->metric_last].next].metric;
-    return otlp_cache_begins_with(message.data, message.bytes, metric->head) ? metric : NULL;
+    struct ap_slice head = metric->head;
+    return message.bytes >= head.bytes && memcmp(message.data, head.data, head.bytes) == 0 ? metric : NULL;
 }
 
 /* The number of a metric by its head (or without one by name, description and unit) and kind. OTLP_CACHE_NONE: it is
@@ -122,24 +133,12 @@ uint32_t otlp_cache_add_metric(struct otlp_cache *cache, const struct otlp_cache
 
 /* ---- Series ---- */
 
-/* The attributes of the series that should come next, if it is one of this context and metric and the bytes begin with
- * them; else data NULL. */
-static inline struct ap_slice otlp_cache_expected_attributes(const struct otlp_cache *cache, uint32_t context,
-                                                             uint32_t metric, const char *at, size_t bytes)
-{
-    if (cache->series_count == 0)
-        return (struct ap_slice){0};
-    const struct otlp_cached_series *series = &cache->series[cache->series[cache->series_last].next];
-    if (series->context != context || series->metric != metric)
-        return (struct ap_slice){0};
-    struct ap_slice text = otlp_cache_text_at(cache, series->attributes);
-    return otlp_cache_begins_with(at, bytes, text) ? text : (struct ap_slice){0};
-}
-
-/* `attributes` as they were sent, or as otlp_cache_expected_attributes() lent them. OTLP_CACHE_NONE: it is not known.
- */
-uint32_t otlp_cache_find_series(struct otlp_cache *cache, uint32_t context, uint32_t metric,
-                                struct ap_slice attributes);
-/* Adds one that is not known, if there is room. */
-void otlp_cache_add_series(struct otlp_cache *cache, uint32_t context, uint32_t metric, struct ap_slice attributes,
+/* The group of these numbers, which is there from here on. OTLP_CACHE_NONE: there is no room. */
+uint32_t otlp_cache_group(struct otlp_cache *cache, uint32_t context, uint32_t metric);
+/* To be called once for each point: false, finding it would cost more than making its labels. */
+bool otlp_cache_is_worth_asking(struct otlp_cache *cache, uint32_t group);
+/* The group's series with these attributes, as they were sent. OTLP_CACHE_NONE: there is none. */
+uint32_t otlp_cache_find_series(struct otlp_cache *cache, uint32_t group, struct ap_slice attributes);
+/* Adds one that is new, if there is room. */
+void otlp_cache_add_series(struct otlp_cache *cache, uint32_t group, struct ap_slice attributes,
                            struct labels_hash hash);

@@ -32,7 +32,7 @@ uint32_t otlp_known_context(struct otlp_cache *cache, uint32_t resource, const s
 static void add_metric(const struct otlp_cache *cache, const struct otlp_cached_series *series, struct ap_buf *scope)
 {
     AP_AUTO_BUF struct ap_buf point = {0}, data = {0}, message = {0};
-    const struct otlp_metric *metric = &cache->metrics[series->metric].metric;
+    const struct otlp_metric *metric = &cache->metrics[cache->groups[series->group].metric].metric;
     ap_buf_add_varint(&point, PROTOBUF_TAG(3, PROTOBUF_FIXED64)); /* time */
     ap_buf_add_u64(&point, 1);
     protobuf_add_double(&point, 4, 0);
@@ -49,7 +49,7 @@ static void make_request(const struct otlp_cache *cache, const struct otlp_cache
                          struct ap_buf *out)
 {
     AP_AUTO_BUF struct ap_buf scope = {0}, resource = {0};
-    struct ap_slice context = otlp_cache_text_at(cache, series->context);
+    struct ap_slice context = otlp_cache_text_at(cache, cache->groups[series->group].context);
     if (has_scope) {
         uint32_t number;
         AP_ASSERT(context.bytes >= sizeof(number));

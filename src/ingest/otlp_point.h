@@ -81,6 +81,7 @@ struct otlp_exemplar {
 
 /* A point of any kind. What its kind does not have is 0. */
 struct otlp_point {
+    bool is_known;     /* otlp_sink_knows() has said so: its attributes need not be here */
     const char *fault; /* why it is refused, whatever it says; static. NULL: it is not */
     struct otlp_attributes attributes;
     uint64_t start_ns; /* 0: not said */

@@ -324,46 +324,55 @@ static inline const uint8_t *take_plain_fields(const uint8_t *at, const uint8_t 
     return value;
 }
 
-/* The attributes that are expected. Returns where they end; `at`: it is others. */
-static inline const uint8_t *skip_expected_attributes(const struct decoding *decoding, const uint8_t *at,
-                                                      const uint8_t *end, struct otlp_point *point)
+/* Where fields of this tag end that stand one behind the other. */
+static inline const uint8_t *run_end(const uint8_t *at, const uint8_t *end, uint8_t tag)
 {
-    point->attributes.raw = otlp_sink_expected_attributes(decoding->sink, (const char *)at, (size_t)(end - at));
-    return at + point->attributes.raw.bytes;
+    struct protobuf_reader reader = {.next = at, .end = end};
+    struct protobuf_field field;
+    for (; at < end && *at == tag; at = reader.next) {
+        while (end - at >= 2 && at[0] == tag && at[1] < 0x80 && at[1] <= end - at - 2)
+            at += 2 + at[1];
+        reader.next = at;
+        if (at == end || *at != tag || !protobuf_next(&reader, &field))
+            return at;
+    }
+    return at;
 }
 
-/* `is_expecting`: attributes need not be read that are those expected. */
-static enum ap_rc read_number_point(struct decoding *decoding, struct ap_slice message, bool is_expecting,
+/* `is_asking`: attributes need not be read that the sink knows. */
+static enum ap_rc read_number_point(struct decoding *decoding, struct ap_slice message, bool is_asking,
                                     struct otlp_point *point, size_t *attribute_count, struct ap_err *err)
 {
     struct protobuf_reader reader = protobuf_reader(message);
     struct protobuf_field field;
-    bool has_exemplars = false, is_one_piece = true;
-    const uint8_t *first = NULL, *last = NULL; /* where the attributes are, if they are in one piece */
+    bool has_exemplars = false;
+    const uint8_t *attributes_end = NULL; /* where the last run of attributes ends */
     enum ap_rc rc = AP_OK;
     reader.next = take_plain_fields(reader.next, reader.end, point);
     for (const uint8_t *at = reader.next; rc == AP_OK && protobuf_next(&reader, &field); at = reader.next) {
         const uint8_t *behind = at;
         switch (field.tag) {
         case BYTES(7):
-            if (point->attributes.raw.data) { /* there are more of them */
+            if (point->is_known) { /* there are more of them */
                 *point = (struct otlp_point){.fault = NULL};
                 return read_number_point(decoding, message, false, point, attribute_count, err);
             }
-            if (is_expecting && !first)
-                behind = skip_expected_attributes(decoding, at, reader.end, point);
-            if (point->attributes.raw.data) {
-                reader.next = behind;
-                break;
+            if (is_asking && !attributes_end) {
+                attributes_end = run_end(at, reader.end, BYTES(7));
+                point->attributes.raw = ap_slice(at, (size_t)(attributes_end - at));
+                point->is_known = otlp_sink_knows(decoding->sink, point->attributes.raw);
+                if (point->is_known) {
+                    reader.next = attributes_end;
+                    break;
+                }
+            } else if (is_asking && at >= attributes_end) { /* they are not in one piece */
+                point->attributes.raw = (struct ap_slice){0};
             }
-            is_one_piece = is_one_piece && (!first || last == at);
-            first = first ? first : at;
             behind = add_plain_attributes(decoding, at, reader.end, BYTES(7), attribute_count);
             if (behind > at)
                 reader.next = behind;
             else
                 rc = add_attribute(decoding, field.bytes, attribute_count, err);
-            last = reader.next;
             break;
         case FIXED64(2):
             point->start_ns = field.number;
@@ -391,8 +400,10 @@ static enum ap_rc read_number_point(struct decoding *decoding, struct ap_slice m
     }
     if (reader.is_malformed)
         return fail_malformed(decoding, reader.next, "a point", err);
-    if (!point->attributes.raw.data && is_one_piece)
-        point->attributes.raw = first ? ap_slice(first, (size_t)(last - first)) : ap_slice("", 0);
+    if (!attributes_end && is_asking) {
+        point->attributes.raw = ap_slice("", 0);
+        point->is_known = otlp_sink_knows(decoding->sink, point->attributes.raw);
+    }
     return rc == AP_OK && has_exemplars ? read_exemplars(decoding, message, BYTES(5), point, err) : rc;
 }
 
@@ -592,7 +603,8 @@ static enum ap_rc add_point(struct decoding *decoding, enum otlp_kind kind, stru
     switch (kind) {
     case OTLP_GAUGE:
     case OTLP_SUM:
-        rc = read_number_point(decoding, message, true, &point, &attribute_count, err);
+        rc = read_number_point(decoding, message, otlp_sink_is_worth_asking(decoding->sink), &point, &attribute_count,
+                               err);
         break;
     case OTLP_HISTOGRAM:
         rc = read_histogram_point(decoding, message, &point, &attribute_count, err);
@@ -635,14 +647,17 @@ static enum otlp_kind kind_of(uint32_t tag)
     }
 }
 
-/* The small fields of a metric's data, which may stand behind its points. */
-static enum ap_rc read_data_head(struct decoding *decoding, struct ap_slice data, struct otlp_metric *metric,
+/* The small fields of a metric's data, which may stand behind its points: *data ends with these then. */
+static enum ap_rc read_data_head(struct decoding *decoding, struct ap_slice *data, struct otlp_metric *metric,
                                  struct ap_err *err)
 {
-    struct protobuf_reader reader = protobuf_reader(data);
+    struct protobuf_reader reader = protobuf_reader(*data);
     struct protobuf_field field;
+    data->bytes = 0;
     while (protobuf_next(&reader, &field)) {
-        if (field.tag == VARINT(2))
+        if (field.tag == BYTES(1))
+            data->bytes = (size_t)((const char *)reader.next - data->data);
+        else if (field.tag == VARINT(2))
             metric->temporality = field.number;
         else if (field.tag == VARINT(3))
             metric->is_monotonic = field.number != 0;
@@ -707,7 +722,7 @@ static enum ap_rc add_metric(struct decoding *decoding, struct ap_slice message,
     if (!read_expected_metric(decoding, message, &metric, &data))
         rc = read_metric(decoding, message, &metric, &data, err);
     if (rc == AP_OK)
-        rc = read_data_head(decoding, data, &metric, err);
+        rc = read_data_head(decoding, &data, &metric, err);
     if (rc == AP_OK)
         rc = otlp_sink_begin_metric(decoding->sink, &metric, err);
     struct protobuf_reader reader = protobuf_reader(data);
@@ -756,21 +771,25 @@ static enum ap_rc add_scope(struct decoding *decoding, struct ap_slice message, 
     struct protobuf_reader reader = protobuf_reader(message);
     struct protobuf_field field;
     size_t scope_count = 0;
-    enum ap_rc rc = AP_OK;
+    bool is_begun = !otlp_sink_reads_scopes(decoding->sink); /* then one pass is enough */
+    enum ap_rc rc = is_begun ? otlp_sink_begin_scope(decoding->sink, &scope, err) : AP_OK;
     while (rc == AP_OK && protobuf_next(&reader, &field)) {
         if (field.tag == BYTES(1)) {
             rc = read_scope(decoding, field.bytes, &scope, err);
             scope_count++;
         } else if (field.tag == BYTES(3)) {
             scope.schema_url = field.bytes;
+        } else if (field.tag == BYTES(2) && is_begun) {
+            rc = add_metric(decoding, field.bytes, err);
         }
     }
-    if (scope_count != 1) /* what several say is put together */
-        scope.attributes.raw = scope_count == 0 ? ap_slice("", 0) : (struct ap_slice){0};
     if (reader.is_malformed)
         return fail_malformed(decoding, reader.next, "a scope's metrics", err);
-    if (rc == AP_OK)
-        rc = otlp_sink_begin_scope(decoding->sink, &scope, err);
+    if (is_begun || rc != AP_OK)
+        return rc;
+    if (scope_count != 1) /* what several say is put together */
+        scope.attributes.raw = scope_count == 0 ? ap_slice("", 0) : (struct ap_slice){0};
+    rc = otlp_sink_begin_scope(decoding->sink, &scope, err);
     reader = protobuf_reader(message);
     while (rc == AP_OK && protobuf_next(&reader, &field))
         if (field.tag == BYTES(2))

@@ -49,7 +49,8 @@ struct otlp_sink {
     /* What it is in the cache, OTLP_CACHE_NONE: not there. */
     uint32_t resource_number;
     uint32_t context_number; /* with the scope */
-    uint32_t metric_number;
+    uint32_t group_number;
+    uint32_t point_number; /* of its series, as otlp_sink_knows() found it */
     /* The metric. */
     struct otlp_metric metric;
     struct ap_slice name;                    /* as Prometheus'; in the arena, as what follows */
@@ -85,7 +86,6 @@ struct otlp_sink *otlp_sink_new(const struct otlp_sink_options *options)
     sink->has_told_target_info = false;
     sink->point_count = 0;
     sink->is_making_all_labels = options->is_making_all_labels;
-    sink->metric_number = OTLP_CACHE_NONE;
     otlp_known_begin(body, options->settings);
     if (!body->otlp_cache)
         body->otlp_cache = otlp_cache_new(body->hash_seed);
@@ -223,7 +223,7 @@ static void say_fault(struct otlp_sink *sink, const char *reason)
 }
 
 /* Names and metadata of a metric that the cache does not know; keeps them there. */
-static enum ap_rc learn_metric(struct otlp_sink *sink, struct ap_err *err)
+static enum ap_rc learn_metric(struct otlp_sink *sink, uint32_t *ret_number, struct ap_err *err)
 {
     AP_AUTO_BUF struct ap_buf name = {0};
     const struct otlp_metric *metric = &sink->metric;
@@ -236,8 +236,24 @@ static enum ap_rc learn_metric(struct otlp_sink *sink, struct ap_err *err)
         return rc;
     struct otlp_cached_metric cached = {.metric = *metric, .told_ms = sink->now_ms, .name = sink->name};
     memcpy(cached.parts, sink->parts, sizeof(cached.parts));
-    sink->metric_number = otlp_cache_add_metric(sink->cache, &cached);
+    *ret_number = otlp_cache_add_metric(sink->cache, &cached);
     return add_metadata(sink, err);
+}
+
+static enum ap_rc recall_metric(struct otlp_sink *sink, uint32_t number, struct ap_err *err)
+{
+    struct otlp_cached_metric *cached = &sink->cache->metrics[number];
+    sink->name = cached->name;
+    memcpy(sink->parts, cached->parts, sizeof(sink->parts));
+    if (sink->now_ms - cached->told_ms < TELL_AGAIN_MS)
+        return AP_OK;
+    cached->told_ms = sink->now_ms;
+    return add_metadata(sink, err);
+}
+
+static bool is_number(const struct otlp_sink *sink)
+{
+    return sink->metric.kind == OTLP_GAUGE || sink->metric.kind == OTLP_SUM;
 }
 
 const struct otlp_metric *otlp_sink_expected_metric(const struct otlp_sink *sink, struct ap_slice message)
@@ -248,7 +264,7 @@ const struct otlp_metric *otlp_sink_expected_metric(const struct otlp_sink *sink
 enum ap_rc otlp_sink_begin_metric(struct otlp_sink *sink, const struct otlp_metric *metric, struct ap_err *err)
 {
     sink->metric = *metric;
-    sink->metric_number = OTLP_CACHE_NONE;
+    sink->group_number = OTLP_CACHE_NONE;
     sink->metric.is_monotonic = metric->kind == OTLP_SUM && metric->is_monotonic;
     sink->fault[0] = '\0';
     sink->bounds = NULL;
@@ -261,16 +277,11 @@ enum ap_rc otlp_sink_begin_metric(struct otlp_sink *sink, const struct otlp_metr
         say_fault(sink, "its aggregation temporality is neither delta nor cumulative");
         return AP_OK;
     }
-    sink->metric_number = otlp_cache_find_metric(sink->cache, &sink->metric);
-    if (sink->metric_number == OTLP_CACHE_NONE)
-        return learn_metric(sink, err);
-    struct otlp_cached_metric *cached = &sink->cache->metrics[sink->metric_number];
-    sink->name = cached->name;
-    memcpy(sink->parts, cached->parts, sizeof(sink->parts));
-    if (sink->now_ms - cached->told_ms < TELL_AGAIN_MS)
-        return AP_OK;
-    cached->told_ms = sink->now_ms;
-    return add_metadata(sink, err);
+    uint32_t number = otlp_cache_find_metric(sink->cache, &sink->metric);
+    enum ap_rc rc = number == OTLP_CACHE_NONE ? learn_metric(sink, &number, err) : recall_metric(sink, number, err);
+    if (number != OTLP_CACHE_NONE && sink->context_number != OTLP_CACHE_NONE && is_number(sink))
+        sink->group_number = otlp_cache_group(sink->cache, sink->context_number, number);
+    return rc;
 }
 
 /* ---- Points ---- */
@@ -390,28 +401,31 @@ static enum ap_rc make_labels(struct otlp_sink *sink, const struct otlp_point *p
     return rc;
 }
 
-struct ap_slice otlp_sink_expected_attributes(const struct otlp_sink *sink, const char *at, size_t bytes)
+bool otlp_sink_is_worth_asking(struct otlp_sink *sink)
 {
-    return otlp_cache_expected_attributes(sink->cache, sink->context_number, sink->metric_number, at, bytes);
+    return sink->group_number != OTLP_CACHE_NONE && otlp_cache_is_worth_asking(sink->cache, sink->group_number);
+}
+
+bool otlp_sink_knows(struct otlp_sink *sink, struct ap_slice attributes)
+{
+    sink->point_number = otlp_cache_find_series(sink->cache, sink->group_number, attributes);
+    return sink->point_number != OTLP_CACHE_NONE;
 }
 
 /* The same of a point that may be known. */
 static enum ap_rc find_or_make_labels(struct otlp_sink *sink, const struct otlp_point *point, struct made *ret_made,
                                       struct ap_err *err)
 {
-    uint32_t context = sink->context_number, metric = sink->metric_number;
-    struct ap_slice raw = point->attributes.raw;
-    bool is_cached = context != OTLP_CACHE_NONE && metric != OTLP_CACHE_NONE && raw.data;
-    uint32_t number = is_cached ? otlp_cache_find_series(sink->cache, context, metric, raw) : OTLP_CACHE_NONE;
-    if (number != OTLP_CACHE_NONE) {
-        *ret_made = (struct made){{0}, sink->cache->series[number].hash, number};
+    if (point->is_known) {
+        *ret_made = (struct made){{0}, sink->cache->series[sink->point_number].hash, sink->point_number};
         return AP_OK;
     }
     enum ap_rc rc = make_labels(sink, point, ret_made, err);
     struct ap_err ignored;
     /* Who leaves labels out promises the store that they are sound. */
-    if (rc == AP_OK && is_cached && !sink->cache->is_full && labels_check(ret_made->labels, &ignored) == AP_OK)
-        otlp_cache_add_series(sink->cache, context, metric, raw, ret_made->hash);
+    if (rc == AP_OK && point->attributes.raw.data && !sink->cache->is_full &&
+        labels_check(ret_made->labels, &ignored) == AP_OK)
+        otlp_cache_add_series(sink->cache, sink->group_number, point->attributes.raw, ret_made->hash);
     return rc;
 }
 

@@ -64,16 +64,18 @@ ap_nodiscard enum ap_rc otlp_sink_begin_resource(struct otlp_sink *sink, const s
 bool otlp_sink_reads_scopes(const struct otlp_sink *sink);
 ap_nodiscard enum ap_rc otlp_sink_begin_scope(struct otlp_sink *sink, const struct otlp_scope *scope,
                                               struct ap_err *err);
-/*
- * For decoders that can compare bytes: the metric that is expected next, if the message begins with its head, else
- * NULL; and the attributes of the point that is expected next, if the bytes begin with them, else data NULL. The latter
- * are given to otlp_sink_add_point() as attributes.raw, and need not be read.
- */
+/* The metric that is expected next, if the message begins with its head; else NULL. */
 const struct otlp_metric *otlp_sink_expected_metric(const struct otlp_sink *sink, struct ap_slice message);
-struct ap_slice otlp_sink_expected_attributes(const struct otlp_sink *sink, const char *at, size_t bytes);
 
 ap_nodiscard enum ap_rc otlp_sink_begin_metric(struct otlp_sink *sink, const struct otlp_metric *metric,
                                                struct ap_err *err);
+/*
+ * Whether an earlier request told a point of this metric, a gauge or a sum, with these attributes. To be asked before
+ * otlp_sink_add_point(), which then gets them as attributes.raw, and only where it is worth it, which is to be asked
+ * once for each point.
+ */
+bool otlp_sink_is_worth_asking(struct otlp_sink *sink);
+bool otlp_sink_knows(struct otlp_sink *sink, struct ap_slice attributes);
 ap_nodiscard enum ap_rc otlp_sink_add_point(struct otlp_sink *sink, const struct otlp_point *point, struct ap_err *err);
 ap_nodiscard enum ap_rc otlp_sink_end_resource(struct otlp_sink *sink, struct ap_err *err);
 

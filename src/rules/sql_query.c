@@ -228,6 +228,8 @@ size_t rules_sql_check_group(struct warehouse *warehouse, const struct rule_grou
             continue;
         ap_fail(&sentence, AP_E_PARSE, "%s:%d: %s %s: sql: %s", group->file, rule->expr_line + line - 1,
                 rule->is_alert ? "alert" : "record", rule->name, reason.text);
+        for (char *at = sentence.text; (at = strchr(at, '\n')) != NULL;)
+            *at = ' '; /* DuckDB's: a sentence is a line in logs */
         report(sentence.text, context);
         wrong++;
     }

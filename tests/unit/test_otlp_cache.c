@@ -87,65 +87,138 @@ static void test_expected_metric(void **state)
 
 /* ---- Series ---- */
 
+static struct ap_slice numbered(uint32_t number)
+{
+    static uint32_t kept;
+    kept = number;
+    return ap_slice(&kept, sizeof(kept));
+}
+
+/* The lower half of the hash stands for the series. */
+static void add_series(struct otlp_cache *cache, uint32_t group, struct ap_slice attributes, uint64_t low)
+{
+    otlp_cache_add_series(cache, group, attributes, (struct labels_hash){low, 0});
+}
+
+enum { NEW = -1, NOT_LOOKED_FOR = -2 };
+
+static int64_t find_series(struct otlp_cache *cache, uint32_t group, struct ap_slice attributes)
+{
+    if (!otlp_cache_is_worth_asking(cache, group))
+        return NOT_LOOKED_FOR;
+    uint32_t number = otlp_cache_find_series(cache, group, attributes);
+    return number == OTLP_CACHE_NONE ? NEW : (int64_t)cache->series[number].hash.low;
+}
+
+static void test_groups(void **state)
+{
+    (void)state;
+    AP_AUTO(otlp_cache) struct otlp_cache *cache = otlp_cache_new(1);
+    for (int pass = 0; pass < 2; pass++) {
+        assert_int_equal(otlp_cache_group(cache, 1, 2), 0);
+        assert_int_equal(otlp_cache_group(cache, 2, 1), 1);
+        assert_int_equal(otlp_cache_group(cache, 1, 1), 2);
+    }
+    assert_int_equal(otlp_cache_group(cache, 2, 1), 1);
+    assert_int_equal(otlp_cache_group(cache, 2, 1), 1);
+}
+
 static void test_series(void **state)
 {
     (void)state;
     AP_AUTO(otlp_cache) struct otlp_cache *cache = otlp_cache_new(1);
     struct ap_slice x = ap_slice_cstr("x"), y = ap_slice_cstr("yy"), none = ap_slice("", 0);
-    assert_int_equal(otlp_cache_find_series(cache, 1, 2, x), OTLP_CACHE_NONE);
-    assert_null(otlp_cache_expected_attributes(cache, 1, 2, "x", 1).data);
-    otlp_cache_add_series(cache, 1, 2, x, (struct labels_hash){10, 0});
-    otlp_cache_add_series(cache, 1, 2, none, (struct labels_hash){11, 0});
-    otlp_cache_add_series(cache, 1, 3, y, (struct labels_hash){12, 0});
-    otlp_cache_add_series(cache, 2, 3, y, (struct labels_hash){13, 0});
-    /* In order, each is expected; of another metric or context nothing is. */
-    assert_null(otlp_cache_expected_attributes(cache, 1, 3, "x", 1).data);
-    assert_null(otlp_cache_expected_attributes(cache, 2, 2, "x", 1).data);
-    assert_null(otlp_cache_expected_attributes(cache, 1, 2, "z", 1).data);
-    assert_null(otlp_cache_expected_attributes(cache, 1, 2, "", 0).data);
-    struct ap_slice expected = otlp_cache_expected_attributes(cache, 1, 2, "x and more", 10);
-    assert_true(ap_slice_equal(expected, x));
-    assert_int_equal(cache->series[otlp_cache_find_series(cache, 1, 2, expected)].hash.low, 10);
-    expected = otlp_cache_expected_attributes(cache, 1, 2, "", 0);
-    assert_non_null(expected.data);
-    assert_int_equal(cache->series[otlp_cache_find_series(cache, 1, 2, expected)].hash.low, 11);
-    /* Out of order they are found. */
-    assert_int_equal(cache->series[otlp_cache_find_series(cache, 2, 3, y)].hash.low, 13);
-    assert_int_equal(cache->series[otlp_cache_find_series(cache, 1, 3, y)].hash.low, 12);
-    assert_int_equal(cache->series[otlp_cache_find_series(cache, 1, 2, x)].hash.low, 10);
-    assert_int_equal(otlp_cache_find_series(cache, 2, 2, x), OTLP_CACHE_NONE);
-    assert_int_equal(otlp_cache_find_series(cache, 1, 2, y), OTLP_CACHE_NONE);
-    assert_int_equal(otlp_cache_find_series(cache, 1, 2, ap_slice_cstr("never")), OTLP_CACHE_NONE);
+    uint32_t first = otlp_cache_group(cache, 1, 2), second = otlp_cache_group(cache, 1, 3);
+    assert_int_equal(find_series(cache, first, x), NEW);
+    add_series(cache, first, x, 10);
+    add_series(cache, first, none, 11);
+    add_series(cache, second, y, 12);
+    assert_int_equal(find_series(cache, second, x), NEW);
+    add_series(cache, second, x, 13);
+    for (int pass = 0; pass < 2; pass++) {
+        assert_int_equal(find_series(cache, first, x), 10);
+        assert_int_equal(find_series(cache, first, none), 11);
+        assert_int_equal(find_series(cache, second, x), 13);
+        assert_int_equal(find_series(cache, first, none), 11);
+        assert_int_equal(find_series(cache, first, y), NEW);
+        assert_int_equal(find_series(cache, first, ap_slice_cstr("never told")), NEW);
+        assert_int_equal(find_series(cache, second, y), 12);
+    }
+}
+
+/* In order all of a large group are found, whatever comes in between or is over; in no order some are. */
+static void test_large_group(void **state)
+{
+    (void)state;
+    enum { COUNT = 1000 };
+    AP_AUTO(otlp_cache) struct otlp_cache *cache = otlp_cache_new(1);
+    uint32_t group = otlp_cache_group(cache, 1, 2);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        assert_int_equal(find_series(cache, group, numbered(i)), NEW);
+        add_series(cache, group, numbered(i), i);
+    }
+    for (int pass = 0; pass < 2; pass++)
+        for (uint32_t i = 0; i < COUNT; i++)
+            assert_int_equal(find_series(cache, group, numbered(i)), i);
+    /* New ones in between: learned where they stand. */
+    for (uint32_t i = 0; i < COUNT; i++) {
+        if (i % 100 == 50) {
+            assert_int_equal(find_series(cache, group, numbered(COUNT + i)), NEW);
+            add_series(cache, group, numbered(COUNT + i), COUNT + i);
+        }
+        assert_int_equal(find_series(cache, group, numbered(i)), i);
+    }
+    for (uint32_t i = 0; i < COUNT; i++) {
+        if (i % 100 == 50)
+            assert_int_equal(find_series(cache, group, numbered(COUNT + i)), COUNT + i);
+        assert_int_equal(find_series(cache, group, numbered(i)), i);
+    }
+    /* Some are over. */
+    for (int pass = 0; pass < 2; pass++)
+        for (uint32_t i = 0; i < COUNT; i += 1 + (i % 10 == 3))
+            assert_int_equal(find_series(cache, group, numbered(i)), i);
+    unsigned found = 0;
+    for (uint32_t i = 0; i < COUNT; i++) {
+        uint32_t number = (i * 37) % COUNT;
+        int64_t series = find_series(cache, group, numbered(number));
+        assert_true(series == number || series == NOT_LOOKED_FOR);
+        found += series == number;
+    }
+    assert_in_range(found, COUNT / 100, COUNT / 2);
+    found = 0;
+    for (uint32_t i = 0; i < COUNT; i++)
+        found += find_series(cache, group, numbered(5000 + i)) == NEW;
+    assert_in_range(found, COUNT / 100, COUNT / 2);
 }
 
 /* ---- Bounds ---- */
-
-static void add_series(struct otlp_cache *cache, uint32_t number)
-{
-    otlp_cache_add_series(cache, number, 0, ap_slice_cstr("x"), (struct labels_hash){number, 0});
-}
 
 /* Up to the maximum all are kept; what comes then is not; after a while all is forgotten. */
 static void test_series_are_bounded(void **state)
 {
     (void)state;
     AP_AUTO(otlp_cache) struct otlp_cache *cache = otlp_cache_new(1);
-    for (uint32_t i = 0; i < OTLP_CACHE_SERIES_MAX; i++)
-        add_series(cache, i);
+    struct ap_slice x = ap_slice_cstr("x");
+    for (uint32_t i = 0; i < OTLP_CACHE_SERIES_MAX; i++) {
+        assert_int_equal(otlp_cache_group(cache, i, 0), i);
+        add_series(cache, i, x, i);
+    }
     otlp_cache_begin(cache, 1);
-    assert_int_equal(otlp_cache_find_series(cache, 77, 0, ap_slice_cstr("x")), 77);
-    add_series(cache, OTLP_CACHE_SERIES_MAX);
-    assert_int_equal(otlp_cache_find_series(cache, OTLP_CACHE_SERIES_MAX, 0, ap_slice_cstr("x")), OTLP_CACHE_NONE);
-    assert_true(otlp_cache_bytes(cache) < 2 * OTLP_CACHE_BYTES_MAX);
+    assert_int_equal(find_series(cache, 77, x), 77);
+    add_series(cache, 77, ap_slice_cstr("one more"), 1);
+    assert_int_equal(find_series(cache, 77, ap_slice_cstr("one more")), NEW);
+    assert_int_equal(otlp_cache_group(cache, 0, 1), OTLP_CACHE_NONE);
     size_t bytes = otlp_cache_bytes(cache);
+    assert_true(bytes < OTLP_CACHE_ALL_BYTES_MAX);
     otlp_cache_begin(cache, 5);
     otlp_cache_begin(cache, 5 + OTLP_CACHE_FULL_MS - 1);
-    assert_int_equal(otlp_cache_find_series(cache, 77, 0, ap_slice_cstr("x")), 77);
+    assert_int_equal(find_series(cache, 77, x), 77);
     otlp_cache_begin(cache, 5 + OTLP_CACHE_FULL_MS);
-    assert_int_equal(otlp_cache_find_series(cache, 77, 0, ap_slice_cstr("x")), OTLP_CACHE_NONE);
     assert_true(otlp_cache_bytes(cache) < bytes / 10);
-    add_series(cache, 5);
-    assert_int_equal(otlp_cache_find_series(cache, 5, 0, ap_slice_cstr("x")), 0);
+    uint32_t group = otlp_cache_group(cache, 77, 0);
+    assert_int_equal(find_series(cache, group, x), NEW);
+    add_series(cache, group, x, 5);
+    assert_int_equal(find_series(cache, group, x), 5);
 }
 
 static void test_metrics_are_bounded(void **state)
@@ -158,7 +231,7 @@ static void test_metrics_are_bounded(void **state)
         assert_int_equal(add_metric(cache, head, OTLP_GAUGE), i < OTLP_CACHE_METRICS_MAX ? i : OTLP_CACHE_NONE);
     }
     assert_int_equal(find_metric(cache, "4711", OTLP_GAUGE), 4711);
-    assert_true(otlp_cache_bytes(cache) < 2 * OTLP_CACHE_BYTES_MAX);
+    assert_true(otlp_cache_bytes(cache) < OTLP_CACHE_ALL_BYTES_MAX);
 }
 
 /* Long texts fill it, and so do many short ones. */
@@ -179,7 +252,7 @@ static void test_texts_are_bounded(void **state)
     for (uint32_t i = 0; i < 1000 * 1000; i++)
         (void)otlp_cache_text(cache, ap_slice(&i, sizeof(i)));
     assert_true(cache->is_full);
-    assert_true(otlp_cache_bytes(cache) < 2 * OTLP_CACHE_BYTES_MAX);
+    assert_true(otlp_cache_bytes(cache) < OTLP_CACHE_ALL_BYTES_MAX);
 }
 
 int main(void)
@@ -188,7 +261,9 @@ int main(void)
         cmocka_unit_test(test_texts),
         cmocka_unit_test(test_metrics),
         cmocka_unit_test(test_expected_metric),
+        cmocka_unit_test(test_groups),
         cmocka_unit_test(test_series),
+        cmocka_unit_test(test_large_group),
         cmocka_unit_test(test_series_are_bounded),
         cmocka_unit_test(test_metrics_are_bounded),
         cmocka_unit_test(test_texts_are_bounded),

@@ -176,7 +176,7 @@ function RuleQuery({ name }: { name: string }) {
   const rules = groups?.flatMap(({ rules: all }) => all) ?? [];
   return rules.map((rule, index) => (
     <div key={index} className="alert-rule">
-      <QueryBlock text={rule.query} language={rule.language} />
+      <QueryBlock text={rule.query} language={rule.language} subject={rule.name} />
       {rule.forMs > 0 && <p className="tile-note">Fires when that is so for {formatSpan(rule.forMs)}.</p>}
     </div>
   ));

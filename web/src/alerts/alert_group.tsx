@@ -36,7 +36,7 @@ export function AlertGroupView({ group, search, onToggle }: Props) {
           <QuickSilence
             matchers={matchersOf(group.receiver === null ? common : { ...group.labels, ...common })}
             text={`Silence all ${alerts.length}`}
-            name={`Silence all of ${group.title}`}
+            name={`Silence all ${alerts.length} of ${group.title}`}
           />
         )}
       </div>

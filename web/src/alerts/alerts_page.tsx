@@ -5,6 +5,7 @@ import { pastAlertsQuery, routedAlertsQuery, routeGroupsQuery, ruleAlertsQuery }
 import type { Matcher } from '../api/silences';
 import { AlertingPage } from '../alerting/alerting_page';
 import { ChoiceTabs } from '../alerting/choice_tabs';
+import { countSet, FilterBar } from '../alerting/filter_bar';
 import { toggledMatcher } from '../alerting/matcher_text';
 import { SearchField } from '../alerting/search_field';
 import { type Alerts, putTogether } from './alert';
@@ -79,7 +80,7 @@ function AlertsView({ alerts, search, onSearch }: ViewProps) {
   return (
     <>
       <PulseLine alwaysOn={alerts.alwaysOn} />
-      <div className="filter-bar">
+      <FilterBar setCount={countSet(search.q, search.receiver, search.severity, search.by)}>
         <SearchField
           label="Search alerts"
           placeholder='Search, or severity="critical" team=~"db.*"'
@@ -115,7 +116,7 @@ function AlertsView({ alerts, search, onSearch }: ViewProps) {
             { value: 'route', text: 'By route' },
           ]}
         />
-      </div>
+      </FilterBar>
       <ChoiceTabs
         label="State of alerts"
         name="state"

@@ -5,12 +5,12 @@ import { Ago, Exact } from '../alerting/moment';
 import { Opener } from '../alerting/opener';
 import { formatTook } from '../format/time';
 import { LabelList } from '../targets/label_list';
-import { aboutText, countsText, kindText, OUTCOME_TEXT, reasonText, wayNoun } from './wording';
+import { aboutText, answerText, countsText, kindText, OUTCOME_TEXT, reasonText, wayNoun } from './wording';
 
 export function NotificationRow({ notification }: { notification: Notification }) {
   const [isOpen, setOpen] = useState(false);
   const detailsId = useId();
-  const { tsMs, receiver, way, outcome, attempt, reason, status, answer, durationMs } = notification;
+  const { tsMs, receiver, way, outcome, attempt, reason, durationMs } = notification;
   const kind = kindText(notification.kind);
   const about = aboutText(notification);
   return (
@@ -39,9 +39,7 @@ export function NotificationRow({ notification }: { notification: Notification }
             {attempt > 1 && <span>attempt {attempt}</span>}
             <span>{formatTook(durationMs)}</span>
             <span className="notification-answer" data-outcome={outcome}>
-              {status !== null && `${status} `}
-              {answer}
-              {status === null && answer === '' && 'no answer'}
+              {answerText(notification)}
             </span>
           </p>
         </div>
@@ -60,7 +58,7 @@ export function NotificationRow({ notification }: { notification: Notification }
 }
 
 function NotificationDetails({ notification }: { notification: Notification }) {
-  const { tsMs, alerts, alertCount, groupLabels, dedupKey, status, answer, wayIndex, way } = notification;
+  const { tsMs, alerts, alertCount, groupLabels, dedupKey, wayIndex, way } = notification;
   return (
     <div className="notification-details">
       <dl className="facts">
@@ -71,8 +69,7 @@ function NotificationDetails({ notification }: { notification: Notification }) {
           {wayNoun(way)}, number {wayIndex + 1} of this receiver
         </Fact>
         <Fact name="Answer">
-          {status !== null && `${status} `}
-          {answer === '' ? status === null ? 'none' : '' : <code className="whole-answer">{answer}</code>}
+          <code className="whole-answer">{answerText(notification)}</code>
         </Fact>
         {Object.keys(groupLabels).length > 0 && (
           <Fact name="Group">

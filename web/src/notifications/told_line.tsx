@@ -3,7 +3,7 @@ import type { Labels } from '../api/labels';
 import { type NotificationPage, recentToldQuery } from '../api/notifications';
 import { Ago } from '../alerting/moment';
 import { indexTold, toldOf } from './told';
-import { wayNoun } from './wording';
+import { answerText, wayNoun } from './wording';
 
 interface Props {
   labels: Labels;
@@ -25,8 +25,7 @@ export function ToldLine({ labels, receivers, sinceMs }: Props) {
       )}
       {failing !== null && (
         <span data-verdict="bad">
-          {failing.receiver} could not be told by {wayNoun(failing.way)}: {failing.status ?? ''}{' '}
-          {failing.answer}
+          {failing.receiver} could not be told by {wayNoun(failing.way)}: {answerText(failing)}
         </span>
       )}
       {done === null && failing === null && receivers.length > 0 && (

@@ -11,6 +11,12 @@ export function wayNoun(way: string): string {
   return WAYS[way] ?? way;
 }
 
+/** What was answered; most texts have the status already. */
+export function answerText({ status, answer }: Pick<Notification, 'status' | 'answer'>): string {
+  if (status === null || answer.includes(String(status))) return answer === '' ? 'no answer' : answer;
+  return `${status} ${answer}`.trim();
+}
+
 export const OUTCOME_TEXT: Record<Outcome, string> = {
   done: 'Told',
   retry: 'Failed, tried again',
