@@ -24,6 +24,7 @@ struct known_alert {
     struct alert_in alert; /* starts_ms and ends_ms are always there */
     int64_t updated_ms;
     bool is_timeout;             /* nobody said when it ends */
+    bool is_unkept;              /* the log did not take what is new of it */
     struct alert_group **groups; /* owned array; those that have it: one a route that it matches */
     size_t group_count;
 };

@@ -129,12 +129,22 @@ void alerting_each_group(struct alerting *alerting, alert_group_fn each, void *c
 const struct alert_config *alerting_lock_config(struct alerting *alerting);
 void alerting_unlock_config(struct alerting *alerting);
 
+/*
+ * A notification that somebody else decides, such as a test: to this receiver, by its way at this place, of the
+ * configuration in effect; the rest are copies of `parts`. The caller's reference; alerting_delivered() is not for it.
+ * NULL: there is no such receiver or way.
+ */
+struct notification *alerting_make_notification(struct alerting *alerting, const char *receiver, size_t place,
+                                                const struct notification *parts);
+
 struct alerting_stats {
     uint64_t alerts_firing, alerts_resolved; /* now */
     uint64_t groups, silences_active;
+    uint64_t groups_falling_back;             /* of which another receiver is told than the one that was to be */
     uint64_t alerts_received, alerts_refused; /* since the start, as all that follows */
     uint64_t notifications[RECEIVER_KIND_COUNT];
-    uint64_t failures[RECEIVER_KIND_COUNT]; /* attempts */
-    uint64_t given_up[RECEIVER_KIND_COUNT]; /* refused for good, until the group is told anew */
+    uint64_t failures[RECEIVER_KIND_COUNT];  /* attempts */
+    uint64_t given_up[RECEIVER_KIND_COUNT];  /* refused for good, until the group is told anew */
+    uint64_t fallbacks[RECEIVER_KIND_COUNT]; /* of the notifications, those in place of a receiver that was late */
 };
 void alerting_stats_get(struct alerting *alerting, struct alerting_stats *ret_stats);

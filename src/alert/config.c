@@ -56,6 +56,8 @@ static enum ap_rc read_receivers(const struct yaml_node *list, struct alert_conf
             return rc;
         if (alert_config_receiver(config, receiver->name))
             return yaml_fail(err, node, "notification config name \"%s\" is not unique", receiver->name);
+        receiver->first_way_index = config->way_count;
+        config->way_count += receiver->way_count;
         config->receiver_count++;
     }
     return AP_OK;
@@ -192,8 +194,12 @@ static void check_route(const struct route *route, void *context)
     const struct yaml_texts *lists[] = {&route->muted_in, &route->active_in};
     if (check->rc != AP_OK)
         return;
-    if (!alert_config_receiver(check->config, route->receiver))
-        check->rc = yaml_fail(check->err, route->node, "undefined receiver \"%s\" used in route", route->receiver);
+    for (size_t i = 0; i < route->step_count && check->rc == AP_OK; i++) {
+        struct route_step *step = &route->steps[i];
+        step->receiver = alert_config_receiver(check->config, step->name);
+        if (!step->receiver)
+            check->rc = yaml_fail(check->err, step->node, "undefined receiver \"%s\" used in route", step->name);
+    }
     for (size_t i = 0; i < AP_ARRAY_COUNT(lists); i++)
         for (size_t j = 0; j < lists[i]->count && check->rc == AP_OK; j++)
             if (!alert_config_intervals(check->config, lists[i]->items[j]))
@@ -245,17 +251,49 @@ enum ap_rc alert_config_load(const char *path, struct alert_config **ret_config,
     return rc == AP_OK ? read_document(document, ret_config, err) : rc;
 }
 
+enum ap_rc alert_config_parse(struct ap_slice text, const char *name, struct alert_config **ret_config,
+                              struct ap_err *err)
+{
+    struct yaml_document *document;
+    enum ap_rc rc = yaml_parse(text, name, &document, err);
+    return rc == AP_OK ? read_document(document, ret_config, err) : rc;
+}
+
 struct alert_config *alert_config_new_silent(void)
 {
     static const char text[] = "route: {receiver: none}\nreceivers: [{name: none}]\n";
-    struct yaml_document *document;
     struct alert_config *config = NULL;
     struct ap_err err;
-    enum ap_rc rc = yaml_parse(ap_slice_cstr(text), "", &document, &err);
-    if (rc == AP_OK)
-        rc = read_document(document, &config, &err);
+    enum ap_rc rc = alert_config_parse(ap_slice_cstr(text), "", &config, &err);
     AP_ASSERT(rc == AP_OK);
     return config;
+}
+
+enum ap_rc alert_config_add_builtin(struct alert_config *config, struct alert_config *take_builtin, struct ap_err *err)
+{
+    AP_AUTO(alert_config) struct alert_config *builtin = take_builtin;
+    AP_ASSERT(!config->builtin);
+    for (size_t i = 0; i < builtin->receiver_count; i++)
+        if (alert_config_receiver(config, builtin->receivers[i].name))
+            return ap_fail(err, AP_E_CONFLICT, "the receiver \"%s\" is the server's own; give yours another name",
+                           builtin->receivers[i].name);
+    for (size_t i = 0; i < builtin->receiver_count; i++)
+        builtin->receivers[i].first_way_index += config->way_count;
+    config->way_count += builtin->way_count;
+    config->builtin = AP_MOVE(builtin);
+    return AP_OK;
+}
+
+void alert_config_match(const struct alert_config *config, struct ap_slice labels, route_fn each, void *context)
+{
+    const struct route *added = config->builtin ? config->builtin->root : NULL;
+    for (size_t i = 0; added && i < added->route_count; i++) {
+        if (!matchers_match(added->routes[i].matchers, labels))
+            continue;
+        route_match(&added->routes[i], labels, each, context);
+        return;
+    }
+    route_match(config->root, labels, each, context);
 }
 
 void alert_config_free(struct alert_config *config)
@@ -270,6 +308,7 @@ void alert_config_free(struct alert_config *config)
     for (size_t i = 0; i < config->interval_count; i++)
         for (size_t j = 0; j < config->intervals[i].count; j++)
             time_interval_clear(&config->intervals[i].items[j]);
+    alert_config_free(config->builtin);
     ap_arena_clear(&config->arena);
     yaml_free(config->document);
     free(config);
@@ -280,7 +319,7 @@ const struct receiver *alert_config_receiver(const struct alert_config *config, 
     for (size_t i = 0; i < config->receiver_count; i++)
         if (strcmp(config->receivers[i].name, name) == 0)
             return &config->receivers[i];
-    return NULL;
+    return config->builtin ? alert_config_receiver(config->builtin, name) : NULL;
 }
 
 const struct named_intervals *alert_config_intervals(const struct alert_config *config, const char *name)
@@ -295,6 +334,14 @@ bool named_intervals_contain(const struct named_intervals *intervals, int64_t un
 {
     for (size_t i = 0; i < intervals->count; i++)
         if (time_interval_contains(&intervals->items[i], unix_s))
+            return true;
+    return false;
+}
+
+bool alert_config_contains(const struct alert_config *config, const struct yaml_texts *names, int64_t unix_s)
+{
+    for (size_t i = 0; i < names->count; i++)
+        if (named_intervals_contain(alert_config_intervals(config, names->items[i]), unix_s))
             return true;
     return false;
 }

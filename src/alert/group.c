@@ -16,17 +16,15 @@ static struct ap_slice make_key(const struct route *route, struct ap_slice label
     return ap_slice(ap_buf_detach(&key), bytes);
 }
 
-struct alert_group *alert_group_new(const struct route *route, const struct receiver *receiver, struct labels_hash hash,
-                                    struct ap_slice labels, int64_t due_ms)
+struct alert_group *alert_group_new(const struct route *route, struct labels_hash hash, struct ap_slice labels,
+                                    int64_t due_ms)
 {
     struct alert_group *group = ap_new0(struct alert_group);
     group->route = route;
-    group->receiver = receiver;
     group->hash = hash;
     group->labels = ap_slice(ap_slice_dup(labels), labels.bytes);
     group->key = make_key(route, labels);
     group->due_ms = due_ms;
-    group->sendings = ap_new0_array(struct sending *, receiver->way_count + 1);
     return group;
 }
 
@@ -38,19 +36,29 @@ static void leave(const struct alert_group *group, struct known_alert *alert)
     alert->groups[at] = alert->groups[--alert->group_count];
 }
 
+static void sending_free(struct sending *sending)
+{
+    notify_entry_free(sending->entry);
+    free(sending);
+}
+
 void alert_group_free(struct alert_group *group)
 {
-    for (size_t i = 0; i < group->receiver->way_count; i++) {
-        struct sending *sending = group->sendings[i];
-        if (sending && sending->is_in_flight)
-            sending->group = NULL; /* whoever delivers it tells */
-        else
+    struct sending *sending;
+    while ((sending = group->sendings) != NULL) {
+        group->sendings = sending->next_of_group;
+        sending_unqueue(sending);
+        if (sending->state == SENDING_IN_FLIGHT) { /* whoever delivers it tells */
+            sending->lane->in_flight_count--;
+            sending->lane = NULL;
+            sending->group = NULL;
+        } else {
             sending_free(sending);
+        }
     }
     for (size_t i = 0; i < group->count; i++)
         leave(group, group->alerts[i]);
     free(group->alerts);
-    free(group->sendings);
     free((void *)group->labels.data);
     free((void *)group->key.data);
     free(group);
@@ -62,10 +70,11 @@ bool alert_group_add(struct alert_group *group, struct known_alert *alert)
         if (alert->groups[i] == group)
             return false;
     if (group->count == group->capacity) {
-        group->capacity = AP_MAX(group->capacity * 2, (size_t)4);
+        group->capacity = group->capacity ? group->capacity * 2 : 1; /* most groups have one */
         group->alerts = ap_realloc(group->alerts, group->capacity * sizeof(struct known_alert *));
     }
     group->alerts[group->count++] = alert;
+    group->is_sorted = false;
     alert->groups = ap_realloc(alert->groups, (alert->group_count + 1) * sizeof(struct alert_group *));
     alert->groups[alert->group_count++] = group;
     return true;
@@ -73,10 +82,10 @@ bool alert_group_add(struct alert_group *group, struct known_alert *alert)
 
 void alert_group_drop_ended(struct alert_group *group)
 {
-    size_t kept = 0;
+    uint32_t kept = 0;
     for (size_t i = 0; i < group->count; i++) {
         struct known_alert *alert = group->alerts[i];
-        if (known_alert_is_resolved(alert, group->flushed_ms) && alert->updated_ms <= group->flushed_ms)
+        if (known_alert_is_resolved(alert, group->flushed_ms) && alert->updated_ms < group->flushed_ms)
             leave(group, alert);
         else
             group->alerts[kept++] = alert;
@@ -123,33 +132,93 @@ static int compare_alerts(const void *a, const void *b)
 
 void alert_group_sort(struct alert_group *group)
 {
-    if (group->count)
+    if (!group->is_sorted && group->count > 1)
         qsort(group->alerts, group->count, sizeof(struct known_alert *), compare_alerts);
+    group->is_sorted = true;
 }
 
-struct sending *sending_new(struct alert_group *group)
+/* ---- Sendings ---- */
+
+struct sending *alert_group_sending(const struct alert_group *group, size_t step_index, size_t way_index)
 {
-    struct sending *sending = ap_new0(struct sending);
-    sending->group = group;
+    struct sending *sending = group->sendings;
+    while (sending && (sending->step_index != step_index || sending->way_index != way_index))
+        sending = sending->next_of_group;
     return sending;
 }
 
-void sending_free(struct sending *sending)
+struct sending *alert_group_add_sending(struct alert_group *group, size_t step_index, size_t way_index,
+                                        struct lane *lane, int64_t since_ms)
 {
-    if (!sending)
-        return;
-    notification_unref(sending->notification);
-    free((void *)sending->entry.key.data);
-    free(sending->entry.firing);
-    free(sending->entry.resolved);
-    free(sending);
+    struct sending *sending = ap_new0(struct sending);
+    *sending = (struct sending){.group = group,
+                                .next_of_group = group->sendings,
+                                .lane = lane,
+                                .step_index = (uint32_t)step_index,
+                                .way_index = (uint32_t)way_index,
+                                .since_ms = since_ms};
+    group->sendings = sending;
+    return sending;
 }
 
-struct ap_slice sending_key(struct ap_slice group_key, const struct receiver *receiver, size_t way_index)
+int64_t alert_group_late_since(const struct alert_group *group, size_t step_index)
 {
-    struct ap_buf key = {0};
-    ap_buf_add_slice(&key, group_key);
-    ap_buf_printf(&key, ":%s/%s/%zu", receiver->name, receiver_kind_name(receiver->ways[way_index].kind), way_index);
-    size_t bytes = key.bytes;
-    return ap_slice(ap_buf_detach(&key), bytes);
+    int64_t since_ms = INT64_MAX;
+    for (const struct sending *sending = group->sendings; sending; sending = sending->next_of_group)
+        if (sending->step_index == step_index)
+            since_ms = AP_MIN(since_ms, sending->since_ms);
+    return since_ms;
+}
+
+const struct receiver *sending_receiver(const struct sending *sending)
+{
+    return sending->group->route->steps[sending->step_index].receiver;
+}
+
+void sending_queue(struct sending *sending)
+{
+    struct lane *lane = sending->lane;
+    sending->state = SENDING_QUEUED;
+    sending->before = lane->last;
+    sending->behind = NULL;
+    if (lane->last)
+        lane->last->behind = sending;
+    else
+        lane->first = sending;
+    lane->last = sending;
+}
+
+void sending_unqueue(struct sending *sending)
+{
+    if (sending->state != SENDING_QUEUED)
+        return;
+    struct lane *lane = sending->lane;
+    if (sending->before)
+        sending->before->behind = sending->behind;
+    else
+        lane->first = sending->behind;
+    if (sending->behind)
+        sending->behind->before = sending->before;
+    else
+        lane->last = sending->before;
+    sending->before = sending->behind = NULL;
+    sending->state = SENDING_IDLE;
+}
+
+void sending_end(struct sending *sending)
+{
+    sending_unqueue(sending);
+    if (sending->group) {
+        struct sending **at = &sending->group->sendings;
+        while (*at != sending)
+            at = &(*at)->next_of_group;
+        *at = sending->next_of_group;
+    }
+    sending_free(sending);
+}
+
+void sending_key(struct ap_slice group_key, const struct receiver *receiver, size_t way_index, struct ap_buf *out)
+{
+    ap_buf_add_slice(out, group_key);
+    ap_buf_printf(out, ":%s/%s/%zu", receiver->name, receiver_kind_name(receiver->ways[way_index].kind), way_index);
 }

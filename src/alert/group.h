@@ -3,7 +3,13 @@
  *
  *     first alert ──group_wait──► flush ──group_interval──► flush ──► …   until no alert is left
  *
- * For each way of the route's receiver a group has a sending: what is on its way, or waits to be tried again.
+ * While a way of a receiver has something to be told of a group, or may have, the group has a sending for it:
+ *
+ *     flush ──► queued in the lane of the way ──room──► in flight ──told──► gone
+ *                      ▲                                   │ failed
+ *                      └────────── time to try ── paused ◄─┘
+ *
+ * What is said is decided when it leaves the lane, so that what waits is small, and true when it is said.
  *
  * One owner, no locks.
  */
@@ -14,39 +20,56 @@
 #include <stdint.h>
 
 #include "alert/alert_set.h"
-#include "alert/notification_internal.h"
 #include "alert/notify_log.h"
 #include "alert/route.h"
 
-/* What one way of one group is being told. It outlives its group while it is in flight. */
+struct sending;
+
+/* What is to be told by one way of one receiver, in order; of all groups. */
+struct lane {
+    struct sending *first;
+    struct sending *last;
+    unsigned in_flight_count;
+};
+
+enum sending_state { SENDING_IDLE, SENDING_QUEUED, SENDING_IN_FLIGHT, SENDING_PAUSED };
+
+/* It outlives its group while it is in flight. */
 struct sending {
-    struct alert_group *group;         /* NULL: gone */
-    struct notification *notification; /* owned reference; NULL: nothing is to be told */
-    struct notify_entry entry;         /* what is noted when it succeeds; its arrays and key are owned */
-    bool is_in_flight;
-    int64_t next_try_ms;
-    int64_t failing_since_ms; /* 0: it is not */
+    struct alert_group *group;       /* NULL: gone */
+    struct sending *next_of_group;   /* owned */
+    struct lane *lane;               /* lent; NULL: gone with its group */
+    struct sending *before, *behind; /* in the lane */
+    uint32_t step_index;             /* of the route's receivers; 0: the one to be told */
+    uint32_t way_index;
+    enum sending_state state;
     unsigned attempts;
+    int64_t since_ms;           /* when it was to be told */
+    int64_t next_try_ms;        /* while it is paused */
+    bool is_noted_late;         /* since_ms is in the journal */
+    struct notify_entry *entry; /* owned, while it is in flight: what is noted when it succeeds */
 };
 
 struct alert_group {
     const struct route *route;
-    const struct receiver *receiver;
     struct labels_hash hash;     /* of route and labels */
     struct ap_slice labels;      /* owned; canonical */
     struct ap_slice key;         /* owned */
     struct known_alert **alerts; /* owned array */
-    size_t count;
-    size_t capacity;
-    int64_t due_ms;
-    bool has_flushed;
+    uint32_t count;
+    uint32_t capacity;
+    struct sending *sendings; /* owned */
+    int64_t due_ms;           /* of the next flush */
     int64_t flushed_ms;
-    size_t pending_count;      /* of ways, of the last flush */
-    struct sending **sendings; /* owned; one a way, NULL: none */
+    int64_t wake_ms;   /* when something is to be done for it: group_set.h's */
+    size_t heap_index; /* group_set.h's */
+    bool has_flushed;
+    bool is_sorted;         /* as they are told */
+    uint8_t fallback_count; /* of the route's other receivers, how many are told in place of the first */
 };
 
-struct alert_group *alert_group_new(const struct route *route, const struct receiver *receiver, struct labels_hash hash,
-                                    struct ap_slice labels, int64_t due_ms);
+struct alert_group *alert_group_new(const struct route *route, struct labels_hash hash, struct ap_slice labels,
+                                    int64_t due_ms);
 /* Sendings in flight go on without it. */
 void alert_group_free(struct alert_group *group);
 
@@ -62,7 +85,17 @@ void alert_group_sort(struct alert_group *group);
  */
 int alert_group_compare_labels(struct ap_slice a, struct ap_slice b);
 
-struct sending *sending_new(struct alert_group *group);
-void sending_free(struct sending *sending); /* NULL is allowed */
+/* NULL: there is none. */
+struct sending *alert_group_sending(const struct alert_group *group, size_t step_index, size_t way_index);
+struct sending *alert_group_add_sending(struct alert_group *group, size_t step_index, size_t way_index,
+                                        struct lane *lane, int64_t since_ms);
+/* Since when one of the ways of that receiver has not been told what it was to be told; INT64_MAX: all have. */
+int64_t alert_group_late_since(const struct alert_group *group, size_t step_index);
+
+const struct receiver *sending_receiver(const struct sending *sending); /* while its group is there */
+void sending_queue(struct sending *sending);                            /* at the end of its lane */
+void sending_unqueue(struct sending *sending);
+/* It is over: leaves its group and its lane, unless they are gone. */
+void sending_end(struct sending *sending);
 /* The key in the notify_log of one way of a group. */
-struct ap_slice sending_key(struct ap_slice group_key, const struct receiver *receiver, size_t way_index);
+void sending_key(struct ap_slice group_key, const struct receiver *receiver, size_t way_index, struct ap_buf *out);

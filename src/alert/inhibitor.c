@@ -94,6 +94,14 @@ void inhibitor_update(struct inhibitor *inhibitor, const struct alert_set *alert
     }
 }
 
+bool inhibitor_is_source(const struct inhibitor *inhibitor, struct ap_slice labels)
+{
+    for (size_t r = 0; r < inhibitor->config->inhibit_rule_count; r++)
+        if (matchers_match(&inhibitor->config->inhibit_rules[r].source, labels))
+            return true;
+    return false;
+}
+
 static const struct known_alert *find_source(const struct sources *sources, struct labels_hash equal,
                                              bool is_excluding_two_sided, int64_t now_ms)
 {

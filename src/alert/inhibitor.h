@@ -25,5 +25,8 @@ AP_DEFINE_AUTO(inhibitor, struct inhibitor, inhibitor_free)
 /* Looks at all alerts anew; they must not be removed before the next time. */
 void inhibitor_update(struct inhibitor *inhibitor, const struct alert_set *alerts, int64_t now_ms);
 
+/* Whether it would be a source of any rule. */
+bool inhibitor_is_source(const struct inhibitor *inhibitor, struct ap_slice labels);
+
 /* The alert that inhibits it, or NULL. */
 const struct known_alert *inhibitor_find(const struct inhibitor *inhibitor, struct ap_slice labels, int64_t now_ms);

@@ -11,7 +11,7 @@
 #include "os/fs.h"
 #include "wal/crc32c.h"
 
-enum entry_kind { ENTRY_ALERT = 1, ENTRY_REMOVAL, ENTRY_SILENCE, ENTRY_TOLD };
+enum entry_kind { ENTRY_ALERT = 1, ENTRY_REMOVAL, ENTRY_SILENCE, ENTRY_TOLD, ENTRY_LATE };
 
 static const char magic[8] = "APIARYAL";
 enum { HEADER_BYTES = 32, SNAPSHOT_BYTES_MAX = 1 << 30 };
@@ -80,7 +80,15 @@ void journal_add_told(struct ap_buf *out, const struct notify_entry *entry)
     add_numbers(out, entry->resolved, entry->resolved_count);
     ap_buf_add_u64(out, (uint64_t)entry->sent_ms);
     ap_buf_add_u64(out, (uint64_t)entry->expires_ms);
-    add_text(out, ap_slice_cstr(entry->reference));
+    add_text(out, ap_slice_cstr(entry->reference ? entry->reference : ""));
+}
+
+void journal_add_late(struct ap_buf *out, const struct notify_entry *entry)
+{
+    ap_buf_add_char(out, ENTRY_LATE);
+    add_text(out, entry->key);
+    ap_buf_add_u64(out, (uint64_t)entry->late_since_ms);
+    ap_buf_add_u64(out, (uint64_t)entry->expires_ms);
 }
 
 /* ---- Reading ---- */
@@ -203,26 +211,34 @@ static uint64_t *take_numbers(struct reading *reading, size_t *ret_count)
 
 static void read_told(struct reading *reading, const struct journal_state *state)
 {
-    struct notify_entry entry = {.key = take_text(reading)};
-    entry.firing = take_numbers(reading, &entry.firing_count);
-    entry.resolved = take_numbers(reading, &entry.resolved_count);
-    entry.sent_ms = take_time(reading);
-    entry.expires_ms = take_time(reading);
+    struct notify_entry *entry = notify_entry_new(take_text(reading));
+    entry->firing = take_numbers(reading, &entry->firing_count);
+    entry->resolved = take_numbers(reading, &entry->resolved_count);
+    entry->sent_ms = take_time(reading);
+    entry->expires_ms = take_time(reading);
     struct ap_slice reference = take_text(reading);
-    reading->is_bad |= reference.bytes >= sizeof(entry.reference);
-    if (!reading->is_bad) {
-        memcpy(entry.reference, reference.data, reference.bytes);
-        (void)notify_log_set(state->log, &entry);
-    }
-    free(entry.firing);
-    free(entry.resolved);
+    reading->is_bad |= reference.bytes >= sizeof(((struct delivery *)0)->reference);
+    entry->reference = !reading->is_bad && reference.bytes ? ap_slice_dup(reference) : NULL;
+    if (reading->is_bad)
+        notify_entry_free(entry);
+    else
+        notify_log_set(state->log, entry);
+}
+
+static void read_late(struct reading *reading, const struct journal_state *state)
+{
+    struct ap_slice key = take_text(reading);
+    int64_t since_ms = take_time(reading);
+    int64_t expires_ms = take_time(reading);
+    if (!reading->is_bad)
+        (void)notify_log_set_late(state->log, key, since_ms, expires_ms);
 }
 
 enum ap_rc journal_read(struct ap_slice bytes, const struct journal_state *state, struct ap_err *err)
 {
     struct reading reading = {.rest = bytes};
     struct ap_slice version = take(&reading, 1);
-    if (reading.is_bad || version.data[0] != JOURNAL_VERSION)
+    if (reading.is_bad || version.data[0] < 1 || version.data[0] > JOURNAL_VERSION)
         return ap_fail(err, AP_E_CORRUPT, "a record of alerting is empty or of a newer version");
     while (reading.rest.bytes && !reading.is_bad) {
         switch ((enum entry_kind)take(&reading, 1).data[0]) {
@@ -237,6 +253,9 @@ enum ap_rc journal_read(struct ap_slice bytes, const struct journal_state *state
             break;
         case ENTRY_TOLD:
             read_told(&reading, state);
+            break;
+        case ENTRY_LATE:
+            read_late(&reading, state);
             break;
         default:
             reading.is_bad = true;
@@ -298,7 +317,7 @@ enum ap_rc journal_load(int dir_fd, struct ap_buf *out, uint64_t *ret_lsn, struc
     memcpy(&crc, header + 12, sizeof(crc));
     memcpy(ret_lsn, header + 16, sizeof(*ret_lsn));
     memcpy(&told_bytes, header + 24, sizeof(told_bytes));
-    if (memcmp(header, magic, sizeof(magic)) != 0 || version != JOURNAL_VERSION || told_bytes != bytes ||
+    if (memcmp(header, magic, sizeof(magic)) != 0 || version < 1 || version > JOURNAL_VERSION || told_bytes != bytes ||
         crc != wal_crc32c(0, to, bytes))
         return ap_fail(err, AP_E_CORRUPT, "alerting/snapshot is damaged, or of a newer version");
     out->bytes += bytes;

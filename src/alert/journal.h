@@ -17,7 +17,7 @@
 #include "base/buf.h"
 #include "base/rc.h"
 
-enum { JOURNAL_RECORD_TYPE = 4, JOURNAL_VERSION = 1 };
+enum { JOURNAL_RECORD_TYPE = 4, JOURNAL_VERSION = 2 }; /* version 1 had no ENTRY_LATE */
 
 /* What entries are read into. */
 struct journal_state {
@@ -31,6 +31,7 @@ void journal_add_alert(struct ap_buf *out, const struct known_alert *alert);
 void journal_add_removal(struct ap_buf *out, const struct known_alert *alert);
 void journal_add_silence(struct ap_buf *out, const struct silence *silence);
 void journal_add_told(struct ap_buf *out, const struct notify_entry *entry);
+void journal_add_late(struct ap_buf *out, const struct notify_entry *entry); /* since when, or that it no longer is */
 
 /* Applies all entries. AP_E_CORRUPT: it is none of ours, or of a newer version; entries before that are applied. */
 ap_nodiscard enum ap_rc journal_read(struct ap_slice bytes, const struct journal_state *state, struct ap_err *err);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "alert/watchdog.h"
 #include "base/mem.h"
 
 /* ---- Words ---- */
@@ -24,6 +25,13 @@ const char *notification_reason_name(enum notification_reason reason)
         [NOTIFICATION_ALL_RESOLVED] = "all_resolved",
         [NOTIFICATION_REPEAT] = "repeat",
     };
+    return names[reason];
+}
+
+const char *notification_reason_text(enum notification_reason reason)
+{
+    static const char *const names[] = {"first notification", "new alerts added", "some alerts resolved",
+                                        "all alerts resolved", "repeat interval elapsed"};
     return names[reason];
 }
 
@@ -102,6 +110,8 @@ struct notification *notification_new(struct config_hold *hold, const struct not
         alerts[i].generator_url = copy(&whole->arena, parts->alerts[i].generator_url);
     }
     notification->alerts = alerts;
+    if (strcmp(parts->receiver->name, WATCHDOG_RECEIVER) == 0)
+        notification->kind = NOTIFICATION_WATCHDOG;
     make_dedup_key(notification->group_key, notification->dedup_key);
     return notification;
 }

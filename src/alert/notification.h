@@ -41,6 +41,7 @@ enum notification_reason { /* webhooks tell it, as Alertmanager does since 0.32 
                            NOTIFICATION_REPEAT,
 };
 const char *notification_reason_name(enum notification_reason reason); /* "first", "new_alerts" … */
+const char *notification_reason_text(enum notification_reason reason); /* "first notification" …, Alertmanager's */
 
 struct notification {
     const struct receiver *receiver;
@@ -54,6 +55,12 @@ struct notification {
     size_t firing_count;
     enum notification_kind kind;
     enum notification_reason reason;
+    /*
+     * A fall-back: the receiver that was to be told, and since when it has not been told everything (0: it has been
+     * meanwhile, and this is about what was told in its place). NULL: `receiver` is the one to be told.
+     */
+    const struct receiver *fallback_of;
+    int64_t late_since_ms;
     int64_t decided_ms;
     /*
      * Of the group and way, the same until all its alerts have resolved: services that know such a key (PagerDuty's
@@ -74,12 +81,13 @@ enum delivery_outcome {
     DELIVERY_DONE,
     DELIVERY_RETRY,   /* it may succeed later: 429, 5xx, no connection, time-out */
     DELIVERY_REFUSED, /* it never will: 4xx, a template that fails */
+    DELIVERY_OUTCOME_COUNT
 };
 const char *delivery_outcome_name(enum delivery_outcome outcome); /* "done", "retry", "refused" */
 
 struct delivery {
     enum delivery_outcome outcome;
-    bool is_unsent;         /* nothing was tried: too many wait, or the server ends */
+    bool is_unsent;         /* nothing was tried: too many wait, the server ends, or there was nothing to say */
     int64_t retry_after_ms; /* what the receiver asked for; 0: nothing */
     unsigned status;        /* HTTP's or SMTP's; 0: there was none */
     char text[256];         /* for people: the receiver's answer or the error, without secrets */

@@ -5,90 +5,107 @@
 
 #include "base/mem.h"
 
-static void entry_free(struct notify_entry *entry)
+enum { SLOTS_FIRST = 64 };
+
+struct notify_entry *notify_entry_new(struct ap_slice key)
 {
+    struct notify_entry *entry = ap_new0(struct notify_entry);
+    entry->key = ap_slice(ap_slice_dup(key), key.bytes);
+    entry->hash = labels_hash_of(0, key);
+    return entry;
+}
+
+void notify_entry_free(struct notify_entry *entry)
+{
+    if (!entry)
+        return;
     free((void *)entry->key.data);
     free(entry->firing);
     free(entry->resolved);
+    free(entry->reference);
     free(entry);
 }
 
 void notify_log_clear(struct notify_log *log)
 {
-    for (size_t i = 0; i < log->count; i++)
-        entry_free(log->items[i]);
-    free(log->items);
+    for (size_t i = 0; i < log->slot_count; i++)
+        notify_entry_free(log->slots[i]);
+    free(log->slots);
     *log = (struct notify_log){0};
 }
 
-static int compare_keys(struct ap_slice a, struct ap_slice b)
+/* Where it is, or the empty place where it would be. */
+static size_t find_slot(const struct notify_log *log, struct labels_hash hash)
 {
-    int order = memcmp(a.data, b.data, AP_MIN(a.bytes, b.bytes));
-    return order ? order : (a.bytes > b.bytes) - (a.bytes < b.bytes);
+    size_t at = (size_t)hash.low & (log->slot_count - 1);
+    while (log->slots[at] && !labels_hash_equal(log->slots[at]->hash, hash))
+        at = (at + 1) & (log->slot_count - 1);
+    return at;
 }
 
-/* Where it is or would be. */
-static size_t place_of(const struct notify_log *log, struct ap_slice key, bool *ret_is_there)
+struct notify_entry *notify_log_find(const struct notify_log *log, struct ap_slice key)
 {
-    size_t low = 0, high = log->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (compare_keys(log->items[middle]->key, key) < 0)
-            low = middle + 1;
-        else
-            high = middle;
+    return log->slot_count ? log->slots[find_slot(log, labels_hash_of(0, key))] : NULL;
+}
+
+static void resize(struct notify_log *log, size_t slot_count)
+{
+    struct notify_log other = {.slot_count = slot_count, .count = log->count};
+    other.slots = ap_new0_array(struct notify_entry *, slot_count);
+    for (size_t i = 0; i < log->slot_count; i++)
+        if (log->slots[i])
+            other.slots[find_slot(&other, log->slots[i]->hash)] = log->slots[i];
+    free(log->slots);
+    *log = other;
+}
+
+void notify_log_set(struct notify_log *log, struct notify_entry *take_entry)
+{
+    if ((log->count + 1) * 2 > log->slot_count)
+        resize(log, AP_MAX(log->slot_count * 2, (size_t)SLOTS_FIRST));
+    size_t at = find_slot(log, take_entry->hash);
+    log->count += log->slots[at] == NULL;
+    notify_entry_free(log->slots[at]);
+    log->slots[at] = take_entry;
+}
+
+const struct notify_entry *notify_log_set_late(struct notify_log *log, struct ap_slice key, int64_t since_ms,
+                                               int64_t expires_ms)
+{
+    struct notify_entry *entry = notify_log_find(log, key);
+    if (!entry) {
+        entry = notify_entry_new(key);
+        notify_log_set(log, entry);
     }
-    *ret_is_there = low < log->count && ap_slice_equal(log->items[low]->key, key);
-    return low;
-}
-
-const struct notify_entry *notify_log_find(const struct notify_log *log, struct ap_slice key)
-{
-    bool is_there;
-    size_t at = place_of(log, key, &is_there);
-    return is_there ? log->items[at] : NULL;
-}
-
-static uint64_t *copy_numbers(const uint64_t *numbers, size_t count)
-{
-    uint64_t *copy = ap_new0_array(uint64_t, count + 1);
-    if (count)
-        memcpy(copy, numbers, count * sizeof(*copy));
-    return copy;
-}
-
-const struct notify_entry *notify_log_set(struct notify_log *log, const struct notify_entry *entry)
-{
-    bool is_there;
-    size_t at = place_of(log, entry->key, &is_there);
-    struct notify_entry *kept = ap_new0(struct notify_entry);
-    *kept = *entry;
-    kept->key = ap_slice(ap_slice_dup(entry->key), entry->key.bytes);
-    kept->firing = copy_numbers(entry->firing, entry->firing_count);
-    kept->resolved = copy_numbers(entry->resolved, entry->resolved_count);
-    if (is_there) {
-        entry_free(log->items[at]);
-    } else {
-        if (log->count == log->capacity) {
-            log->capacity = AP_MAX(log->capacity * 2, (size_t)16);
-            log->items = ap_realloc(log->items, log->capacity * sizeof(struct notify_entry *));
-        }
-        memmove(&log->items[at + 1], &log->items[at], (log->count - at) * sizeof(struct notify_entry *));
-        log->count++;
-    }
-    return log->items[at] = kept;
+    entry->late_since_ms = since_ms;
+    entry->expires_ms = AP_MAX(entry->expires_ms, expires_ms);
+    return entry;
 }
 
 void notify_log_forget(struct notify_log *log, int64_t now_ms)
 {
-    size_t kept = 0;
-    for (size_t i = 0; i < log->count; i++) {
-        if (log->items[i]->expires_ms <= now_ms)
-            entry_free(log->items[i]);
-        else
-            log->items[kept++] = log->items[i];
+    size_t before = log->count;
+    for (size_t i = 0; i < log->slot_count; i++)
+        if (log->slots[i] && log->slots[i]->expires_ms <= now_ms) {
+            notify_entry_free(log->slots[i]);
+            log->slots[i] = NULL;
+            log->count--;
+        }
+    if (log->count < before)
+        resize(log, log->slot_count); /* who was displaced finds its place */
+}
+
+void notify_log_set_back(struct notify_log *log, int64_t now_ms)
+{
+    for (size_t i = 0; i < log->slot_count; i++) {
+        struct notify_entry *entry = log->slots[i];
+        if (!entry)
+            continue;
+        int64_t ahead_ms = AP_MAX(entry->sent_ms - now_ms, INT64_C(0));
+        entry->sent_ms -= ahead_ms;
+        entry->expires_ms -= ahead_ms;
+        entry->late_since_ms = AP_MIN(entry->late_since_ms, now_ms);
     }
-    log->count = kept;
 }
 
 /* Both in order. */
@@ -126,4 +143,16 @@ bool notify_log_is_due(const struct notify_entry *entry, const uint64_t *firing,
     }
     *ret_reason = NOTIFICATION_REPEAT;
     return entry->sent_ms < now_ms - repeat_interval_ms;
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+    uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+    return (left > right) - (left < right);
+}
+
+bool notify_entry_has_fired(const struct notify_entry *entry, uint64_t fingerprint)
+{
+    return entry->firing_count &&
+           bsearch(&fingerprint, entry->firing, entry->firing_count, sizeof(fingerprint), compare_numbers);
 }

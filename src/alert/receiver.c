@@ -75,6 +75,7 @@ static const struct yaml_field pagerduty_fields[] = {
     MAP(pagerduty_way, details),
     NODE(pagerduty_way, images),
     NODE(pagerduty_way, links),
+    BOOLEAN(pagerduty_way, "change_events", is_change, "false"),
     TEXT(pagerduty_way, timeout),
     NODE(pagerduty_way, http_config),
 };
@@ -200,6 +201,10 @@ static enum ap_rc check_pagerduty(const struct receiver_way *way, const struct r
         return yaml_fail(
             err, way->node,
             "exactly one of routing_key, routing_key_file, service_key, service_key_file must be configured");
+    if (pagerduty->is_change && !pagerduty->routing_key && !pagerduty->routing_key_file)
+        return yaml_fail(err, yaml_get(way->node, "change_events"),
+                         "change_events: they are of PagerDuty's Events API v2, which takes a routing_key or "
+                         "routing_key_file");
     return check_url(way->node, "url", pagerduty->url, err);
 }
 
@@ -280,7 +285,9 @@ static void take_form(const union any_form *form, struct receiver_way *way)
         break;
     case RECEIVER_PAGERDUTY:
         way->pagerduty = form->pagerduty.way;
-        way->is_sending_resolved = form->pagerduty.send_resolved;
+        /* A change that is over is none, unless somebody says so. */
+        way->is_sending_resolved =
+            form->pagerduty.send_resolved && (!way->pagerduty.is_change || yaml_get(way->node, "send_resolved"));
         break;
     case RECEIVER_SLACK:
         way->slack = form->slack.way;

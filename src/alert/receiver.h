@@ -69,6 +69,7 @@ struct pagerduty_way {
     struct yaml_texts details;
     const struct yaml_node *images;
     const struct yaml_node *links;
+    bool is_change; /* change_events, Apiary's own: what is told are changes, and no incident begins */
     const char *timeout;
     const struct yaml_node *http_config;
 };
@@ -139,6 +140,7 @@ struct receiver {
     const char *name;
     struct receiver_way *ways; /* the arena's */
     size_t way_count;
+    size_t first_way_index; /* among the ways of all receivers; config.c's */
     const struct yaml_node *node;
 };
 

@@ -19,6 +19,7 @@ struct route_form {
     struct yaml_texts active_time_intervals;
     bool is_continuing;
     const struct yaml_node *routes;
+    const struct yaml_node *fallback;
     const char *group_wait;
     const char *group_interval;
     const char *repeat_interval;
@@ -35,6 +36,7 @@ static const struct yaml_field route_fields[] = {
     {.key = "active_time_intervals", .type = YAML_TYPE_TEXT_LIST, AT(active_time_intervals)},
     {.key = "continue", .type = YAML_TYPE_BOOLEAN, AT(is_continuing), .default_text = "false"},
     {.key = "routes", .type = YAML_TYPE_NODE, AT(routes)},
+    {.key = "fallback", .type = YAML_TYPE_NODE, AT(fallback)},
     {.key = "group_wait", .type = YAML_TYPE_TEXT, AT(group_wait)},
     {.key = "group_interval", .type = YAML_TYPE_TEXT, AT(group_interval)},
     {.key = "repeat_interval", .type = YAML_TYPE_TEXT, AT(repeat_interval)},
@@ -98,6 +100,64 @@ static enum ap_rc read_group_by(struct reading *reading, const struct yaml_node 
     return AP_OK;
 }
 
+/* ---- Fall-back ---- */
+
+static enum ap_rc read_step(struct reading *reading, const struct yaml_node *node, struct route *route)
+{
+    struct form {
+        const char *receiver;
+        const char *after;
+    } form = {0};
+    static const struct yaml_field fields[] = {
+        {.key = "receiver", .type = YAML_TYPE_TEXT, .offset = offsetof(struct form, receiver), .is_required = true},
+        {.key = "after", .type = YAML_TYPE_TEXT, .offset = offsetof(struct form, after), .is_required = true},
+    };
+    struct route_step *step = &route->steps[route->step_count];
+    enum ap_rc rc = yaml_read_struct(node, fields, AP_ARRAY_COUNT(fields), &form, reading->err);
+    if (rc == AP_OK)
+        rc = read_duration(reading, node, "after", form.after, false, &step->after_ms);
+    if (rc != AP_OK)
+        return rc;
+    for (size_t i = 0; i < route->step_count; i++)
+        if (route->steps[i].name && strcmp(route->steps[i].name, form.receiver) == 0)
+            return yaml_fail(reading->err, node, "fallback: \"%s\" is told already before that", form.receiver);
+    if (step->after_ms <= step[-1].after_ms)
+        return yaml_fail(reading->err, yaml_get(node, "after"), "fallback: times grow from one receiver to the next");
+    step->name = form.receiver;
+    step->node = node;
+    route->step_count++;
+    return AP_OK;
+}
+
+/* The parent's, which are told of this route as well; the receiver of this one has no need of itself. */
+static void inherit_steps(struct route *route, const struct route_step *steps, size_t count)
+{
+    for (size_t i = 1; i < count; i++)
+        if (!route->receiver || strcmp(steps[i].name, route->receiver) != 0)
+            route->steps[route->step_count++] = steps[i];
+}
+
+static enum ap_rc read_steps(struct reading *reading, const struct yaml_node *list, struct route *route)
+{
+    const struct route_step *steps = route->steps;
+    size_t count = route->step_count;
+    if (list && yaml_is_null(list))
+        list = NULL;
+    if (list && list->kind != YAML_KIND_LIST)
+        return yaml_fail(reading->err, list, "fallback: expected a list such as [{receiver: NAME, after: 5m}]");
+    if (list && list->child_count >= ROUTE_STEPS_MAX)
+        return yaml_fail(reading->err, list, "fallback: at most %d receivers", ROUTE_STEPS_MAX - 1);
+    route->steps = ap_arena_alloc0(reading->arena, (1 + (list ? list->child_count : count)) * sizeof(*route->steps));
+    route->steps[0] = (struct route_step){.name = route->receiver, .node = route->node};
+    route->step_count = 1;
+    if (!list)
+        inherit_steps(route, steps, count);
+    enum ap_rc rc = AP_OK;
+    for (const struct yaml_node *node = list ? list->first : NULL; node && rc == AP_OK; node = node->next)
+        rc = read_step(reading, node, route);
+    return rc;
+}
+
 static enum ap_rc read_matchers(struct reading *reading, const struct route_form *form, struct route *route)
 {
     route->matchers = ap_arena_alloc0(reading->arena, sizeof(*route->matchers));
@@ -149,7 +209,9 @@ static enum ap_rc read_route(struct reading *reading, const struct yaml_node *no
     route->is_continuing = form.is_continuing;
     route->muted_in = form.mute_time_intervals;
     route->active_in = form.active_time_intervals;
-    rc = read_group_by(reading, form.group_by, route);
+    rc = read_steps(reading, form.fallback, route);
+    if (rc == AP_OK)
+        rc = read_group_by(reading, form.group_by, route);
     if (rc == AP_OK)
         rc = read_duration(reading, node, "group_wait", form.group_wait, true, &route->group_wait_ms);
     if (rc == AP_OK)

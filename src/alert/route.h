@@ -20,11 +20,25 @@
 #include "codec/yaml.h"
 #include "tsdb/matcher.h"
 
+struct receiver;
+
 enum {
     ROUTE_GROUP_WAIT_MS = 30 * 1000, /* Alertmanager's defaults */
     ROUTE_GROUP_INTERVAL_MS = 5 * 60 * 1000,
     ROUTE_REPEAT_INTERVAL_MS = 4 * 3600 * 1000,
     ROUTES_MAX = 10000,
+    ROUTE_STEPS_MAX = 16,
+};
+
+/*
+ * Who is told: the route's receiver, and in place of one that could not be told everything for so long the next, in
+ * turn (`fallback:`, which is Apiary's own). Times count from when the first was to be told.
+ */
+struct route_step {
+    const char *name;
+    const struct receiver *receiver; /* config.c's to set; NULL: not looked up yet */
+    int64_t after_ms;                /* 0: the first one's, and grows */
+    const struct yaml_node *node;
 };
 
 struct route {
@@ -38,6 +52,8 @@ struct route {
     int64_t repeat_interval_ms;
     struct yaml_texts muted_in; /* names of time intervals */
     struct yaml_texts active_in;
+    struct route_step *steps; /* the arena's; the first is `receiver` */
+    size_t step_count;
     struct matchers *matchers; /* sorted; owned by the tree */
     bool is_continuing;
     struct route *routes;

@@ -195,7 +195,7 @@ static bool days_in(const struct time_range *range, int day_count, struct time_r
     return first <= day_count;
 }
 
-static bool range_has(enum time_field field, const struct time_range *range, const struct zone_time *time)
+static bool range_has(enum time_field field, const struct time_range *range, const struct ap_civil *time)
 {
     struct time_range days;
     switch (field) {
@@ -220,7 +220,7 @@ static bool range_has(enum time_field field, const struct time_range *range, con
 
 bool time_interval_contains(const struct time_interval *interval, int64_t unix_s)
 {
-    struct zone_time time = zone_time_of(interval->zone, unix_s);
+    struct ap_civil time = zone_time_of(interval->zone, unix_s);
     for (int field = 0; field < TIME_FIELD_COUNT; field++) {
         bool has = !interval->fields[field].is_there;
         for (size_t i = 0; i < interval->fields[field].count && !has; i++)

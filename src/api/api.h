@@ -16,10 +16,14 @@
 
 struct alert_forwarder;
 struct alerting;
+struct heartbeats;
 struct ingest;
 struct keyring;
 struct live;
+struct notification_log;
+struct notifier;
 struct pack;
+struct path_test;
 struct pool;
 struct probes;
 struct promql_engine;
@@ -47,8 +51,12 @@ struct api {
     struct promql_engine *engine;
     struct rule_manager *rules;
     struct alerting *alerting;
+    struct notifier *notifier; /* NULL, as the next two: in tests */
+    struct notification_log *notification_log;
+    struct path_test *path_test;
     struct alert_forwarder *forwarder; /* NULL: alerts go to nobody else */
-    struct scraper *scraper;           /* NULL, as the next: nothing is scraped */
+    struct heartbeats *heartbeats;
+    struct scraper *scraper; /* NULL, as the next: nothing is scraped */
     struct scrape_manager *scrape;
     struct pool *questions;       /* to the tsdb, from whoever reads */
     struct pool *alert_questions; /* to alerting, and what changes it */
@@ -76,6 +84,7 @@ struct api {
     enum ap_rc (*reload)(void *context,
                          struct ap_err *err); /* reads again what can be; any thread. NULL: nothing can */
     void *reload_context;
+    const char *data_dir;         /* whose disk has figures; NULL: none has; lent */
     size_t remote_read_bytes_max; /* of one answer of /api/v1/read */
     bool is_open;                 /* no keys are asked for */
     size_t listener_count;        /* listeners from this one on are for OpenTelemetry alone; 0: none is */

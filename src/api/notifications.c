@@ -42,9 +42,11 @@ static const struct {
 static const struct {
     const char *param;
     const char *sql;
+    const char *words; /* those that it can be; NULL: any text */
 } filters[] = {
     {"receiver", "receiver = $receiver"},
-    {"outcome", "outcome = $outcome"},
+    {"outcome", "outcome = $outcome", "done, retry or refused"},
+    {"kind", "kind = $kind", "alert, test or watchdog"},
     {"alert", "list_contains(json_extract_string(alerts, '$[*].name'), $alert)"},
     {"q", "contains(lower(concat_ws(' ', receiver, way, answer, group_key, CAST(alerts AS VARCHAR))), lower($q))"},
 };
@@ -101,18 +103,30 @@ static enum ap_rc add_times(struct listing *listing, const struct params *params
     return AP_OK;
 }
 
+/* Whether it is one of "done, retry or refused". */
+static bool is_one_of(struct ap_slice word, const char *words)
+{
+    struct ap_slice rest = ap_slice_cstr(words);
+    while (rest.data) {
+        struct ap_slice known = ap_slice_split(&rest, ' ');
+        if (known.bytes && known.data[known.bytes - 1] == ',')
+            known.bytes--;
+        if (ap_slice_equal(word, known) && !ap_slice_equal_cstr(known, "or"))
+            return true;
+    }
+    return false;
+}
+
 static enum ap_rc add_filters(struct listing *listing, const struct params *params, struct ap_err *err)
 {
-    struct ap_slice outcome = params_get(params, "outcome");
-    if (outcome.data && !ap_slice_equal_cstr(outcome, "done") && !ap_slice_equal_cstr(outcome, "retry") &&
-        !ap_slice_equal_cstr(outcome, "refused"))
-        return ap_fail(err, AP_E_PARSE, "outcome: expected done, retry or refused, found \"%.*s\"",
-                       PARAMS_TEXT(outcome));
     for (size_t i = 0; i < AP_ARRAY_COUNT(filters); i++) {
         struct ap_slice value = params_get(params, filters[i].param);
         const char *text = value.data ? ap_arena_try_strndup(http_arena(listing->request), value) : NULL;
         if (value.data && !text)
             return ap_fail(err, AP_E_LIMIT, "%s: too long", filters[i].param);
+        if (text && filters[i].words && !is_one_of(value, filters[i].words))
+            return ap_fail(err, AP_E_PARSE, "%s: expected %s, found \"%.*s\"", filters[i].param, filters[i].words,
+                           PARAMS_TEXT(value));
         if (text)
             add_condition(
                 listing, filters[i].sql,

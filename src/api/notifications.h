@@ -2,7 +2,8 @@
  * api/notifications.h - GET /api/apiary/v1/notifications: who was told what, when, by which way, with what answer
  *
  *     ?since=24h | start=, end=     when; times as in Prometheus' API
- *     receiver=, outcome=, alert=   of this receiver; done, retry or refused; that tell of an alert of this name
+ *     receiver=, alert=             of this receiver; that tell of an alert of this name
+ *     outcome=, kind=               done, retry or refused; alert, test or watchdog
  *     q=                            that have this text somewhere, whatever its case
  *     limit=100, before=            newest first; `before` is `next_before` of the answer before
  *

@@ -8,14 +8,25 @@
  */
 enum { STATUS_GONE = 499 };
 
+static bool is_own_path(const struct http_request *request)
+{
+    return ap_slice_starts_with(http_path(request), "/api/apiary/");
+}
+
 static void reply_error(struct http_request *request, unsigned status, const char *text)
 {
-    (alertmanager_is_path(request) ? alertmanager_reply_error : prometheus_reply_error)(request, status, text);
+    if (is_own_path(request))
+        api_reply_error(request, status, "%s", text);
+    else
+        (alertmanager_is_path(request) ? alertmanager_reply_error : prometheus_reply_error)(request, status, text);
 }
 
 static void reply_err(struct http_request *request, const struct ap_err *err)
 {
-    (alertmanager_is_path(request) ? alertmanager_reply_err : prometheus_reply_err)(request, err);
+    if (is_own_path(request))
+        api_reply_err(request, err);
+    else
+        (alertmanager_is_path(request) ? alertmanager_reply_err : prometheus_reply_err)(request, err);
 }
 
 static struct http_reply reply_head(const struct question *question, const struct http_field *encoding)

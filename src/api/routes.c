@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "api/access.h"
+#include "api/alert_summary.h"
 #include "api/alertmanager.h"
 #include "api/api.h"
 #include "api/cardinality.h"
@@ -11,6 +12,7 @@
 #include "api/export.h"
 #include "api/feature_list.h"
 #include "api/federate.h"
+#include "api/heartbeats.h"
 #include "api/influx.h"
 #include "api/live.h"
 #include "api/metadata.h"
@@ -21,6 +23,7 @@
 #include "api/pushed.h"
 #include "api/query.h"
 #include "api/query_text.h"
+#include "api/receivers.h"
 #include "api/remote_read.h"
 #include "api/rules.h"
 #include "api/series.h"
@@ -66,11 +69,15 @@ static void handle_session(struct api *api, struct http_request *request, struct
 
 static const struct route routes[] = {
     {"/api/sql", false, METHOD(POST), RIGHT_VIEWER, sql_handle},
+    {"/api/apiary/v1/alerts/summary", false, READ, RIGHT_VIEWER, alert_summary_handle},
     {"/api/apiary/v1/catalogue", false, READ, RIGHT_VIEWER, catalogue_handle},
     {"/api/apiary/v1/coverage", false, READ, RIGHT_VIEWER, catalogue_handle_coverage},
     {"/api/apiary/v1/dashboards", true, READ, RIGHT_VIEWER, dashboards_handle},
+    {"/api/apiary/v1/heartbeats", false, READ, RIGHT_VIEWER, heartbeats_handle_list},
+    {"/api/apiary/v1/heartbeats", true, ASK, RIGHT_OPERATOR, heartbeats_handle_beat},
     {"/api/apiary/v1/live", false, METHOD(GET), RIGHT_VIEWER, handle_live},
     {"/api/apiary/v1/notifications", false, READ, RIGHT_VIEWER, notifications_handle},
+    {"/api/apiary/v1/receivers", true, ASK, RIGHT_VIEWER, receivers_handle, RIGHT_OPERATOR},
     {"/api/apiary/v1/session", false, ASK | METHOD(DELETE), RIGHT_NONE, handle_session},
     {"/api/apiary/v1/status", false, READ, RIGHT_VIEWER, status_handle},
     {"/api/apiary/v1/tsdb/settle", false, METHOD(POST), RIGHT_SECRET, tsdb_admin_handle_settle},

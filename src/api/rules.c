@@ -43,13 +43,15 @@ static void add_map(struct ap_buf *out, const char *before, const struct yaml_te
     ap_buf_add_char(out, '}');
 }
 
-/* The query in Prometheus' way of writing. */
-static void add_query(struct ap_buf *out, struct ap_slice text)
+/* The query in Prometheus' way of writing; SQL is as it stands. */
+static void add_query(struct ap_buf *out, const struct rule *rule)
 {
+    struct ap_slice text = rule->expr;
     struct promql_query query;
     struct ap_err err;
     AP_AUTO_BUF struct ap_buf printed = {0};
-    if (promql_parse(text, true, &query, &err) == AP_OK) { /* as it was when the file was loaded */
+    if (rule->language == RULE_LANGUAGE_PROMQL &&
+        promql_parse(text, true, &query, &err) == AP_OK) { /* as it was when the file was loaded */
         promql_print(query.expr, &printed);
         promql_query_clear(&query);
     }
@@ -85,6 +87,24 @@ static bool add_active_alerts(struct ap_buf *out, const struct rule_status *stat
     return is_first;
 }
 
+/* What Prometheus' rules do not have. */
+static void add_own(struct ap_buf *out, const struct rule_status *status)
+{
+    const struct rule *rule = status->rule;
+    add_text(out, ",\"apiary\":{\"language\":", rule->language == RULE_LANGUAGE_SQL ? "sql" : "promql");
+    if (rule->is_alert) {
+        add_text(out, ",\"no_data\":", rule_no_data_names[rule->no_data]);
+        add_text(out, ",\"on_error\":", rule_on_error_names[rule->on_error]);
+    }
+    add_text(out, ",\"condition\":", rule_condition_name(status->condition));
+    if (rule->threshold.op != THRESHOLD_NONE) {
+        ap_buf_printf(out, ",\"threshold\":\"%s ", rule_threshold_op_name(rule->threshold.op));
+        ap_buf_add_json_double(out, rule->threshold.value);
+        ap_buf_add_char(out, '"');
+    }
+    ap_buf_add_char(out, '}');
+}
+
 static void add_rule(struct ap_buf *out, const struct rule_status *status, bool has_alerts)
 {
     static const char *const health_names[] = {
@@ -97,7 +117,7 @@ static void add_rule(struct ap_buf *out, const struct rule_status *status, bool 
         ap_buf_add_char(out, ',');
     }
     add_text(out, "\"name\":", rule->name);
-    add_query(out, rule->expr);
+    add_query(out, rule);
     if (rule->is_alert) {
         add_seconds(out, ",\"duration\":", (double)rule->for_ms / 1e3);
         add_seconds(out, ",\"keepFiringFor\":", (double)rule->keep_firing_for_ms / 1e3);
@@ -115,7 +135,9 @@ static void add_rule(struct ap_buf *out, const struct rule_status *status, bool 
         add_text(out, ",\"lastError\":", status->error);
     add_seconds(out, ",\"evaluationTime\":", (double)status->duration_us / 1e6);
     add_moment(out, ",\"lastEvaluation\":", status->evaluated_ms);
-    ap_buf_printf(out, ",\"type\":\"%s\"}", rule->is_alert ? "alerting" : "recording");
+    ap_buf_printf(out, ",\"type\":\"%s\"", rule->is_alert ? "alerting" : "recording");
+    add_own(out, status);
+    ap_buf_add_char(out, '}');
 }
 
 /* ---- Choosing ---- */

@@ -4,10 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "alert/forwarder.h"
 #include "api/figures.h"
+#include "api/notify_figures.h"
 #include "api/query_figures.h"
 #include "base/buf.h"
 #include "base/mem.h"
@@ -342,6 +344,7 @@ static void add_store_metrics(struct ap_buf *out, const struct figures *figures)
         {"wal_syncs_total", METRIC_COUNTER, "fdatasync calls on the log.", (double)wal->syncs},
         {"wal_sync_seconds_total", METRIC_COUNTER, "Time spent in writing and syncing.", (double)wal->sync_us / 1e6},
         {"wal_retained_bytes", METRIC_GAUGE, "Log that a store still needs.", (double)wal->retained_bytes},
+        {"wal_max_bytes", METRIC_GAUGE, "How much that may become (setting wal.max_size).", (double)wal->bytes_max},
         {"wal_failed_records_total", METRIC_COUNTER, "Records that the disk refused.", (double)wal->failed_records},
         {"warehouse_lag_bytes", METRIC_GAUGE, "Log that is durable and not yet visible.",
          (double)(wal->durable_lsn - AP_MIN(warehouse->applied_lsn, wal->durable_lsn))},
@@ -373,6 +376,17 @@ static void add_store_metrics(struct ap_buf *out, const struct figures *figures)
         add_metric(out, metrics[i].name, metrics[i].type, metrics[i].help, metrics[i].value);
 }
 
+static void add_disk_metrics(struct ap_buf *out, const char *dir)
+{
+    struct statvfs disk;
+    if (!dir || statvfs(dir, &disk) != 0)
+        return; /* the other figures are as good without */
+    add_metric(out, "data_disk_bytes", METRIC_GAUGE, "Size of the file system that the data is on.",
+               (double)disk.f_blocks * (double)disk.f_frsize);
+    add_metric(out, "data_disk_available_bytes", METRIC_GAUGE, "What of it is left for this process.",
+               (double)disk.f_bavail * (double)disk.f_frsize);
+}
+
 void status_add_metrics(const struct api *api, struct ap_buf *out)
 {
     struct figures figures;
@@ -388,9 +402,11 @@ void status_add_metrics(const struct api *api, struct ap_buf *out)
                "Memory for what senders of OTLP metrics repeat with every request.", (double)figures.otlp_cache_bytes);
     add_http_metrics(out, &figures.http);
     add_store_metrics(out, &figures);
+    add_disk_metrics(out, api->data_dir);
     figures_add_metrics(out, FIGURES_TSDB, &figures.tsdb);
     figures_add_metrics(out, FIGURES_RULES, &figures.rules);
     figures_add_metrics(out, FIGURES_ALERTING, &figures.alerting);
+    notify_figures_add_metrics(out, api);
     if (api->forwarder)
         add_forwarder_metrics(out, api->forwarder);
     figures_add_metrics(out, FIGURES_TARGETS, &figures.targets);

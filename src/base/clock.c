@@ -1,7 +1,10 @@
 #include "base/clock.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <time.h>
+
+#define S_PER_DAY (AP_US_PER_DAY / AP_US_PER_S)
 
 static int64_t read_clock_us(clockid_t id)
 {
@@ -35,18 +38,41 @@ int64_t ap_days_of_civil(int64_t year, int month, int day)
     return era * 146097 + day_of_era - 719468;
 }
 
+struct ap_civil ap_civil_of_days(int64_t days)
+{
+    int64_t shifted = days + 719468; /* to 0000-03-01 */
+    int64_t era = (shifted >= 0 ? shifted : shifted - 146096) / 146097;
+    int64_t day_of_era = shifted - era * 146097;
+    int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    int64_t shifted_month = (5 * day_of_year + 2) / 153;
+    struct ap_civil civil = {
+        .month = (int)(shifted_month < 10 ? shifted_month + 3 : shifted_month - 9),
+        .day = (int)(day_of_year - (153 * shifted_month + 2) / 5 + 1),
+        .weekday = (int)(((days + 4) % 7 + 7) % 7), /* 1970-01-01 was a Thursday */
+    };
+    civil.year = year_of_era + era * 400 + (civil.month <= 2);
+    return civil;
+}
+
+struct ap_civil ap_civil_of_s(int64_t wall_s)
+{
+    int64_t days = wall_s / S_PER_DAY - (wall_s % S_PER_DAY < 0);
+    int second = (int)(wall_s - days * S_PER_DAY);
+    struct ap_civil civil = ap_civil_of_days(days);
+    civil.hour = second / 3600;
+    civil.minute = second / 60 % 60;
+    civil.second = second % 60;
+    return civil;
+}
+
 void ap_time_format(int64_t wall_us, char text[AP_TIME_TEXT_BYTES])
 {
-    int64_t us_of_second = wall_us % AP_US_PER_S;
-    time_t seconds = (time_t)(wall_us / AP_US_PER_S);
-    if (us_of_second < 0) {
-        us_of_second += AP_US_PER_S;
-        seconds--;
-    }
-    struct tm parts;
-    gmtime_r(&seconds, &parts);
-    snprintf(text, AP_TIME_TEXT_BYTES, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", parts.tm_year + 1900, parts.tm_mon + 1,
-             parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, (int)(us_of_second / AP_US_PER_MS));
+    int64_t seconds = wall_us / AP_US_PER_S - (wall_us % AP_US_PER_S < 0);
+    int ms = (int)((wall_us - seconds * AP_US_PER_S) / AP_US_PER_MS);
+    struct ap_civil at = ap_civil_of_s(seconds);
+    snprintf(text, AP_TIME_TEXT_BYTES, "%04" PRId64 "-%02d-%02dT%02d:%02d:%02d.%03dZ", at.year, at.month, at.day,
+             at.hour, at.minute, at.second, ms);
 }
 
 /* Takes exactly `digits` decimal digits off the front. */

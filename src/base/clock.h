@@ -45,6 +45,22 @@ static inline int32_t ap_days_of_us(int64_t wall_us)
 /* Days since 1970-01-01 of a date of the proleptic Gregorian calendar; month 1-12, day 1-31. */
 int64_t ap_days_of_civil(int64_t year, int month, int day);
 
+/*
+ * The inverse, with the time of the day. Not gmtime_r(), which looks at the time zone of the whole process, and waits
+ * for whoever else does.
+ */
+struct ap_civil {
+    int64_t year;
+    int month;   /* 1-12 */
+    int day;     /* 1-31 */
+    int weekday; /* 0-6, from Sunday */
+    int hour;
+    int minute;
+    int second;
+};
+struct ap_civil ap_civil_of_days(int64_t days); /* its first second */
+struct ap_civil ap_civil_of_s(int64_t wall_s);
+
 enum { AP_TIME_TEXT_BYTES = 80 };
 
 /* RFC 3339 in UTC with milliseconds: "2026-11-23T12:00:00.000Z". */

@@ -11,6 +11,7 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "notify/sender.h"
+#include "notify/test_message.h"
 #include "tsdb/labels.h"
 
 struct test {
@@ -30,11 +31,13 @@ struct alerts {
     struct notified_alert *items; /* owned; what they point to is the arena's */
     size_t count, firing_count;
     struct ap_arena arena;
+    struct test_message test; /* where there is no file */
 };
 
 static void alerts_clear(struct alerts *alerts)
 {
     free(alerts->items);
+    test_message_clear(&alerts->test);
     ap_arena_clear(&alerts->arena);
 }
 
@@ -95,13 +98,19 @@ static enum ap_rc take_alert(struct alerts *alerts, const json_t *from, int64_t 
     return AP_OK;
 }
 
+/* What the server itself sends when somebody asks it for a test. */
+static void take_test(struct alerts *alerts, const char *receiver, int64_t now_ms)
+{
+    test_message_init(&alerts->test, receiver, now_ms);
+    alerts->items = ap_new0_array(struct notified_alert, 1);
+    alerts->items[0] = alerts->test.alert;
+    alerts->count = alerts->firing_count = 1;
+}
+
 static enum ap_rc take_alerts(struct alerts *alerts, const char *path, int64_t now_ms, struct ap_err *err)
 {
-    static const char by_default[] =
-        "[{\"labels\":{\"alertname\":\"ApiaryNotificationTest\",\"severity\":\"none\"},\"annotations\":{\"summary\":"
-        "\"This is a test of the notification path: nothing is wrong\"}}]";
     json_error_t error;
-    json_t *list = path ? json_load_file(path, 0, &error) : json_loads(by_default, 0, &error);
+    json_t *list = json_load_file(path, 0, &error);
     if (!list)
         return ap_fail(err, AP_E_PARSE, "%s:%d:%d: %s", path, error.line, error.column, error.text);
     enum ap_rc rc = json_is_array(list) && json_array_size(list) > 0
@@ -178,6 +187,7 @@ static void try_ways(const struct alert_config *config, const struct receiver *r
         .alerts = alerts->items,
         .alert_count = alerts->count,
         .firing_count = alerts->firing_count,
+        .kind = report->test->alerts_file ? NOTIFICATION_ALERT : NOTIFICATION_TEST,
         .decided_ms = now_ms,
     };
     crypto_hash_sha256(hash, (const unsigned char *)key.data, key.bytes);
@@ -213,7 +223,9 @@ static enum ap_rc run(const char *path, const struct test *test, struct report *
     const struct receiver *receiver = rc == AP_OK ? alert_config_receiver(config, name) : NULL;
     if (rc == AP_OK && !receiver)
         rc = ap_fail(err, AP_E_NOT_FOUND, "%s: there is no receiver %s", path, name);
-    if (rc == AP_OK)
+    if (rc == AP_OK && !test->alerts_file)
+        take_test(&alerts, name, now_ms);
+    else if (rc == AP_OK)
         rc = take_alerts(&alerts, test->alerts_file, now_ms, err);
     for (size_t i = 0; rc == AP_OK && test->is_resolved && i < alerts.count; i++) {
         alerts.items[i].is_resolved = true;

@@ -63,6 +63,26 @@ static void say_times(const struct route *route, struct ap_buf *out)
     add_duration(out, route->repeat_interval_ms);
 }
 
+/* "falls back to oncall-mail after 5m, boss after 15m"; nothing when there is none. */
+static void say_fallback(const struct route *route, struct ap_buf *out)
+{
+    for (size_t i = 1; i < route->step_count; i++) {
+        ap_buf_printf(out, "%s%s after ", i > 1 ? ", " : "falls back to ", route->steps[i].name);
+        add_duration(out, route->steps[i].after_ms);
+    }
+}
+
+static void add_fallback(struct ap_buf *json, const struct route *route)
+{
+    ap_buf_add_cstr(json, ",\"fallback\":[");
+    for (size_t i = 1; i < route->step_count; i++) {
+        ap_buf_add_cstr(json, i > 1 ? ",{" : "{");
+        add_string(json, "receiver", ap_slice_cstr(route->steps[i].name));
+        ap_buf_printf(json, ",\"after_ms\":%" PRId64 "}", route->steps[i].after_ms);
+    }
+    ap_buf_add_char(json, ']');
+}
+
 static void tell_match(const struct route *route, void *context)
 {
     struct report *report = context;
@@ -80,6 +100,10 @@ static void tell_match(const struct route *route, void *context)
         say_times(route, &times);
         printf("%s\n  route  %.*s\n  group  %.*s\n  %.*s\n", route->receiver, AP_SLICE_ARG(ap_buf_slice(&key)),
                AP_SLICE_ARG(ap_buf_slice(&group_text)), AP_SLICE_ARG(ap_buf_slice(&times)));
+        AP_AUTO_BUF struct ap_buf fallback = {0};
+        say_fallback(route, &fallback);
+        if (fallback.bytes)
+            printf("  %.*s\n", AP_SLICE_ARG(ap_buf_slice(&fallback)));
         if (muted)
             printf("  silent now: time interval %s\n", muted);
         return;
@@ -90,22 +114,27 @@ static void tell_match(const struct route *route, void *context)
     add_string(&report->json, "group", ap_buf_slice(&group_text));
     ap_buf_printf(&report->json,
                   ",\"group_wait_ms\":%" PRId64 ",\"group_interval_ms\":%" PRId64 ",\"repeat_interval_ms\":%" PRId64
-                  ",\"is_muted\":%s}",
+                  ",\"is_muted\":%s",
                   route->group_wait_ms, route->group_interval_ms, route->repeat_interval_ms, muted ? "true" : "false");
+    add_fallback(&report->json, route);
+    ap_buf_add_char(&report->json, '}');
 }
 
 static void tell_route(const struct route *route, void *context)
 {
     struct report *report = context;
     AP_AUTO_BUF struct ap_buf matchers = {0};
+    AP_AUTO_BUF struct ap_buf fallback = {0};
     report->count++;
     if (report->is_json)
         return;
     for (const struct route *above = route->parent; above; above = above->parent)
         printf("  ");
     matcher_text_format_list(route->matchers, &matchers);
-    printf("%.*s  to %s%s\n", AP_SLICE_ARG(ap_buf_slice(&matchers)), route->receiver,
-           route->is_continuing ? ", and goes on" : "");
+    say_fallback(route, &fallback);
+    printf("%.*s  to %s%s%s%.*s\n", AP_SLICE_ARG(ap_buf_slice(&matchers)), route->receiver,
+           route->is_continuing ? ", and goes on" : "", fallback.bytes ? ", " : "",
+           AP_SLICE_ARG(ap_buf_slice(&fallback)));
 }
 
 /* "name=value" arguments as a canonical label set. */

@@ -19,6 +19,7 @@ int cli_collect(int argc, char **argv);
 int cli_collect_postgres(int argc, char **argv); /* by cli_collect() */
 int cli_query(int argc, char **argv);
 int cli_sql(int argc, char **argv);
+int cli_notifications(int argc, char **argv);
 int cli_tsdb(int argc, char **argv);
 int cli_import(int argc, char **argv);
 int cli_key(int argc, char **argv);

@@ -300,8 +300,20 @@ static enum ap_rc check_listen(const struct config *config, struct ap_err *err)
     return rc == AP_OK ? check_addresses(config, &config->otlp.listen, err) : rc;
 }
 
+/* As a browser says it: what else is there would never be met. */
+static bool is_origin(const char *text)
+{
+    const char *host = strstr(text, "://");
+    return strcmp(text, "*") == 0 || (host && host != text && host[3] && !strpbrk(host + 3, "/?#*@ "));
+}
+
 static enum ap_rc check_otlp(const struct config *config, struct ap_err *err)
 {
+    for (size_t i = 0; i < config->otlp.cors_origins.count; i++)
+        if (!is_origin(config->otlp.cors_origins.items[i]))
+            return fail_text(&config->otlp.cors_origins, i, err,
+                             "otlp.cors_origins: expected an origin, which is scheme, host and port without a path, "
+                             "such as https://app.example.com, or *");
     if (config->otlp.promote_all_resource_attributes && config->otlp.promote_resource_attributes.count)
         return fail_text(&config->otlp.promote_resource_attributes, 0, err,
                          "otlp.promote_resource_attributes names what otlp.promote_all_resource_attributes promotes "
@@ -323,6 +335,23 @@ static enum ap_rc check_hosts(const struct config *config, struct ap_err *err)
     return AP_OK;
 }
 
+static enum ap_rc check_alerting(const struct config *config, struct ap_err *err)
+{
+    if (config->alerting.config && config->alerting.alertmanagers.count)
+        return ap_fail(err, AP_E_PARSE,
+                       "alerting.config and " ALERTMANAGERS " are both set: people are told from here or from there");
+    const char *beat = config->alerting.watchdog_url;
+    if (beat && config->alerting.watchdog_url_file)
+        return ap_fail(err, AP_E_PARSE, WATCHDOG_URL " and alerting.watchdog_url_file are both set; one is enough");
+    if (beat && strncmp(beat, "http://", 7) != 0 && strncmp(beat, "https://", 8) != 0)
+        return ap_fail(err, AP_E_PARSE, WATCHDOG_URL ": expected an address that begins with http:// or https://");
+    if (config->alerting.path_test && config->alerting.path_test < 1000)
+        return ap_fail(err, AP_E_PARSE, "alerting.path_test: expected at least 1s, or 0 for none");
+    if (config->alerting.path_test && !config->alerting.config)
+        return ap_fail(err, AP_E_PARSE, "alerting.path_test needs alerting.config, whose receivers are tested");
+    return AP_OK;
+}
+
 enum ap_rc config_check(const struct config *config, struct ap_err *err)
 {
     enum ap_rc rc = check_listen(config, err);
@@ -330,6 +359,8 @@ enum ap_rc config_check(const struct config *config, struct ap_err *err)
         rc = check_hosts(config, err);
     if (rc == AP_OK)
         rc = check_otlp(config, err);
+    if (rc == AP_OK)
+        rc = check_alerting(config, err);
     if (rc != AP_OK)
         return rc;
     if (config->data[0] == '\0')
@@ -341,9 +372,6 @@ enum ap_rc config_check(const struct config *config, struct ap_err *err)
         return ap_fail(err, AP_E_PARSE, "wal.max_size must be at least twice wal.segment_size");
     if (DAYS(1) % config->tsdb.block_range != 0)
         return ap_fail(err, AP_E_PARSE, "tsdb.block_range must divide a day, as 2h, 1h and 30m do");
-    if (config->alerting.config && config->alerting.alertmanagers.count)
-        return ap_fail(err, AP_E_PARSE,
-                       "alerting.config and " ALERTMANAGERS " are both set: people are told from here or from there");
     if (config->limits.body_memory < config->limits.decompressed_body)
         return ap_fail(err, AP_E_PARSE, "limits.body_memory must be at least limits.decompressed_body");
     return AP_OK;

@@ -1,8 +1,8 @@
 /*
  * cli/config.h - the settings of `apiary serve`
  *
- * One table in config_settings.c names every setting once: its key, type, default and one line of documentation. A value comes
- * from, first wins: a flag, the environment (APIARY_WAL_MAX_SIZE for wal.max_size), the file, the default.
+ * One table in config_settings.c names every setting once: its key, type, default and one line of documentation. A
+ * value comes from, first wins: a flag, the environment (APIARY_WAL_MAX_SIZE for wal.max_size), the file, the default.
  * Reference: docs/configuration.md, printed from the same table by config_describe().
  */
 #pragma once
@@ -73,12 +73,20 @@ struct config {
         int64_t interval;
         int64_t query_offset;
         int64_t outage_tolerance; /* 0: alerts begin anew */
+        bool self;
     } rules;
     struct {
         const char *config;              /* Alertmanager's file; NULL: nobody is told */
         struct yaml_texts alertmanagers; /* addresses; may hold passwords, shown nowhere */
         int64_t max_alerts;
+        int64_t path_test; /* 0: only when somebody asks */
+        int64_t path_test_at;
+        const char *watchdog_url; /* secret, shown nowhere; NULL: none, as the next */
+        const char *watchdog_url_file;
+        const char *watchdog_key_file;
+        int64_t watchdog_interval;
     } alerting;
+    const struct yaml_node *heartbeats; /* NULL: none; alert/heartbeat_list.h reads it */
     struct {
         const char *config; /* Prometheus' file; NULL: none was given */
         bool host;
@@ -87,6 +95,7 @@ struct config {
     } scrape;
     struct {
         struct yaml_texts listen;
+        struct yaml_texts cors_origins;
         int translation_strategy; /* enum otlp_strategy */
         struct yaml_texts promote_resource_attributes;
         bool promote_all_resource_attributes;

@@ -5,9 +5,10 @@
 
 #include "cli/config.h"
 
-/* Their values may hold passwords. */
+/* Their values may hold passwords, or are as good as one. */
 #define POSTGRES_CONNECTIONS "postgres.connections"
 #define ALERTMANAGERS        "alerting.alertmanagers"
+#define WATCHDOG_URL         "alerting.watchdog_url"
 
 #define SECONDS(n)  ((n)*INT64_C(1000))
 #define DAYS(n)     SECONDS((n)*INT64_C(86400))

@@ -68,7 +68,10 @@ static void print_value(const struct config *config, const struct yaml_field *se
     const void *value = (const char *)config + setting->offset;
     switch (setting->type) {
     case YAML_TYPE_TEXT:
-        print_text(*(const char *const *)value, out);
+        if (*(const char *const *)value && strcmp(setting->key, WATCHDOG_URL) == 0)
+            ap_buf_add_cstr(out, "\"<secret>\"");
+        else
+            print_text(*(const char *const *)value, out);
         break;
     case YAML_TYPE_INTEGER:
         ap_buf_printf(out, "%" PRId64, *(const int64_t *)value);
@@ -99,8 +102,13 @@ static void print_value(const struct config *config, const struct yaml_field *se
         else
             ap_buf_add_cstr(out, "{}");
         break;
-    case YAML_TYPE_NUMBER:
     case YAML_TYPE_NODE:
+        if (*(const struct yaml_node *const *)value)
+            yaml_print(*(const struct yaml_node *const *)value, out);
+        else
+            ap_buf_add_cstr(out, "null");
+        break;
+    case YAML_TYPE_NUMBER:
         AP_ASSERT(!"a setting of this type");
     }
 }

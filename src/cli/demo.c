@@ -2,7 +2,8 @@
  * apiary demo: a server as a child process, and a simulated fleet that reports to it through its HTTP endpoints.
  *
  *     start server ──► print the address ──► back-fill the past, with progress ──► live until Ctrl-C ──► clean up
- *                                        └─► the pack's own program that reports metrics, beside it ──┘
+ *                                        ├─► the pack's own program that reports metrics, beside it ──┤
+ *                                        └─► an inbox for whom the pack's alerts would tell ──────────┘
  */
 #include <errno.h>
 #include <ftw.h>
@@ -20,6 +21,8 @@
 #include "base/mem.h"
 #include "base/slice.h"
 #include "cli/commands.h"
+#include "cli/demo_alerting.h"
+#include "cli/demo_inbox.h"
 #include "cli/demo_reporter.h"
 #include "cli/demo_server.h"
 #include "cli/fleet.h"
@@ -50,7 +53,9 @@ static const char demo_details[] =
     "The address is printed at once; the page fills while the past is sent in. Everything goes through the same\n"
     "endpoints that a real fleet would use: /events, /vitals, /downloads, /synthetic. Where the pack has a program "
     "that\n"
-    "reports metrics (demo/report.mjs) and Node.js is there, it is run beside it and reports by OTLP.\n"
+    "reports metrics (demo/report.mjs) and Node.js is there, it is run beside it and reports by OTLP. Where the pack "
+    "has\n"
+    "routes for its alerts (alerting/alertmanager.yml), an inbox shows what people would be told.\n"
     "\n"
     "Examples:\n"
     "  apiary demo\n"
@@ -73,6 +78,7 @@ struct demo {
     const struct demo_arguments *arguments;
     struct demo_server server;
     struct demo_reporter reporter;
+    struct demo_inbox *inbox;    /* owned */
     struct fleet *fleet;         /* owned */
     struct fleet_sender *sender; /* owned */
     int64_t now_us;              /* the present of the simulation when it began … */
@@ -153,6 +159,20 @@ static void print_progress(const struct demo *demo, double share, int64_t elapse
     fflush(stdout);
 }
 
+static void say_told(const char *line, void *context)
+{
+    const struct demo *demo = context;
+    printf("%s  %s\n", demo->is_terminal ? "\r\033[K" : "", line);
+}
+
+/* What goes on beside the fleet. */
+static void tend(struct demo *demo)
+{
+    demo_reporter_tend(&demo->reporter);
+    demo_inbox_tend(demo->inbox, say_told, demo);
+    fflush(stdout);
+}
+
 /* ---- The past and the present ---- */
 
 static enum ap_rc back_fill(struct demo *demo, uint32_t days, struct ap_err *err)
@@ -170,7 +190,7 @@ static enum ap_rc back_fill(struct demo *demo, uint32_t days, struct ap_err *err
         rc = fleet_sender_add(demo->sender, &row, err);
         if (count % 1024 != 0)
             continue;
-        demo_reporter_tend(&demo->reporter);
+        tend(demo);
         int64_t time_us = ap_clock_monotonic_us(&ap_clock_system);
         if (time_us >= next_progress_us) {
             print_progress(demo, (double)(row.wall_us - from_us) / (double)(demo->now_us - from_us),
@@ -209,7 +229,7 @@ static enum ap_rc live(struct demo *demo, struct ap_err *err)
         enum ap_rc rc = fleet_sender_flush(demo->sender, err);
         if (rc != AP_OK)
             return rc;
-        demo_reporter_tend(&demo->reporter);
+        tend(demo);
         sleep_ms(LIVE_TICK_MS);
     }
     return AP_OK;
@@ -243,7 +263,7 @@ static enum ap_rc simulate(struct demo *demo, struct ap_err *err)
     if (!arguments->is_not_live)
         return live(demo, err);
     while (!is_sending_over(demo)) {
-        demo_reporter_tend(&demo->reporter);
+        tend(demo);
         sleep_ms(LIVE_TICK_MS);
     }
     return AP_OK;
@@ -287,6 +307,7 @@ static void start_reporter(struct demo *demo)
         .seed = arguments->seed,
         .installations = arguments->is_quick ? INSTALLATIONS_QUICK : INSTALLATIONS,
         .history_h = arguments->is_quick ? METRICS_HISTORY_QUICK_H : METRICS_HISTORY_H,
+        .began_us = demo->began_us,
         .is_not_live = arguments->is_not_live,
         .is_verbose = arguments->is_verbose,
     };
@@ -305,6 +326,10 @@ static int run(struct demo *demo, const struct demo_server_options *server_optio
         return CLI_FAILED;
     }
     printf("Apiary is at  %s\nIt fills while you look.\n", demo->server.url);
+    if (server_options->alerting)
+        printf("Alerts are at  %salerts\nThey tell an inbox in place of people; what it gets is said here, and shown "
+               "at  %s/\n",
+               demo->server.url, demo_inbox_url(demo->inbox));
     start_reporter(demo);
     fflush(stdout);
     rc = simulate(demo, &err);
@@ -328,6 +353,53 @@ static int run(struct demo *demo, const struct demo_server_options *server_optio
         return CLI_FAILED;
     }
     return CLI_DONE;
+}
+
+/* The rule file of the first pack that has one for the demo; free() it. */
+static char *find_rules(const struct cli_list *packs)
+{
+    for (size_t i = 0; i < packs->count; i++) {
+        char *path = ap_asprintf("%s/demo/rules.yml", packs->items[i]);
+        if (access(path, R_OK) == 0)
+            return path;
+        free(path);
+    }
+    return NULL;
+}
+
+static int run_with_inbox(struct demo *demo, const char *tmp_dir)
+{
+    const struct demo_arguments *arguments = demo->arguments;
+    struct ap_err err;
+    AP_AUTO_FREE char *data = ap_asprintf("%s/data", tmp_dir);
+    AP_AUTO_FREE char *rules = find_rules(&arguments->packs);
+    AP_AUTO_FREE char *alerting = NULL;
+    if (demo_inbox_open(&demo->inbox, &err) != AP_OK ||
+        demo_alerting_write(&arguments->packs, demo_inbox_url(demo->inbox), tmp_dir, &alerting, &err) != AP_OK)
+        return failed(err.text);
+    const struct demo_server_options options = {
+        .listen = arguments->listen,
+        .data_dir = arguments->data ? arguments->data : data,
+        .packs = &arguments->packs,
+        .alerting = alerting,
+        .rules = rules,
+        .is_verbose = arguments->is_verbose,
+    };
+    return run(demo, &options);
+}
+
+static int run_in_place(struct demo *demo)
+{
+    const char *tmp = getenv("TMPDIR");
+    AP_AUTO_FREE char *tmp_dir = ap_asprintf("%s/apiary-demo.XXXXXX", tmp && tmp[0] ? tmp : "/tmp");
+    if (!mkdtemp(tmp_dir)) {
+        fprintf(stderr, "apiary demo: make a temporary directory %s: %s\n", tmp_dir, strerror(errno));
+        return CLI_FAILED;
+    }
+    int result = run_with_inbox(demo, tmp_dir);
+    demo_inbox_close(demo->inbox);
+    remove_tree(tmp_dir);
+    return result;
 }
 
 int cli_demo(int argc, char **argv)
@@ -374,23 +446,9 @@ int cli_demo(int argc, char **argv)
     if (arguments.packs.count == 0 && (pack = cli_find_file("packs/hive")) != NULL)
         arguments.packs.items[arguments.packs.count++] = pack;
 
-    const char *tmp = getenv("TMPDIR");
-    AP_AUTO_FREE char *tmp_dir = ap_asprintf("%s/apiary-demo.XXXXXX", tmp && tmp[0] ? tmp : "/tmp");
-    if (!arguments.data && !mkdtemp(tmp_dir)) {
-        fprintf(stderr, "apiary demo: make a temporary directory %s: %s\n", tmp_dir, strerror(errno));
-        return CLI_FAILED;
-    }
-    const struct demo_server_options server_options = {
-        .listen = arguments.listen,
-        .data_dir = arguments.data ? arguments.data : tmp_dir,
-        .packs = &arguments.packs,
-        .is_verbose = arguments.is_verbose,
-    };
-    int result = run(&demo, &server_options);
+    int result = run_in_place(&demo);
     fleet_sender_free(demo.sender);
     fleet_free(demo.fleet);
     demo_server_clear(&demo.server);
-    if (!arguments.data)
-        remove_tree(tmp_dir);
     return result;
 }

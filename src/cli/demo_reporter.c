@@ -66,6 +66,7 @@ static void start(struct demo_reporter *reporter)
     AP_AUTO_FREE char *installations = ap_asprintf("%" PRIu32, options->installations);
     /* What was reported before it was started again would be refused as a repetition. */
     AP_AUTO_FREE char *history = ap_asprintf("%" PRIu32, reporter->is_restart ? 0 : options->history_h);
+    AP_AUTO_FREE char *began = ap_asprintf("%" PRId64, options->began_us / AP_US_PER_S);
     const char *arguments[] = {"node",
                                "--max-old-space-size=64", /* MiB; it needs 20, and the server shall have the machine */
                                "--max-semi-space-size=1",
@@ -78,7 +79,8 @@ static void start(struct demo_reporter *reporter)
                                installations,
                                "--history",
                                history,
-                               options->is_not_live ? "--no-live" : NULL,
+                               options->is_not_live ? "--no-live" : "--began",
+                               options->is_not_live ? NULL : began,
                                NULL};
     if (reporter->log_fd >= 0 && ftruncate(reporter->log_fd, 0) < 0)
         fprintf(stderr, "apiary demo: empty the reporter's log: %s\n", strerror(errno));

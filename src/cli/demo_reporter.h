@@ -19,6 +19,7 @@ struct demo_reporter_options {
     uint64_t seed;
     uint32_t installations;
     uint32_t history_h;
+    int64_t began_us; /* by the wall clock: when the demo began, which its incidents are told from */
     bool is_not_live; /* the past only */
     bool is_verbose;  /* what it says goes to standard error as it comes */
 };

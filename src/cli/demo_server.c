@@ -17,7 +17,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-enum { ARGUMENTS_MAX = 8 + 2 * CLI_LIST_MAX, POLL_MS = 100, STOP_MS = 30000, LOG_SHOWN_BYTES = 4096 };
+enum { ARGUMENTS_MAX = 12 + 2 * CLI_LIST_MAX, POLL_MS = 100, STOP_MS = 30000, LOG_SHOWN_BYTES = 4096 };
 
 static const char ready_prefix[] = "apiary: listening on ";
 
@@ -37,8 +37,6 @@ _Noreturn static void run_child(const char *binary, char *const *arguments, int 
     dup2(out_fd, STDOUT_FILENO);
     if (log_fd >= 0)
         dup2(log_fd, STDERR_FILENO);
-    /* The server has metrics of its own by the time that those of the past hours come. */
-    setenv("APIARY_TSDB_OUT_OF_ORDER_WINDOW", "12h", 0);
     execv(binary, arguments);
     dprintf(STDERR_FILENO, "apiary demo: start the server: %s\n", strerror(errno));
     _exit(127);
@@ -83,6 +81,22 @@ static enum ap_rc wait_until_ready(struct demo_server *server, bool (*is_stopped
     return ap_fail(err, AP_E_INTERNAL, "the server does not say where it listens");
 }
 
+/*
+ * Settings that only the demo wants; who has set one in the environment keeps it. Not in the child: between fork() and
+ * execv() of a process with threads nothing may take a lock.
+ */
+static void set_environment(const struct demo_server_options *options)
+{
+    /* The server has metrics of its own by the time that those of the past hours come. */
+    setenv("APIARY_TSDB_OUT_OF_ORDER_WINDOW", "12h", 0);
+    setenv("APIARY_RULES_INTERVAL", "15s", 0); /* who tries it out looks for minutes, not for hours */
+    const char *listen = options->listen ? options->listen : "127.0.0.1:8484", *port = strrchr(listen, ':');
+    if (!port || strcmp(port, ":0") == 0)
+        return;
+    AP_AUTO_FREE char *url = ap_asprintf("http://%s", listen);
+    setenv("APIARY_EXTERNAL_URL", url, 0); /* what messages link to */
+}
+
 enum ap_rc demo_server_start(const struct demo_server_options *options, bool (*is_stopped)(void),
                              struct demo_server *ret_server, struct ap_err *err)
 {
@@ -97,6 +111,14 @@ enum ap_rc demo_server_start(const struct demo_server_options *options, bool (*i
     if (options->listen) {
         arguments[count++] = "--listen";
         arguments[count++] = options->listen;
+    }
+    if (options->alerting) {
+        arguments[count++] = "--alerting";
+        arguments[count++] = options->alerting;
+    }
+    if (options->rules) {
+        arguments[count++] = "--rules";
+        arguments[count++] = options->rules;
     }
     for (size_t i = 0; i < options->packs->count; i++) {
         arguments[count++] = "--pack";
@@ -123,6 +145,7 @@ enum ap_rc demo_server_start(const struct demo_server_options *options, bool (*i
     if (binary_bytes < 0)
         return ap_fail_errno(err, errno, "find the program itself");
     binary[binary_bytes] = '\0';
+    set_environment(options);
     pid_t parent = getpid();
     ret_server->pid = fork();
     if (ret_server->pid < 0)

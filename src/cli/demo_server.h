@@ -17,7 +17,9 @@ struct demo_server_options {
     const char *listen; /* NULL: the server's default */
     const char *data_dir;
     const struct cli_list *packs;
-    bool is_verbose; /* its log goes to standard error as it comes */
+    const char *alerting; /* Alertmanager's configuration file; NULL: nobody is told */
+    const char *rules;    /* a rule file; NULL: those of the packs only */
+    bool is_verbose;      /* its log goes to standard error as it comes */
 };
 
 struct demo_server {

@@ -17,6 +17,7 @@ static const struct {
     {"collect", cli_collect, "print what a collector says at this moment, as a scrape would see it"},
     {"query", cli_query, "ask a running server a question in PromQL"},
     {"sql", cli_sql, "ask a running server a question in SQL"},
+    {"notifications", cli_notifications, "list whom a running server told of which alerts"},
     {"tsdb", cli_tsdb, "show and check the files of the time-series store"},
     {"import", cli_import, "take in the history that a Prometheus has"},
     {"key", cli_key, "make, list and revoke access keys"},
@@ -29,7 +30,7 @@ static void print_help(FILE *to)
           "Production monitoring and product analytics in one program.\n\n",
           to);
     for (size_t i = 0; i < AP_ARRAY_COUNT(commands); i++)
-        fprintf(to, "  %-10s%s\n", commands[i].name, commands[i].summary);
+        fprintf(to, "  %-15s%s\n", commands[i].name, commands[i].summary);
     fputs("\n'apiary COMMAND --help' says more, with an example.\n"
           "To see it at work:  apiary demo\n",
           to);

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "alert/heartbeats.h"
 #include "api/live.h"
 #include "api/pool.h"
 #include "base/buf.h"
@@ -42,9 +43,9 @@ static enum ap_rc apiary_open(struct apiary *apiary, struct ap_err *err)
 {
     apiary->live = live_new(&ap_clock_system);
     static enum ap_rc (*const steps[])(struct apiary *, struct ap_err *) = {
-        serve_open_data,   serve_open_wal,        serve_hold_log,   serve_open_alerting,
-        serve_open_stores, serve_open_collectors, serve_open_rules, serve_open_scrape,
-        serve_open_meta,   serve_open_geo,        serve_open_push,  serve_open_ingest,
+        serve_open_data,       serve_open_wal,   serve_hold_log,        serve_open_alerting, serve_open_stores,
+        serve_open_collectors, serve_open_rules, serve_open_heartbeats, serve_open_scrape,   serve_open_meta,
+        serve_open_geo,        serve_open_push,  serve_open_ingest,
     };
     for (size_t i = 0; i < AP_ARRAY_COUNT(steps); i++) {
         enum ap_rc rc = steps[i](apiary, err);
@@ -61,7 +62,9 @@ static enum ap_rc apiary_open(struct apiary *apiary, struct ap_err *err)
     if (rc == AP_OK)
         rc = push_start(apiary->push, err);
     if (rc == AP_OK)
-        rc = serve_alerting_start(apiary->alerting, err);
+        rc = heartbeats_start(apiary->heartbeats, err); /* their series are there before rules ask for them */
+    if (rc == AP_OK)
+        rc = serve_alerting_start(apiary->alerting, apiary->warehouse, err);
     if (rc == AP_OK)
         rc = rule_manager_start(apiary->rules, err);
     return rc == AP_OK ? scrape_manager_start(apiary->scrape, err) : rc;
@@ -85,6 +88,7 @@ static void apiary_close(struct apiary *apiary)
         scraper_stop(apiary->scraper);
     if (apiary->rules)
         rule_manager_stop(apiary->rules);
+    heartbeats_stop(apiary->heartbeats);
     if (apiary->alerting)
         serve_alerting_stop(apiary->alerting);
     if (apiary->push)
@@ -110,6 +114,7 @@ static void apiary_close(struct apiary *apiary)
     scrape_manager_close(apiary->scrape);
     scraper_close(apiary->scraper);
     serve_alerting_close(apiary->alerting);
+    heartbeats_close(apiary->heartbeats);
     ap_buf_clear(&apiary->external_labels);
     pool_close(apiary->questions);
     pool_close(apiary->chores);
@@ -127,7 +132,8 @@ static void apiary_close(struct apiary *apiary)
     for (size_t i = 0; i < apiary->pack_count; i++)
         pack_free(apiary->packs[i]);
     free(apiary->packs);
-    free(apiary->rule_groups);
+    builtin_rules_close(apiary->builtin_rules);
+    heartbeat_list_clear(&apiary->heartbeat_list);
     free(apiary->hosts);
     free(apiary->config_text);
     if (apiary->wal_fd >= 0)

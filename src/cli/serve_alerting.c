@@ -5,21 +5,27 @@
 #include <stdlib.h>
 
 #include "alert/forwarder.h"
+#include "alert/watchdog.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "notify/notification_log.h"
 #include "notify/notifier.h"
+#include "notify/path_test.h"
 #include "os/thread.h"
 #include "wal/wal.h"
+#include "warehouse/warehouse.h"
 
-enum { LOG_INTERVAL_MS = 1000 };
+enum { LOG_INTERVAL_MS = 1000, REMEMBER_INTERVAL_MS = 100 };
 
 struct serve_alerting {
     /* Constant. */
     const char *path; /* lent; NULL: nobody is told */
+    struct watchdog watchdog;
     struct alerting *alerting;
     struct notifier *notifier;
     struct notification_log *log;
+    struct path_test *path_test;
+    struct warehouse *warehouse;       /* lent */
     struct alert_forwarder *forwarder; /* NULL: nothing is forwarded */
     struct alerts_from_rules from_rules;
     pthread_t thread;
@@ -62,11 +68,60 @@ static bool wait_for_change(struct serve_alerting *serving, int64_t wait_ms)
     return !is_ending;
 }
 
+/* ---- Tests before this start ---- */
+
+static void remember(struct warehouse_result *take_result, const struct warehouse_query_err *err, void *context)
+{
+    const struct serve_alerting *serving = context;
+    AP_AUTO(warehouse_result) struct warehouse_result *result = take_result;
+    if (!result) {
+        trouble(&err->err, NULL);
+        return;
+    }
+    for (size_t row = 0; row < warehouse_result_rows(result); row++) {
+        const struct warehouse_cell *cells[5];
+        for (size_t i = 0; i < AP_ARRAY_COUNT(cells); i++)
+            cells[i] = warehouse_result_cell(result, row, i);
+        AP_AUTO_FREE char *receiver = ap_slice_dup(cells[0]->text);
+        path_test_remember(serving->path_test, receiver, cells[1]->text, (size_t)cells[2]->integer, cells[3]->integer,
+                           cells[4]->integer != 0);
+    }
+}
+
+/*
+ * So that a restart is not taken for a test that is overdue. False: the warehouse does not have all of the log yet, and
+ * perhaps not the newest ones.
+ */
+static bool remember_tests(struct serve_alerting *serving)
+{
+    static const char sql[] =
+        "SELECT receiver, way, CAST(way_index AS BIGINT), epoch_ms(timestamp), CAST(outcome = 'done' AS BIGINT) "
+        "FROM notifications WHERE kind = 'test' AND date >= CURRENT_DATE - 62 " /* two of the longest intervals */
+        "QUALIFY row_number() OVER (PARTITION BY receiver, way, way_index ORDER BY lsn DESC) = 1";
+    const struct warehouse_query query = {.sql = ap_slice(sql, sizeof(sql) - 1)};
+    struct warehouse_stats stats;
+    struct ap_err err;
+    warehouse_stats_get(serving->warehouse, &stats);
+    if (!stats.is_caught_up)
+        return false;
+    if (warehouse_query_submit(serving->warehouse, &query, remember, serving, &err) != AP_OK)
+        trouble(&err, NULL);
+    return true;
+}
+
+/* ---- At work ---- */
+
 static void *work(void *context)
 {
     struct serve_alerting *serving = context;
-    while (wait_for_change(serving, alerting_step(serving->alerting)))
-        ;
+    bool has_remembered = false;
+    int64_t wait_ms;
+    do {
+        has_remembered = has_remembered || remember_tests(serving);
+        int64_t test_ms = path_test_step(serving->path_test);
+        wait_ms = alerting_step(serving->alerting);
+        wait_ms = AP_MIN(wait_ms, test_ms);
+    } while (wait_for_change(serving, has_remembered ? wait_ms : AP_MIN(wait_ms, REMEMBER_INTERVAL_MS)));
     return NULL;
 }
 
@@ -82,7 +137,8 @@ static bool take_from_rules(void *context, const struct alert_in *alerts, size_t
 {
     struct serve_alerting *serving = context;
     struct ap_err err;
-    if (serving->forwarder)
+    /* All are of one rule. The Watchdog is about what is told from here. */
+    if (serving->forwarder && !watchdog_is_alert(alerts[0].labels))
         alert_forwarder_put(serving->forwarder, alerts, count);
     if (alerting_put(serving->alerting, alerts, count, note_put, NULL, &err) == AP_OK)
         return true;
@@ -100,12 +156,17 @@ static void delivered(void *context, struct notification *notification, const st
 {
     struct serve_alerting *serving = context;
     static struct ap_log_limit limit = {.interval_ms = LOG_INTERVAL_MS};
+    bool is_test = notification->kind == NOTIFICATION_TEST;
     if (delivery->outcome != DELIVERY_DONE)
-        ap_log_limited(&limit, AP_LOG_WARN, "alerting", "%s by %s was not told%s: %s", notification->receiver->name,
-                       receiver_kind_name(notification->way->kind),
-                       delivery->outcome == DELIVERY_RETRY ? ", and will be tried again" : "", delivery->text);
+        ap_log_limited(&limit, AP_LOG_WARN, "alerting", "%s by %s was not told%s%s: %s", notification->receiver->name,
+                       receiver_kind_name(notification->way->kind), is_test ? " of a test" : "",
+                       delivery->outcome == DELIVERY_RETRY && !is_test ? ", and will be tried again" : "",
+                       delivery->text);
     notification_log_add(serving->log, notification, delivery);
-    alerting_delivered(serving->alerting, notification, delivery);
+    if (is_test)
+        path_test_delivered(serving->path_test, notification, delivery);
+    else
+        alerting_delivered(serving->alerting, notification, delivery);
 }
 
 /* ---- Life ---- */
@@ -113,10 +174,17 @@ static void delivered(void *context, struct notification *notification, const st
 static enum ap_rc load_config(const struct serve_alerting *serving, struct alert_config **ret_config,
                               struct ap_err *err)
 {
+    AP_AUTO(alert_config) struct alert_config *config = NULL;
+    enum ap_rc rc = AP_OK;
     if (serving->path)
-        return alert_config_load(serving->path, ret_config, err);
-    *ret_config = alert_config_new_silent();
-    return AP_OK;
+        rc = alert_config_load(serving->path, &config, err);
+    else
+        config = alert_config_new_silent();
+    if (rc == AP_OK && watchdog_is_on(&serving->watchdog))
+        rc = watchdog_add_route(&serving->watchdog, config, err);
+    if (rc == AP_OK)
+        *ret_config = AP_MOVE(config);
+    return rc;
 }
 
 static enum ap_rc open_forwarder(struct serve_alerting *serving, const struct yaml_texts *urls, struct ap_err *err)
@@ -169,8 +237,15 @@ enum ap_rc serve_alerting_open(const struct config *config, struct wal *wal, str
 {
     struct serve_alerting *serving = ap_new0(struct serve_alerting);
     serving->path = config->alerting.config;
+    serving->watchdog = (struct watchdog){
+        .url = config->alerting.watchdog_url,
+        .url_file = config->alerting.watchdog_url_file,
+        .key_file = config->alerting.watchdog_key_file,
+        .interval_ms = config->alerting.watchdog_interval,
+    };
     serving->from_rules = (struct alerts_from_rules){
         .external_url = ap_slice_cstr(config->external_url ? config->external_url : ""),
+        .relabel_lock = PTHREAD_RWLOCK_INITIALIZER,
         .take = take_from_rules,
         .context = serving,
     };
@@ -179,11 +254,22 @@ enum ap_rc serve_alerting_open(const struct config *config, struct wal *wal, str
     serving->log = notification_log_new(wal, &ap_clock_system);
     *ret_serving = serving; /* closed by the caller in any case */
     enum ap_rc rc = open_alerting(serving, config, wal, err);
+    if (rc == AP_OK)
+        serving->path_test = path_test_new(&(struct path_test_options){
+            .alerting = serving->alerting,
+            .clock = &ap_clock_system,
+            .interval_ms = config->alerting.path_test,
+            .at_ms = config->alerting.path_test_at,
+            .deliver = deliver,
+            .changed = changed,
+            .context = serving,
+        });
     return rc == AP_OK ? open_forwarder(serving, &config->alerting.alertmanagers, err) : rc;
 }
 
-enum ap_rc serve_alerting_start(struct serve_alerting *serving, struct ap_err *err)
+enum ap_rc serve_alerting_start(struct serve_alerting *serving, struct warehouse *warehouse, struct ap_err *err)
 {
+    serving->warehouse = warehouse;
     enum ap_rc rc = os_thread_start("alerting", work, serving, &serving->thread, err);
     serving->is_started = rc == AP_OK;
     return rc;
@@ -196,11 +282,13 @@ enum ap_rc serve_alerting_reload(struct serve_alerting *serving, struct ap_err *
     if (rc != AP_OK)
         return rc;
     rc = notifier_reload(serving->notifier, config, err);
-    if (rc == AP_OK)
-        alerting_reconfigure(serving->alerting, config);
-    else
+    if (rc != AP_OK) {
         alert_config_free(config);
-    return rc;
+        return rc;
+    }
+    alerting_reconfigure(serving->alerting, config);
+    path_test_reconfigure(serving->path_test);
+    return AP_OK;
 }
 
 void serve_alerting_stop(struct serve_alerting *serving)
@@ -212,8 +300,10 @@ void serve_alerting_stop(struct serve_alerting *serving)
     if (serving->is_started)
         pthread_join(serving->thread, NULL);
     serving->is_started = false;
-    notifier_close(serving->notifier); /* what is under way comes back, and is noted or sent anew after the start */
-    serving->notifier = NULL;
+    if (serving->path_test)
+        path_test_stop(serving->path_test);
+    if (serving->notifier) /* what is under way comes back, and is noted or sent anew after the start */
+        notifier_stop(serving->notifier);
 }
 
 void serve_alerting_close(struct serve_alerting *serving)
@@ -221,8 +311,11 @@ void serve_alerting_close(struct serve_alerting *serving)
     if (!serving)
         return;
     serve_alerting_stop(serving);
+    notifier_close(serving->notifier);
     alert_forwarder_close(serving->forwarder);
+    path_test_free(serving->path_test);
     alerting_close(serving->alerting);
+    alerts_from_rules_relabel(&serving->from_rules, NULL);
     notification_log_free(serving->log);
     pthread_cond_destroy(&serving->changed);
     pthread_mutex_destroy(&serving->mutex);
@@ -234,6 +327,26 @@ struct alerting *serve_alerting_get(const struct serve_alerting *serving)
     return serving->alerting;
 }
 
+struct notifier *serve_alerting_notifier(const struct serve_alerting *serving)
+{
+    return serving->notifier;
+}
+
+struct notification_log *serve_alerting_log(const struct serve_alerting *serving)
+{
+    return serving->log;
+}
+
+struct path_test *serve_alerting_path_test(const struct serve_alerting *serving)
+{
+    return serving->path_test;
+}
+
+const struct watchdog *serve_alerting_watchdog(const struct serve_alerting *serving)
+{
+    return &serving->watchdog;
+}
+
 struct alert_forwarder *serve_alerting_forwarder(const struct serve_alerting *serving)
 {
     return serving->forwarder;
@@ -243,4 +356,9 @@ struct alerts_from_rules *serve_alerting_from_rules(struct serve_alerting *servi
 {
     serving->from_rules.external_labels = external_labels;
     return &serving->from_rules;
+}
+
+void serve_alerting_relabel(struct serve_alerting *serving, struct alert_relabel *take_relabel)
+{
+    alerts_from_rules_relabel(&serving->from_rules, take_relabel);
 }

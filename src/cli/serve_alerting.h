@@ -15,8 +15,13 @@
 
 struct alerting;
 struct alert_forwarder;
+struct notification_log;
+struct notifier;
+struct path_test;
 struct serve_alerting; /* private to serve_alerting.c */
+struct watchdog;
 struct wal;
+struct warehouse;
 
 /*
  * Before the stores open: its cursor of the log is one of those that must be there before any is released (wal.h). What
@@ -24,8 +29,9 @@ struct wal;
  */
 ap_nodiscard enum ap_rc serve_alerting_open(const struct config *config, struct wal *wal,
                                             struct serve_alerting **ret_serving, struct ap_err *err);
-/* From now on people are told. */
-ap_nodiscard enum ap_rc serve_alerting_start(struct serve_alerting *serving, struct ap_err *err);
+/* From now on people are told. `warehouse`, lent, says how earlier tests of the path went. */
+ap_nodiscard enum ap_rc serve_alerting_start(struct serve_alerting *serving, struct warehouse *warehouse,
+                                             struct ap_err *err);
 /* Reads alerting.config again; on failure what was before stays. */
 ap_nodiscard enum ap_rc serve_alerting_reload(struct serve_alerting *serving, struct ap_err *err);
 /* Nobody is told any more. Before the log stops, so that it has what was told. */
@@ -33,6 +39,12 @@ void serve_alerting_stop(struct serve_alerting *serving);
 void serve_alerting_close(struct serve_alerting *serving); /* NULL is allowed */
 
 struct alerting *serve_alerting_get(const struct serve_alerting *serving);
+struct notifier *serve_alerting_notifier(const struct serve_alerting *serving);
+struct notification_log *serve_alerting_log(const struct serve_alerting *serving);
+struct path_test *serve_alerting_path_test(const struct serve_alerting *serving);
 struct alert_forwarder *serve_alerting_forwarder(const struct serve_alerting *serving); /* NULL: nothing is forwarded */
+const struct watchdog *serve_alerting_watchdog(const struct serve_alerting *serving);
+/* alert_relabel_configs, from now on; NULL: none. */
+void serve_alerting_relabel(struct serve_alerting *serving, struct alert_relabel *take_relabel);
 /* For struct rules_world. `external_labels` are lent. */
 struct alerts_from_rules *serve_alerting_from_rules(struct serve_alerting *serving, struct ap_slice external_labels);

@@ -118,6 +118,8 @@ static void set_otlp(struct apiary *apiary)
     otlp->window_ms = config->tsdb.out_of_order_window;
     otlp->streams_max = (uint64_t)config->otlp.max_delta_streams;
     otlp->stream_idle_ms = config->otlp.delta_stream_idle;
+    otlp->origins = (const char *const *)config->otlp.cors_origins.items;
+    otlp->origin_count = config->otlp.cors_origins.count;
 }
 
 enum ap_rc serve_open_ingest(struct apiary *apiary, struct ap_err *err)

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "alert/heartbeat_list.h"
 #include "api/api.h"
 #include "base/buf.h"
 #include "base/rc.h"
@@ -16,9 +17,10 @@
 #include "net/http_server.h"
 #include "scrape/manager.h"
 
+struct builtin_rules;
 struct geo;
+struct heartbeats;
 struct meta;
-struct rule_group;
 struct rules_keep;
 struct serve_alerting;
 
@@ -59,8 +61,9 @@ struct apiary {
     struct live *live;
     struct pack **packs;
     size_t pack_count;
-    const struct rule_group **rule_groups; /* of the packs */
-    size_t rule_group_count;
+    struct builtin_rules *builtin_rules;
+    struct heartbeat_list heartbeat_list;
+    struct heartbeats *heartbeats;
     struct api_host *hosts;
     char *config_text; /* owned */
     struct http_server *server;
@@ -77,6 +80,7 @@ ap_nodiscard enum ap_rc serve_hold_log(struct apiary *apiary, struct ap_err *err
 ap_nodiscard enum ap_rc serve_open_stores(struct apiary *apiary, struct ap_err *err);
 ap_nodiscard enum ap_rc serve_open_alerting(struct apiary *apiary, struct ap_err *err);
 ap_nodiscard enum ap_rc serve_open_rules(struct apiary *apiary, struct ap_err *err);
+ap_nodiscard enum ap_rc serve_open_heartbeats(struct apiary *apiary, struct ap_err *err);
 ap_nodiscard enum ap_rc serve_open_collectors(struct apiary *apiary, struct ap_err *err);
 ap_nodiscard enum ap_rc serve_open_scrape(struct apiary *apiary, struct ap_err *err);
 ap_nodiscard enum ap_rc serve_open_meta(struct apiary *apiary, struct ap_err *err);
@@ -85,6 +89,11 @@ ap_nodiscard enum ap_rc serve_open_push(struct apiary *apiary, struct ap_err *er
 ap_nodiscard enum ap_rc serve_open_statsd(struct apiary *apiary, struct ap_err *err);
 ap_nodiscard enum ap_rc serve_open_ingest(struct apiary *apiary, struct ap_err *err);
 ap_nodiscard enum ap_rc serve_open_server(struct apiary *apiary, struct ap_err *err);
+
+/* Rules that stand in no file of rules: packs' alerts, heart-beats, and what this server says about itself. */
+ap_nodiscard enum ap_rc builtin_rules_open(struct apiary *apiary, struct ap_err *err);
+void builtin_rules_close(struct builtin_rules *rules); /* NULL is allowed */
+const struct rule_group *const *builtin_rules_groups(const struct builtin_rules *rules, size_t *ret_count);
 
 /* Reads again what can be: what cannot leaves what was in effect before. All is tried; `err` is of the first that
  * failed. `context` is the struct apiary; any thread. */

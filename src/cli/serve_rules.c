@@ -5,7 +5,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/serve_alerting.h"
-#include "pack/pack.h"
 #include "rules/keep.h"
 #include "rules/manager.h"
 #include "tsdb/labels.h"
@@ -29,6 +28,12 @@ static void rules_trouble(const struct ap_err *err, void *context)
     ap_log_limited(&limit, AP_LOG_WARN, "rules", "%s", err->text);
 }
 
+static void report_rule(const char *sentence, void *context)
+{
+    (void)context;
+    ap_log(AP_LOG_ERROR, "rules", "%s", sentence);
+}
+
 static enum ap_rc set_external_labels(struct apiary *apiary, struct ap_err *err)
 {
     const struct yaml_texts *texts = &apiary->config->external_labels;
@@ -41,31 +46,24 @@ static enum ap_rc set_external_labels(struct apiary *apiary, struct ap_err *err)
     return rc == AP_OK ? rc : ap_err_prefix(err, "external_labels");
 }
 
-/* Those that the packs' alerts became. */
-static void collect_rule_groups(struct apiary *apiary)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < apiary->pack_count; i++)
-        count += apiary->packs[i]->rule_group_count;
-    apiary->rule_groups = ap_new0_array(const struct rule_group *, count + 1);
-    for (size_t i = 0; i < apiary->pack_count; i++)
-        for (size_t g = 0; g < apiary->packs[i]->rule_group_count; g++)
-            apiary->rule_groups[apiary->rule_group_count++] = &apiary->packs[i]->rule_groups[g];
-}
-
 enum ap_rc serve_open_rules(struct apiary *apiary, struct ap_err *err)
 {
     const struct config *config = apiary->config;
     enum ap_rc rc = set_external_labels(apiary, err);
+    if (rc == AP_OK)
+        rc = builtin_rules_open(apiary, err);
     if (rc != AP_OK)
         return rc;
-    collect_rule_groups(apiary);
+    size_t group_count;
+    const struct rule_group *const *groups = builtin_rules_groups(apiary->builtin_rules, &group_count);
     apiary->rules_keep = rules_keep_new(apiary->tsdb, rules_trouble, apiary);
     const struct rule_manager_options options = {
         .world =
             {
                 .engine = apiary->engine,
                 .storage = promql_storage_tsdb(apiary->tsdb),
+                .warehouse = apiary->warehouse,
+                .sql_timeout_ms = (uint32_t)config->warehouse.query_timeout,
                 .keep = rules_keep,
                 .context = apiary->rules_keep,
                 .tell = alerts_from_rules,
@@ -77,11 +75,12 @@ enum ap_rc serve_open_rules(struct apiary *apiary, struct ap_err *err)
                 .clock = &ap_clock_system,
             },
         .patterns = &config->rules.files,
-        .groups = apiary->rule_groups,
-        .group_count = apiary->rule_group_count,
+        .groups = groups,
+        .group_count = group_count,
         .is_experimental = config->promql.experimental,
         .interval_ms = config->rules.interval,
         .thread_count = RULE_THREADS,
+        .report = report_rule,
     };
     return rule_manager_open(&options, &apiary->rules, err);
 }

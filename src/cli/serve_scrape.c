@@ -6,6 +6,7 @@
 #include "api/pool.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "cli/serve_alerting.h"
 #include "scrape/manager.h"
 #include "scrape/scraper.h"
 #include "tsdb/tsdb.h"
@@ -31,6 +32,12 @@ static void sync_targets(void *context, const char *pool, const struct scrape_ta
 {
     const struct apiary *apiary = context;
     scraper_sync(apiary->scraper, pool, targets, count);
+}
+
+static void relabel_alerts(void *context, struct alert_relabel *take_relabel)
+{
+    const struct apiary *apiary = context;
+    serve_alerting_relabel(apiary->alerting, take_relabel);
 }
 
 void serve_log_ignored(const struct apiary *apiary)
@@ -86,6 +93,7 @@ enum ap_rc serve_open_scrape(struct apiary *apiary, struct ap_err *err)
         .clock = &ap_clock_system,
         .sync = sync_targets,
         .sync_context = apiary,
+        .relabel_alerts = relabel_alerts,
         .trouble = scrape_trouble,
         .context = apiary,
     };

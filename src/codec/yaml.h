@@ -77,6 +77,9 @@ bool yaml_is_null(const struct yaml_node *node);
 /* "map", "list", "text" … for errors. */
 const char *yaml_kind_name(enum yaml_kind kind);
 
+/* Appends the node as YAML in one line, which reads back as the same. */
+void yaml_print(const struct yaml_node *node, struct ap_buf *out);
+
 /* "<file>:<line>:<column>: <sentence>", AP_E_PARSE. */
 enum ap_rc yaml_fail(struct ap_err *err, const struct yaml_node *node, const char *format, ...) ap_printf(3, 4);
 
@@ -92,7 +95,7 @@ enum yaml_type {
     YAML_TYPE_CHOICE,    /* int: index into `choices` */
     YAML_TYPE_TEXT_LIST, /* struct yaml_texts: a list, or one text */
     YAML_TYPE_TEXT_MAP,  /* struct yaml_texts with keys */
-    YAML_TYPE_NODE,      /* const struct yaml_node *: whatever it is, for the caller to read */
+    YAML_TYPE_NODE,      /* const struct yaml_node *: whatever it is, for the caller to read; from files only */
 };
 
 /* "a duration such as 250ms, 30s or 7d": what errors and the reference call it. */

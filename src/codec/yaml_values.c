@@ -304,7 +304,8 @@ static enum ap_rc read_texts(const struct source *source, struct ap_slice text, 
 enum ap_rc yaml_read_text(struct yaml_document *document, const struct yaml_field *field, struct ap_slice text,
                           void *target, struct ap_err *err)
 {
-    AP_ASSERT(field->type != YAML_TYPE_NODE);
+    if (field->type == YAML_TYPE_NODE)
+        return ap_fail(err, AP_E_PARSE, "%s: can be given in a file only", field->key);
     struct source source = {.document = document, .field = field, .err = err};
     if (field->type == YAML_TYPE_TEXT_LIST || field->type == YAML_TYPE_TEXT_MAP)
         return read_texts(&source, text, target);

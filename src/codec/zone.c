@@ -52,51 +52,9 @@ int zone_days_in_month(int64_t year, int month)
     return days[month - 1] + (month == 2 && is_leap(year));
 }
 
-/* Days since 1970-01-01. After Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", days_from_civil. */
-static int64_t days_of(int64_t year, int month, int day)
+struct ap_civil zone_time_of(const struct zone *zone, int64_t unix_s)
 {
-    year -= month <= 2;
-    int64_t era = (year >= 0 ? year : year - 399) / 400;
-    int64_t year_of_era = year - era * 400;
-    int64_t day_of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-    int64_t day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    return era * 146097 + day_of_era - 719468;
-}
-
-/* The inverse: civil_from_days. */
-static void date_of(int64_t days, struct zone_time *ret_time)
-{
-    days += 719468;
-    int64_t era = (days >= 0 ? days : days - 146096) / 146097;
-    int64_t day_of_era = days - era * 146097;
-    int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
-    int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    int64_t shifted_month = (5 * day_of_year + 2) / 153;
-    ret_time->day = (int)(day_of_year - (153 * shifted_month + 2) / 5 + 1);
-    ret_time->month = (int)(shifted_month < 10 ? shifted_month + 3 : shifted_month - 9);
-    ret_time->year = year_of_era + era * 400 + (ret_time->month <= 2);
-}
-
-static int weekday_of(int64_t days)
-{
-    return (int)(((days + 4) % 7 + 7) % 7); /* 1970-01-01 was a Thursday */
-}
-
-static struct zone_time split(int64_t local_s)
-{
-    int64_t days = local_s / DAY_S - (local_s % DAY_S < 0);
-    int second = (int)(local_s - days * DAY_S);
-    struct zone_time time = {.weekday = weekday_of(days)};
-    date_of(days, &time);
-    time.hour = second / 3600;
-    time.minute = second / 60 % 60;
-    time.second = second % 60;
-    return time;
-}
-
-struct zone_time zone_time_of(const struct zone *zone, int64_t unix_s)
-{
-    return split(unix_s + zone_offset_s(zone, unix_s));
+    return ap_civil_of_s(unix_s + zone_offset_s(zone, unix_s));
 }
 
 /* ---- The rule for what is to come ---- */
@@ -204,11 +162,11 @@ static bool read_footer(struct ap_slice text, struct footer *footer)
 static int64_t day_of_change(const struct change *change, int64_t year)
 {
     if (change->form == CHANGE_DAY)
-        return days_of(year, 1, 1) + change->day;
+        return ap_days_of_civil(year, 1, 1) + change->day;
     if (change->form == CHANGE_JULIAN)
-        return days_of(year, 1, 1) + change->day - 1 + (is_leap(year) && change->day >= 60);
-    int64_t first = days_of(year, change->month, 1);
-    int day = 1 + (change->weekday - weekday_of(first) + 7) % 7 + (change->week - 1) * 7;
+        return ap_days_of_civil(year, 1, 1) + change->day - 1 + (is_leap(year) && change->day >= 60);
+    int64_t first = ap_days_of_civil(year, change->month, 1);
+    int day = 1 + (change->weekday - ap_civil_of_days(first).weekday + 7) % 7 + (change->week - 1) * 7;
     if (day > zone_days_in_month(year, change->month))
         day -= 7;
     return first + day - 1;
@@ -218,7 +176,7 @@ static int32_t offset_by_rule(const struct footer *footer, int64_t unix_s)
 {
     if (!footer->has_summer)
         return footer->standard_s;
-    int64_t year = split(unix_s + footer->standard_s).year;
+    int64_t year = ap_civil_of_s(unix_s + footer->standard_s).year;
     int64_t begin_s = day_of_change(&footer->begin, year) * DAY_S + footer->begin.time_s - footer->standard_s;
     int64_t end_s = day_of_change(&footer->end, year) * DAY_S + footer->end.time_s - footer->summer_s;
     /* South of the equator summer begins late in the year and ends early in the next. */

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/rc.h"
 #include "base/slice.h"
@@ -30,12 +31,5 @@ AP_DEFINE_AUTO(zone, struct zone, zone_free)
 int32_t zone_offset_s(const struct zone *zone, int64_t unix_s);
 
 /* A moment as the clocks and calendars of the place have it (proleptic Gregorian). */
-struct zone_time {
-    int64_t year;
-    int month;   /* 1 to 12 */
-    int day;     /* 1 to 31 */
-    int weekday; /* 0 is Sunday */
-    int hour, minute, second;
-};
-struct zone_time zone_time_of(const struct zone *zone, int64_t unix_s);
+struct ap_civil zone_time_of(const struct zone *zone, int64_t unix_s);
 int zone_days_in_month(int64_t year, int month);

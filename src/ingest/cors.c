@@ -1,5 +1,7 @@
 #include "ingest/cors.h"
 
+#include <string.h>
+
 #define METHODS "POST, OPTIONS"
 
 bool cors_origin_is_allowed(struct ap_slice origin, const char *allowed)
@@ -9,6 +11,14 @@ bool cors_origin_is_allowed(struct ap_slice origin, const char *allowed)
         return true;
     while (rest.data)
         if (ap_slice_equal(ap_slice_split(&rest, ' '), origin))
+            return true;
+    return false;
+}
+
+bool cors_origin_is_listed(struct ap_slice origin, const char *const *origins, size_t count)
+{
+    for (size_t i = 0; origin.data && i < count; i++)
+        if (ap_slice_equal_cstr(origin, origins[i]) || strcmp(origins[i], "*") == 0)
             return true;
     return false;
 }

@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "ingest/admit.h"
+#include "ingest/cors.h"
 #include "ingest/metrics_body.h"
 #include "ingest/metrics_protocol.h"
 #include "ingest/otlp_cache.h"
@@ -312,9 +313,25 @@ static struct ap_slice find_token(const struct metrics_protocol *protocol, struc
     return token.data || !protocol->key_parameter ? token : http_query(http, protocol->key_parameter);
 }
 
+/* Whatever is answered, the page may read it. */
+static void set_cors_fields(struct http_request *http)
+{
+    struct http_field *fields = ap_arena_alloc0(http_arena(http), CORS_FIELDS_MAX * sizeof(*fields));
+    http_set_reply_fields(http, fields, cors_answer_fields(true, fields));
+}
+
 void metrics_admit(struct metrics *metrics, const struct metrics_protocol *protocol, struct ap_slice rest,
                    struct http_request *http)
 {
+    const struct otlp_settings *otlp = metrics->options.otlp;
+    struct ap_slice origin = http_header(http, "Origin");
+    bool is_from_page = protocol->is_for_pages && cors_origin_is_listed(origin, otlp->origins, otlp->origin_count);
+    if (is_from_page && http_method(http) == HTTP_METHOD_OPTIONS) {
+        cors_reply_preflight(http);
+        return;
+    }
+    if (is_from_page)
+        set_cors_fields(http);
     struct metrics_request *request = ap_arena_alloc0(http_arena(http), sizeof(*request));
     request->metrics = metrics;
     request->options = &metrics->options;
@@ -331,7 +348,7 @@ void metrics_admit(struct metrics *metrics, const struct metrics_protocol *proto
     struct admit_header header = {
         .method = http_method(http),
         .token = find_token(protocol, http),
-        .origin = http_header(http, "Origin"),
+        .origin = origin,
     };
     if (!(protocol->methods >> header.method & 1)) {
         char text[64];
@@ -345,7 +362,7 @@ void metrics_admit(struct metrics *metrics, const struct metrics_protocol *proto
     }
     struct admit_refusal refusal;
     if (!metrics->options.is_open &&
-        !admit_check_key(metrics->options.keyring, &header, false, ap_clock_monotonic_us(metrics->options.clock),
+        !admit_check_key(metrics->options.keyring, &header, is_from_page, ap_clock_monotonic_us(metrics->options.clock),
                          &request->key, &refusal)) {
         reply_error(request, refusal.status, refusal.retry_after_ms, refusal.text);
         return;

@@ -47,6 +47,7 @@ struct metrics_protocol {
     unsigned methods;  /* 1u << HTTP_METHOD_… */
     const char *allow; /* the same for people and the field Allow: "POST" */
     enum metrics_way way;
+    bool is_for_pages;         /* of the origins that the OTLP settings list */
     const char *key_parameter; /* of the query, may hold the key where the header has none; NULL: only ?key= */
     /* Looks at the header before the body is read. NULL, or why it is answered 415. NULL function: anything goes. */
     const char *(*begin)(struct metrics_request *request);

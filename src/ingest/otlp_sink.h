@@ -34,6 +34,8 @@ struct otlp_settings {
     int64_t window_ms;    /* tsdb.out_of_order_window: of what began before it no beginning is told */
     uint64_t streams_max; /* otlp_streams.h */
     int64_t stream_idle_ms;
+    const char *const *origins; /* of web pages that may send, with a public key too; lent, as in ingest/cors.h */
+    size_t origin_count;
 };
 void otlp_settings_init(struct otlp_settings *settings); /* as without a configuration */
 

@@ -61,6 +61,13 @@ static const char *const migrations[] = {
     "  last_used_ms, revoked_ms FROM keys;"
     "DROP TABLE keys;"
     "ALTER TABLE keys_new RENAME TO keys;",
+    "CREATE TABLE heartbeats ("
+    "  name TEXT PRIMARY KEY,"
+    "  since_ms INTEGER NOT NULL,"
+    "  beat_ms INTEGER NOT NULL,"
+    "  failed_ms INTEGER NOT NULL,"
+    "  source TEXT NOT NULL"
+    ") STRICT, WITHOUT ROWID;",
 };
 
 static enum ap_rc rc_of_sqlite(int code)

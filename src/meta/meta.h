@@ -1,7 +1,7 @@
 /*
  * meta/meta.h - the small mutable state, in one SQLite file
  *
- * `meta.sqlite` in the data directory holds keys, secrets and pushed metrics (later: people, silences, incidents).
+ * `meta.sqlite` in the data directory holds keys, secrets, pushed metrics and heart-beats (later: people, incidents).
  * Several processes may have it open at once: `apiary key revoke` works while the server runs. A `struct meta` is one
  * connection and belongs to one thread at a time; a thread that needs its own opens its own.
  */

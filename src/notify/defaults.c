@@ -14,6 +14,7 @@
 const char message_default_templates[] = DEFINE("__alertmanager", "Alertmanager")
     DEFINE("__alertmanagerURL", "{{ .ExternalURL }}/#/alerts?receiver={{ .Receiver | urlquery }}") DEFINE(
         "__subject", "[{{ .Status | toUpper }}{{ if eq .Status \"firing\" }}:{{ .Alerts.Firing | len }}{{ end }}] "
+                     "{{ if .FallbackFor }}in place of {{ .FallbackFor }}: {{ end }}"
                      "{{ .GroupLabels.SortedPairs.Values | join \" \" }} "
                      "{{ if gt (len .CommonLabels) (len .GroupLabels) }}"
                      "({{ with .CommonLabels.Remove .GroupLabels.Names }}{{ .Values | join \" \" }}{{ end }}){{ end }}")

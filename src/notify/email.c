@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -227,7 +226,7 @@ static bool has_header(const struct yaml_texts *headers, const char *name)
  * `thread_by_date: daily` there is one for each day.
  */
 static void add_thread(struct ap_buf *out, const struct notification *notification, const char *domain,
-                       const struct tm *now)
+                       const struct ap_civil *now)
 {
     const struct yaml_node *setting = notification->way->email.threading;
     bool is_map = setting && setting->kind == YAML_KIND_MAP;
@@ -237,7 +236,7 @@ static void add_thread(struct ap_buf *out, const struct notification *notificati
     if (enabled && ap_slice_equal_cstr(enabled->text, "false"))
         return;
     if (by_date && ap_slice_equal_cstr(by_date->text, "daily"))
-        strftime(day, sizeof(day), ".%Y-%m-%d", now);
+        snprintf(day, sizeof(day), ".%04" PRId64 "-%02d-%02d", now->year, now->month, now->day);
     ap_buf_printf(out, "In-Reply-To: <%.32s%s@%s>\r\nReferences: <%.32s%s@%s>\r\n", notification->dedup_key, day,
                   domain, notification->dedup_key, day, domain);
 }
@@ -245,17 +244,16 @@ static void add_thread(struct ap_buf *out, const struct notification *notificati
 static void add_identity(struct ap_buf *out, const struct notification *notification, const char *domain)
 {
     const struct yaml_texts *headers = &notification->way->email.headers;
-    char date[64];
-    time_t now = (time_t)(ap_clock_wall_us(&ap_clock_system) / 1000000);
-    struct tm parts;
-    gmtime_r(&now, &parts);
-    strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S +0000", &parts);
-    ap_buf_printf(out, "Date: %s\r\n", date);
+    static const char weekdays[] = "SunMonTueWedThuFriSat", months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    struct ap_civil now = ap_civil_of_s(ap_clock_wall_us(&ap_clock_system) / AP_US_PER_S);
+    ap_buf_printf(out, "Date: %.3s, %02d %.3s %04" PRId64 " %02d:%02d:%02d +0000\r\n",
+                  weekdays + (ptrdiff_t)3 * now.weekday, now.day, months + (ptrdiff_t)3 * (now.month - 1), now.year,
+                  now.hour, now.minute, now.second);
     if (!has_header(headers, "Message-Id"))
         ap_buf_printf(out, "Message-ID: <%" PRIx64 ".%" PRIx64 ".%.16s@%s>\r\n", (uint64_t)notification->decided_ms,
                       notification->id, notification->dedup_key, domain);
     if (!has_header(headers, "References") && !has_header(headers, "In-Reply-To"))
-        add_thread(out, notification, domain, &parts);
+        add_thread(out, notification, domain, &now);
     ap_buf_add_cstr(out, "Auto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n");
 }
 

@@ -262,6 +262,8 @@ enum data_member {
     COMMON_LABELS,
     COMMON_ANNOTATIONS,
     EXTERNAL_URL,
+    NOTIFICATION_REASON,
+    FALLBACK_FOR,
     DATA_MEMBER_COUNT
 };
 
@@ -351,8 +353,9 @@ static struct ap_slice quoted(struct message *message, const char *name)
 
 static void make_data(struct message *message)
 {
-    static const char *const names[] = {"Receiver",          "Status",     "Alerts", "GroupLabels", "CommonLabels",
-                                        "CommonAnnotations", "ExternalURL"};
+    static const char *const names[] = {
+        "Receiver",           "Status",     "Alerts", "GroupLabels", "CommonLabels", "CommonAnnotations", "ExternalURL",
+        "NotificationReason", "FallbackFor"};
     const struct notification *notification = message->notification;
     for (size_t i = 0; i < DATA_MEMBER_COUNT; i++)
         message->data[i].name = ap_slice_cstr(names[i]);
@@ -371,6 +374,10 @@ static void make_data(struct message *message)
     message->data[COMMON_LABELS].value = common_value(message, &list, LABELS);
     message->data[COMMON_ANNOTATIONS].value = common_value(message, &list, ANNOTATIONS);
     message->data[EXTERNAL_URL].value = template_text(message->external_url);
+    const char *reason = notification_reason_text(notification->reason);
+    const char *late = notification->fallback_of ? notification->fallback_of->name : "";
+    message->data[NOTIFICATION_REASON].value = template_text(ap_slice_cstr(reason));
+    message->data[FALLBACK_FOR].value = template_text(ap_slice_cstr(late));
 }
 
 struct message *message_new(const struct notification *notification, const struct message_templates *templates,
@@ -544,6 +551,9 @@ void message_json(const struct message *message, struct ap_buf *out)
         add_alert(out, data[ALERTS].value.list.items[i].map.items);
     }
     ap_buf_add_char(out, ']');
+    add_text(out, "notification_reason", data[NOTIFICATION_REASON].value.text);
+    if (data[FALLBACK_FOR].value.text.bytes)
+        add_text(out, "fallbackFor", data[FALLBACK_FOR].value.text);
     add_map(out, "groupLabels", &data[GROUP_LABELS].value);
     add_map(out, "commonLabels", &data[COMMON_LABELS].value);
     add_map(out, "commonAnnotations", &data[COMMON_ANNOTATIONS].value);

@@ -2,7 +2,8 @@
  * notify/message.h - the texts of a message: templates and what they are given, as Alertmanager has both
  *
  * "Notification template reference" of its documentation: .Receiver, .Status, .Alerts (.Firing, .Resolved),
- * .GroupLabels, .CommonLabels, .CommonAnnotations, .ExternalURL, and its default templates by the same names.
+ * .GroupLabels, .CommonLabels, .CommonAnnotations, .ExternalURL, .NotificationReason, and its default templates by the
+ * same names. Apiary's own is .FallbackFor: the receiver in whose place this one is told, or nothing.
  */
 #pragma once
 

@@ -107,6 +107,13 @@ static void set_receiver(struct row_batch *batch, const struct notification *not
     set_number(batch, "way_index", (double)receiver_way_index(notification->receiver, notification->way));
 }
 
+static void add_reason(struct ap_buf *out, const struct notification *notification)
+{
+    ap_buf_add_cstr(out, notification_reason_name(notification->reason));
+    if (notification->fallback_of)
+        ap_buf_printf(out, ", in place of %s", notification->fallback_of->name);
+}
+
 static void set_delivery(struct row_batch *batch, const struct delivery *delivery)
 {
     set_text(batch, "outcome", ap_slice_cstr(delivery_outcome_name(delivery->outcome)));
@@ -121,12 +128,14 @@ void notification_log_encode(const struct notification *notification, const stru
 {
     AP_AUTO_BUF struct ap_buf group_labels = {0};
     AP_AUTO_BUF struct ap_buf alerts = {0};
+    AP_AUTO_BUF struct ap_buf reason = {0};
     struct row_batch batch;
     row_batch_begin(&batch, table_find_by_id(TABLE_NOTIFICATIONS), now_us, out);
     row_set_ts(&batch, 0, now_us);
     set_receiver(&batch, notification);
     set_text(&batch, "kind", ap_slice_cstr(notification_kind_name(notification->kind)));
-    set_text(&batch, "reason", ap_slice_cstr(notification_reason_name(notification->reason)));
+    add_reason(&reason, notification);
+    set_text(&batch, "reason", ap_buf_slice(&reason));
     set_delivery(&batch, delivery);
     set_number(&batch, "attempt", notification->attempt);
     set_text(&batch, "group_key", notification->group_key);

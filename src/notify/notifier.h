@@ -41,8 +41,9 @@ struct notifier_options {
 /* AP_E_PARSE, AP_E_NOT_FOUND …: as notifier_reload(). */
 ap_nodiscard enum ap_rc notifier_open(const struct notifier_options *options, struct notifier **ret_notifier,
                                       struct ap_err *err);
-/* Gives up what is under way and tells it, and what waits, as DELIVERY_RETRY. NULL is allowed. */
-void notifier_close(struct notifier *notifier);
+/* Gives up what is under way and tells it, and what waits or comes later, as DELIVERY_RETRY. Once. */
+void notifier_stop(struct notifier *notifier);
+void notifier_close(struct notifier *notifier); /* stops and frees; NULL is allowed */
 AP_DEFINE_AUTO(notifier, struct notifier, notifier_close)
 
 /* For alerting_options.deliver, `context` being the notifier; returns at once. Takes a reference for itself. Any
@@ -61,11 +62,35 @@ ap_nodiscard enum ap_rc notifier_reload(struct notifier *notifier, const struct 
 struct notifier_stats {
     uint64_t waiting; /* now, as the next */
     uint64_t sending;
-    uint64_t attempts[RECEIVER_KIND_COUNT]; /* since the start, as all that follows */
-    uint64_t done[RECEIVER_KIND_COUNT];
-    uint64_t retried[RECEIVER_KIND_COUNT]; /* came back as DELIVERY_RETRY */
-    uint64_t refused[RECEIVER_KIND_COUNT];
-    uint64_t duration_us[RECEIVER_KIND_COUNT]; /* of all attempts together */
-    uint64_t overflows;                        /* did not fit into the queue */
+    uint64_t overflows; /* since the start: did not fit into the queue */
 };
 void notifier_stats_get(struct notifier *notifier, struct notifier_stats *ret_stats);
+
+/* Why an attempt failed. */
+enum notifier_failure {
+    NOTIFIER_FAILURE_NO_ANSWER,    /* no connection, time-out */
+    NOTIFIER_FAILURE_SERVER_ERROR, /* an answer that says to try again: 5xx, SMTP's 4xx */
+    NOTIFIER_FAILURE_RATE_LIMITED, /* 429 */
+    NOTIFIER_FAILURE_CLIENT_ERROR, /* an answer that says not to: other 4xx, SMTP's 5xx */
+    NOTIFIER_FAILURE_NOT_MADE,     /* a template or a file that fails: nobody was asked */
+    NOTIFIER_FAILURE_COUNT
+};
+const char *notifier_failure_name(enum notifier_failure failure); /* "no_answer" … */
+
+enum { NOTIFIER_DURATION_COUNT = 10 };
+extern const int64_t notifier_durations_us[NOTIFIER_DURATION_COUNT]; /* upper bounds; the last is INT64_MAX */
+
+/* Of one way, since the start, for as long as the configuration has it. */
+struct notifier_way_stats {
+    const char *receiver; /* lent for the call */
+    enum receiver_kind kind;
+    size_t way_index;                          /* receiver_way_index() */
+    uint64_t attempts[DELIVERY_OUTCOME_COUNT]; /* by what came of them */
+    uint64_t failures[NOTIFIER_FAILURE_COUNT]; /* those that were not DELIVERY_DONE, by why */
+    int64_t failing_us;                        /* how long nothing has got through; 0: the newest attempt did */
+    uint64_t durations[NOTIFIER_DURATION_COUNT];
+    uint64_t duration_us; /* of all attempts together */
+};
+/* `each` must not call back. */
+void notifier_each_way(struct notifier *notifier, void (*each)(const struct notifier_way_stats *stats, void *context),
+                       void *context);

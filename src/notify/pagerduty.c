@@ -1,13 +1,18 @@
-/* PagerDuty: Events API v2, and with a service_key the API before it. */
+/*
+ * PagerDuty: Events API v2, and with a service_key the API before it. With change_events it is told of changes and not
+ * of incidents: they stand in the service's history, where those who look at an incident see what was done before it.
+ */
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "codec/json_reader.h"
 #include "notify/post.h"
 #include "notify/sender.h"
 
-#define URL_V2 "https://events.pagerduty.com/v2/enqueue"
-#define URL_V1 "https://events.pagerduty.com/generic/2010-04-15/create_event.json"
+#define URL_V2     "https://events.pagerduty.com/v2/enqueue"
+#define URL_CHANGE "https://events.pagerduty.com/v2/change/enqueue"
+#define URL_V1     "https://events.pagerduty.com/generic/2010-04-15/create_event.json"
 enum { EVENT_BYTES_MAX = 512000, SUMMARY_RUNES_MAX = 1024, PLACES_MAX = 16 };
 
 static const struct default_detail {
@@ -31,6 +36,23 @@ static const char *client_of(const struct pagerduty_way *way)
 static const char *description_of(const struct pagerduty_way *way)
 {
     return or_default(way->description, "{{ template \"pagerduty.default.description\" . }}");
+}
+static const char *client_url_of(const struct pagerduty_way *way)
+{
+    return or_default(way->client_url, "{{ template \"pagerduty.default.clientURL\" . }}");
+}
+static const char *source_of(const struct pagerduty_way *way)
+{
+    return way->source && way->source[0] ? way->source : client_of(way);
+}
+
+/* A test wakes nobody where the service goes by severity. */
+static const char *severity_of(const struct notification *notification)
+{
+    const char *given = notification->way->pagerduty.severity;
+    if (notification->kind == NOTIFICATION_TEST)
+        return "info";
+    return given && given[0] ? given : "error";
 }
 
 static enum ap_rc check(const struct receiver_way *way, const struct receiver_global *global,
@@ -150,10 +172,11 @@ static void add_places(struct event *event, const char *key, const struct yaml_n
         ap_buf_add_char(event->out, ']');
 }
 
+static const char *const image[] = {"src", "alt", "href", NULL};
+static const char *const link[] = {"href", "text", NULL};
+
 static void make_v2(struct event *event, const char *routing_key, bool is_too_long)
 {
-    static const char *const image[] = {"src", "alt", "href", NULL};
-    static const char *const link[] = {"href", "text", NULL};
     const struct pagerduty_way *way = &event->sending->notification->way->pagerduty;
     bool is_firing = message_is_firing(event->sending->message);
     ap_buf_add_cstr(event->out, "{");
@@ -161,15 +184,15 @@ static void make_v2(struct event *event, const char *routing_key, bool is_too_lo
     ap_buf_printf(event->out, ",\"dedup_key\":\"%s\",\"event_action\":\"%s\",\"payload\":{",
                   event->sending->notification->dedup_key, is_firing ? "trigger" : "resolve");
     add(event, "summary", description_of(way), true, SUMMARY_RUNES_MAX);
-    add(event, "source", way->source && way->source[0] ? way->source : client_of(way), true, 0);
-    add(event, "severity", way->severity && way->severity[0] ? way->severity : "error", true, 0);
+    add(event, "source", source_of(way), true, 0);
+    add(event, "severity", severity_of(event->sending->notification), true, 0);
     add(event, "class", way->class, false, 0);
     add(event, "component", way->component, false, 0);
     add(event, "group", way->group, false, 0);
     add_details(event, "custom_details", is_too_long);
     ap_buf_add_char(event->out, '}');
     add(event, "client", client_of(way), false, 0);
-    add(event, "client_url", or_default(way->client_url, "{{ template \"pagerduty.default.clientURL\" . }}"), false, 0);
+    add(event, "client_url", client_url_of(way), false, 0);
     add_places(event, "images", way->images, image);
     add_places(event, "links", way->links, link);
     ap_buf_add_cstr(event->out, "}\n");
@@ -186,11 +209,68 @@ static void make_v1(struct event *event, const char *service_key, bool is_too_lo
     add(event, "description", description_of(way), true, SUMMARY_RUNES_MAX);
     if (is_firing) {
         add(event, "client", client_of(way), false, 0);
-        add(event, "client_url", or_default(way->client_url, "{{ template \"pagerduty.default.clientURL\" . }}"), false,
-            0);
+        add(event, "client_url", client_url_of(way), false, 0);
     }
     add_details(event, "details", is_too_long);
     ap_buf_add_cstr(event->out, "}\n");
+}
+
+/* A change has neither severity nor end, so nothing says that two are the same one. */
+static void make_change(struct event *event, const char *routing_key, bool is_too_long)
+{
+    const struct notification *notification = event->sending->notification;
+    const struct pagerduty_way *way = &notification->way->pagerduty;
+    char time[AP_TIME_TEXT_BYTES];
+    ap_time_format(notification->decided_ms * AP_US_PER_MS, time);
+    ap_buf_add_cstr(event->out, "{");
+    add(event, "routing_key", routing_key, true, 0);
+    ap_buf_add_cstr(event->out, ",\"payload\":{");
+    add(event, "summary", description_of(way), true, SUMMARY_RUNES_MAX);
+    add(event, "source", source_of(way), true, 0);
+    ap_buf_printf(event->out, ",\"timestamp\":\"%s\"", time);
+    add_details(event, "custom_details", is_too_long);
+    ap_buf_add_char(event->out, '}');
+    if (way->links) {
+        add_places(event, "links", way->links, link);
+    } else {
+        ap_buf_add_cstr(event->out, ",\"links\":[{");
+        add(event, "href", client_url_of(way), true, 0);
+        add(event, "text", client_of(way), true, 0);
+        ap_buf_add_cstr(event->out, "}]");
+    }
+    ap_buf_add_cstr(event->out, "}\n");
+}
+
+/* ---- Where to ---- */
+
+struct api {
+    void (*make)(struct event *event, const char *key, bool is_too_long);
+    const char *url; /* where none is given */
+    bool has_service_key;
+};
+
+static struct api api_of(const struct pagerduty_way *way)
+{
+    if (way->service_key || way->service_key_file)
+        return (struct api){make_v1, URL_V1, true};
+    return way->is_change ? (struct api){make_change, URL_CHANGE, false} : (struct api){make_v2, URL_V2, false};
+}
+
+/*
+ * `global` has the address of incidents, which PagerDuty in Europe and whatever stands in for it have at another host:
+ * "…/v2/enqueue". Theirs for changes is "…/v2/change/enqueue".
+ */
+static char *url_of(const struct notification *notification, const struct api *api)
+{
+    static const char incidents[] = "/v2/enqueue";
+    const struct pagerduty_way *way = &notification->way->pagerduty;
+    const char *url = way->url ? way->url : api->has_service_key ? NULL : notification->global->pagerduty_url;
+    size_t bytes = url ? strlen(url) : 0, tail_bytes = sizeof(incidents) - 1;
+    if (!url)
+        return ap_strdup(api->url);
+    if (way->is_change && bytes >= tail_bytes && strcmp(url + bytes - tail_bytes, incidents) == 0)
+        return ap_asprintf("%.*s/v2/change/enqueue", (int)(bytes - tail_bytes), url);
+    return ap_strdup(url);
 }
 
 /* ---- The answer ---- */
@@ -216,35 +296,48 @@ static void read_reason(const struct post_answer *answer, struct ap_buf *out)
     }
 }
 
+static enum ap_rc make_body(struct sending *sending, const struct api *api, const char *key, struct ap_buf *out,
+                            struct ap_err *err)
+{
+    enum ap_rc rc = AP_OK;
+    for (int attempt = 0; attempt < 2 && rc == AP_OK; attempt++) {
+        struct event event = {sending, out, err, AP_OK};
+        ap_buf_reset(out);
+        api->make(&event, sending->shown ? "<secret>" : key, attempt > 0);
+        rc = event.rc;
+        if (out->bytes <= EVENT_BYTES_MAX)
+            break;
+    }
+    return rc;
+}
+
 static void send_pagerduty(struct sending *sending, struct delivery *ret)
 {
     const struct receiver_way *way = sending->notification->way;
     const struct pagerduty_way *pagerduty = &way->pagerduty;
-    bool is_v1 = pagerduty->service_key || pagerduty->service_key_file;
+    struct api api = api_of(pagerduty);
     struct ap_err err;
     AP_AUTO_BUF struct ap_buf key = {0};
     AP_AUTO_BUF struct ap_buf body = {0};
-    enum ap_rc rc = is_v1 ? secret_read(pagerduty->service_key, pagerduty->service_key_file, way->node, &key, &err)
-                          : secret_read(pagerduty->routing_key, pagerduty->routing_key_file, way->node, &key, &err);
-    if (rc == AP_OK && key.bytes <= 1)
-        rc = ap_fail(&err, AP_E_PARSE, "%s key cannot be empty", is_v1 ? "service" : "routing");
-    for (int attempt = 0; attempt < 2 && rc == AP_OK; attempt++) {
-        struct event event = {sending, &body, &err, AP_OK};
-        ap_buf_reset(&body);
-        (is_v1 ? make_v1 : make_v2)(&event, sending->shown ? "<secret>" : key.data, attempt > 0);
-        rc = event.rc;
-        if (body.bytes <= EVENT_BYTES_MAX)
-            break;
+    if (pagerduty->is_change && sending->notification->reason == NOTIFICATION_REPEAT) {
+        delivery_say(ret, DELIVERY_DONE, "not sent: nothing has changed");
+        ret->is_unsent = true;
+        return;
     }
+    enum ap_rc rc = api.has_service_key
+                        ? secret_read(pagerduty->service_key, pagerduty->service_key_file, way->node, &key, &err)
+                        : secret_read(pagerduty->routing_key, pagerduty->routing_key_file, way->node, &key, &err);
+    if (rc == AP_OK && key.bytes <= 1)
+        rc = ap_fail(&err, AP_E_PARSE, "%s key cannot be empty", api.has_service_key ? "service" : "routing");
+    if (rc == AP_OK)
+        rc = make_body(sending, &api, key.data, &body, &err);
     if (rc != AP_OK) {
         sending_refuse(sending, ret, &err);
         return;
     }
-    const char *url = pagerduty->url ? pagerduty->url : is_v1 ? NULL : sending->notification->global->pagerduty_url;
+    AP_AUTO_FREE char *url = url_of(sending->notification, &api);
     struct post post = {
-        .url = url     ? url
-               : is_v1 ? URL_V1
-                       : URL_V2,
+        .url = url,
         .timeout = pagerduty->timeout,
         .http_config = pagerduty->http_config,
         .body = ap_buf_slice(&body),
@@ -256,7 +349,7 @@ static void send_pagerduty(struct sending *sending, struct delivery *ret)
             read_reason(&answer, &reason);
         ap_buf_add_char(&reason, '\0');
         post_judge(&answer, "PagerDuty", strstr(reason.data, key.data) ? "" : reason.data, ret);
-        if (is_v1 && answer.status == 403) /* there: too many events */
+        if (api.has_service_key && answer.status == 403) /* there: too many events */
             ret->outcome = DELIVERY_RETRY;
     }
     ap_buf_clear(&answer.body);

@@ -14,12 +14,12 @@
 
 enum { ALERTS_MAX = 1000, NAME_BYTES_MAX = 100, LABELS = 2, ANNOTATIONS = 4 };
 static const int64_t YEAR_MS = INT64_C(365) * 86400000;
-static const char PERFORMANCE[] = "performance_alerts", RULES[] = "alerting_rules";
-static const char *const severities[] = {"critical", "warning", "info", NULL};
+static const char PERFORMANCE[] = "performance_alerts", RULES[] = "alerting_rules", SQL_RULES[] = "sql_rules";
+const char *const pack_severities[] = {"critical", "warning", "info", NULL};
 
 /* As the file says. */
 struct file_keys {
-    const struct yaml_node *performance, *rules;
+    const struct yaml_node *performance, *rules, *sql_rules;
 };
 struct performance_keys {
     const char *target, *warning, *critical;
@@ -38,10 +38,9 @@ static const struct yaml_field file_fields[] = {
      .type = YAML_TYPE_NODE,
      FILE_KEY(performance),
      .doc = "Map from the short name of a metric to its bounds."},
-    {.key = RULES, .type = YAML_TYPE_NODE, FILE_KEY(rules), .doc = "List of rules."},
+    {.key = RULES, .type = YAML_TYPE_NODE, FILE_KEY(rules), .doc = "List of rules on metrics."},
+    {.key = SQL_RULES, .type = YAML_TYPE_NODE, FILE_KEY(sql_rules), .doc = "List of rules by SQL."},
 };
-#define NOTIFICATION_DOC                                                                                               \
-    "Who is told: words for the routes, which find them in the label `notify`, with commas between them."
 #define PERFORMANCE_KEY(member) .offset = offsetof(struct performance_keys, member)
 static const struct yaml_field performance_fields[] = {
     {.key = "target",
@@ -63,7 +62,7 @@ static const struct yaml_field performance_fields[] = {
      .min = 0,
      .max = INT64_C(365) * 86400000,
      .doc = "How long the bound has to be crossed before somebody is told."},
-    {.key = "notification", .type = YAML_TYPE_TEXT_LIST, PERFORMANCE_KEY(notification), .doc = NOTIFICATION_DOC},
+    {.key = "notification", .type = YAML_TYPE_TEXT_LIST, PERFORMANCE_KEY(notification), .doc = PACK_NOTIFICATION_DOC},
 };
 #define RULE_KEY(member) .offset = offsetof(struct rule_keys, member)
 static const struct yaml_field rule_fields[] = {
@@ -78,14 +77,14 @@ static const struct yaml_field rule_fields[] = {
      .type = YAML_TYPE_CHOICE,
      RULE_KEY(severity),
      .is_required = true,
-     .choices = severities,
+     .choices = pack_severities,
      .doc = "Label of the alert."},
-    {.key = "notification", .type = YAML_TYPE_TEXT_LIST, RULE_KEY(notification), .doc = NOTIFICATION_DOC},
+    {.key = "notification", .type = YAML_TYPE_TEXT_LIST, RULE_KEY(notification), .doc = PACK_NOTIFICATION_DOC},
 };
 
 /* ---- Names ---- */
 
-static bool is_alert_name(const char *text)
+bool pack_is_alert_name(const char *text)
 {
     static const char known[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
     size_t bytes = strspn(text, known);
@@ -226,13 +225,13 @@ static enum ap_rc read_target(struct pack_memory *memory, const struct yaml_node
 
 /* ---- Who is told ---- */
 
-static enum ap_rc read_notification(struct pack_memory *memory, const struct yaml_texts *words, const char **ret_notify,
-                                    struct ap_err *err)
+enum ap_rc pack_read_notification(struct pack_memory *memory, const struct yaml_texts *words, const char **ret_notify,
+                                  struct ap_err *err)
 {
     const char *notify = NULL;
     for (size_t i = 0; i < words->count; i++) {
         const char *word = words->items[i];
-        if (!is_alert_name(word))
+        if (!pack_is_alert_name(word))
             return yaml_fail(err, words->nodes[i],
                              "notification: expected words of letters, digits, _ and -, such as slack, found \"%.80s\"",
                              word);
@@ -248,7 +247,7 @@ static enum ap_rc read_notification(struct pack_memory *memory, const struct yam
 
 /* ---- Performance alerts ---- */
 
-static enum ap_rc add_alert(struct pack_alert_list *alerts, const struct pack_alert *alert, struct ap_err *err)
+enum ap_rc pack_add_alert(struct pack_alert_list *alerts, const struct pack_alert *alert, struct ap_err *err)
 {
     for (size_t i = 0; i < alerts->count; i++) {
         const struct pack_alert *other = &alerts->items[i];
@@ -263,7 +262,7 @@ static enum ap_rc add_alert(struct pack_alert_list *alerts, const struct pack_al
     return AP_OK;
 }
 
-static void set_place(struct pack_memory *memory, const struct yaml_node *node, struct pack_alert *alert)
+void pack_set_alert_place(struct pack_memory *memory, const struct yaml_node *node, struct pack_alert *alert)
 {
     alert->file = yaml_file(node->document);
     alert->line = node->line;
@@ -281,7 +280,7 @@ static enum ap_rc read_performance(struct pack_memory *memory, const struct pack
     if (rc == AP_OK)
         rc = read_target(memory, node, keys.target, alert.metric, &alert.target, err);
     if (rc == AP_OK)
-        rc = read_notification(memory, &keys.notification, &alert.notify, err);
+        rc = pack_read_notification(memory, &keys.notification, &alert.notify, err);
     if (rc != AP_OK)
         return rc;
     if (!keys.warning && !keys.critical)
@@ -295,16 +294,16 @@ static enum ap_rc read_performance(struct pack_memory *memory, const struct pack
     alert.name = pack_printf(memory, "%s_%s", pack->name, alert.metric->short_name);
     alert.for_ms = keys.for_ms;
     if (rc == AP_OK && keys.warning) {
-        set_place(memory, yaml_get(node, "warning"), &alert);
+        pack_set_alert_place(memory, yaml_get(node, "warning"), &alert);
         alert.severity = "warning";
         alert.bound = warning;
-        rc = add_alert(alerts, &alert, err);
+        rc = pack_add_alert(alerts, &alert, err);
     }
     if (rc == AP_OK && keys.critical) {
-        set_place(memory, yaml_get(node, "critical"), &alert);
+        pack_set_alert_place(memory, yaml_get(node, "critical"), &alert);
         alert.severity = "critical";
         alert.bound = critical;
-        rc = add_alert(alerts, &alert, err);
+        rc = pack_add_alert(alerts, &alert, err);
     }
     return rc;
 }
@@ -426,16 +425,16 @@ static enum ap_rc read_rule(struct pack_memory *memory, const struct pack *pack,
     enum ap_rc rc = yaml_read_struct(node, rule_fields, AP_ARRAY_COUNT(rule_fields), &keys, err);
     if (rc != AP_OK)
         return rc;
-    if (!is_alert_name(keys.name))
+    if (!pack_is_alert_name(keys.name))
         return yaml_fail(err, yaml_get(node, "name"),
                          "name: expected a letter, then letters, digits, _ and -, found \"%.80s\"", keys.name);
     alert.name = keys.name;
-    alert.severity = severities[keys.severity];
-    set_place(memory, node, &alert);
+    alert.severity = pack_severities[keys.severity];
+    pack_set_alert_place(memory, node, &alert);
     rc = read_condition(memory, pack, yaml_get(node, "condition"), &alert, err);
     if (rc == AP_OK)
-        rc = read_notification(memory, &keys.notification, &alert.notify, err);
-    return rc == AP_OK ? add_alert(alerts, &alert, err) : rc;
+        rc = pack_read_notification(memory, &keys.notification, &alert.notify, err);
+    return rc == AP_OK ? pack_add_alert(alerts, &alert, err) : rc;
 }
 
 enum ap_rc pack_read_alerts(struct pack_memory *memory, const struct pack *pack, const struct yaml_node *root,
@@ -447,13 +446,21 @@ enum ap_rc pack_read_alerts(struct pack_memory *memory, const struct pack *pack,
         return rc;
     if (keys.performance && keys.performance->kind != YAML_KIND_MAP)
         return yaml_fail(err, keys.performance, "%s: expected a map from short names to bounds", PERFORMANCE);
-    if (keys.rules && keys.rules->kind != YAML_KIND_LIST)
-        return yaml_fail(err, keys.rules, "%s: expected a list of rules", RULES);
+    const struct {
+        const char *key;
+        const struct yaml_node *list;
+    } lists[] = {{RULES, keys.rules}, {SQL_RULES, keys.sql_rules}};
+    for (size_t i = 0; i < AP_ARRAY_COUNT(lists); i++)
+        if (lists[i].list && lists[i].list->kind != YAML_KIND_LIST)
+            return yaml_fail(err, lists[i].list, "%s: expected a list of rules", lists[i].key);
     for (const struct yaml_node *node = keys.performance ? keys.performance->first : NULL; node && rc == AP_OK;
          node = node->next)
         rc = read_performance(memory, pack, node, alerts, err);
     for (const struct yaml_node *node = keys.rules ? keys.rules->first : NULL; node && rc == AP_OK; node = node->next)
         rc = read_rule(memory, pack, node, alerts, err);
+    for (const struct yaml_node *node = keys.sql_rules ? keys.sql_rules->first : NULL; node && rc == AP_OK;
+         node = node->next)
+        rc = pack_read_sql_rule(memory, node, alerts, err);
     return rc;
 }
 
@@ -559,18 +566,9 @@ static struct yaml_texts new_texts(struct pack_memory *memory, size_t max)
                                .items = ap_arena_alloc0(&memory->arena, max * sizeof(char *))};
 }
 
-static void make_rule(struct pack_memory *memory, const struct pack_alert *alert, struct rule *rule)
+static void make_metric_rule(struct pack_memory *memory, const struct pack_alert *alert, struct rule *rule)
 {
-    *rule = (struct rule){.name = alert->name,
-                          .is_alert = true,
-                          .expr = ap_slice_cstr(print_expression(memory, alert)),
-                          .for_ms = alert->for_ms,
-                          .labels = new_texts(memory, LABELS),
-                          .annotations = new_texts(memory, ANNOTATIONS),
-                          .line = alert->line};
-    add_text(&rule->labels, "severity", alert->severity);
-    if (alert->notify)
-        add_text(&rule->labels, "notify", alert->notify);
+    rule->expr = ap_slice_cstr(print_expression(memory, alert));
     add_text(&rule->annotations, "summary", print_summary(memory, alert));
     add_text(&rule->annotations, "description", for_template(memory, alert->metric->meaning));
     add_text(&rule->annotations, "owner", for_template(memory, alert->metric->owner));
@@ -578,12 +576,42 @@ static void make_rule(struct pack_memory *memory, const struct pack_alert *alert
              pack_printf(memory, "{{ $externalURL }}/catalogue?q=%s", alert->metric->short_name));
 }
 
+static void make_sql_rule(const struct pack_sql_rule *sql, struct rule *rule)
+{
+    rule->language = RULE_LANGUAGE_SQL;
+    rule->expr = ap_slice_cstr(sql->sql.text);
+    rule->expr_line = sql->sql.line;
+    rule->threshold = sql->threshold;
+    rule->no_data = sql->no_data;
+    rule->on_error = sql->on_error;
+    add_text(&rule->annotations, "summary", sql->summary);
+    if (sql->description)
+        add_text(&rule->annotations, "description", sql->description);
+}
+
+static void make_rule(struct pack_memory *memory, const struct pack_alert *alert, struct rule *rule)
+{
+    *rule = (struct rule){.name = alert->name,
+                          .is_alert = true,
+                          .for_ms = alert->for_ms,
+                          .labels = new_texts(memory, LABELS),
+                          .annotations = new_texts(memory, ANNOTATIONS),
+                          .line = alert->line};
+    add_text(&rule->labels, "severity", alert->severity);
+    if (alert->notify)
+        add_text(&rule->labels, "notify", alert->notify);
+    if (alert->sql)
+        make_sql_rule(alert->sql, rule);
+    else
+        make_metric_rule(memory, alert, rule);
+}
+
 static bool is_same_group(const struct pack_alert *a, const struct pack_alert *b)
 {
     return a->file == b->file && strcmp(a->group, b->group) == 0;
 }
 
-/* A group for each of the two kinds that a file has. */
+/* A group for each of the kinds that a file has. */
 void pack_take_alerts(struct pack *pack, const struct pack_alert_list *list)
 {
     struct pack_memory *memory = pack->memory;
@@ -596,7 +624,10 @@ void pack_take_alerts(struct pack *pack, const struct pack_alert_list *list)
         make_rule(memory, &alerts[i], &rules[i]);
         if (i == 0 || !is_same_group(&alerts[i - 1], &alerts[i]))
             groups[pack->rule_group_count++] =
-                (struct rule_group){.name = alerts[i].group, .file = alerts[i].file, .rules = &rules[i]};
+                (struct rule_group){.name = alerts[i].group,
+                                    .file = alerts[i].file,
+                                    .interval_ms = alerts[i].sql ? alerts[i].sql->every_ms : 0,
+                                    .rules = &rules[i]};
         groups[pack->rule_group_count - 1].rule_count++;
     }
     pack->alerts = alerts;
@@ -663,7 +694,7 @@ void pack_alert_print_value(const struct pack_alert *alert, double value, struct
     }
 }
 
-void pack_alert_explain(const struct pack_alert *alert, struct ap_buf *out)
+static void explain_metric(const struct pack_alert *alert, struct ap_buf *out)
 {
     ap_buf_printf(out, "Fires when %s (%s) is ", alert->metric->title, alert->metric->short_name);
     print_bound(&alert->bound, out);
@@ -673,16 +704,20 @@ void pack_alert_explain(const struct pack_alert *alert, struct ap_buf *out)
     }
     if (alert->target.op != PACK_TARGET_NONE)
         ap_buf_printf(out, "; the target is %s", alert->target.text);
-    if (alert->notify) {
-        ap_buf_add_cstr(out, "; told to ");
-        for (const char *at = alert->notify; *at; at++)
-            if (*at == ',')
-                ap_buf_add_cstr(out, ", ");
-            else
-                ap_buf_add_char(out, *at);
-    } else {
-        ap_buf_add_cstr(out, "; told to whom the routes say");
-    }
+}
+
+void pack_alert_explain(const struct pack_alert *alert, struct ap_buf *out)
+{
+    if (alert->sql)
+        pack_alert_explain_sql(alert->rule, alert->sql->every_ms, out);
+    else
+        explain_metric(alert, out);
+    ap_buf_add_cstr(out, alert->notify ? "; told to " : "; told to whom the routes say");
+    for (const char *at = alert->notify; at && *at; at++)
+        if (*at == ',')
+            ap_buf_add_cstr(out, ", ");
+        else
+            ap_buf_add_char(out, *at);
     ap_buf_add_char(out, '.');
 }
 
@@ -694,4 +729,5 @@ void pack_alerts_describe(struct ap_buf *out)
     yaml_describe_struct(performance_fields, AP_ARRAY_COUNT(performance_fields), out);
     ap_buf_add_cstr(out, "\n### An alerting rule\n\n");
     yaml_describe_struct(rule_fields, AP_ARRAY_COUNT(rule_fields), out);
+    pack_describe_sql_rule(out);
 }

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "pack/pack_internal.h"
+#include "rules/sql_query.h"
 #include "warehouse/warehouse.h"
 
 /* ---- Views and roll-ups ---- */
@@ -69,6 +70,20 @@ static const struct warehouse_param params[] = {
     {.name = "step", .kind = WAREHOUSE_PARAM_INTERVAL, .us = INT64_C(3600000000)},
 };
 
+/* `line` is that of the SQL, from 1. */
+static void report_sql(struct check *check, const char *what, const struct pack_sql *sql, int line,
+                       const struct ap_err *reason)
+{
+    char sentence[2 * AP_ERR_TEXT_BYTES];
+    if (reason) {
+        snprintf(sentence, sizeof(sentence), "%s:%d: %s: %s", sql->file, sql->line + line - 1, what, reason->text);
+        if (check->rc == AP_OK)
+            check->rc = ap_fail(check->err, AP_E_PARSE, "%s", sentence);
+    }
+    if (check->report)
+        check->report(check->pack, what, reason ? sentence : NULL, check->context);
+}
+
 static void check_sql(struct check *check, const char *what, const struct pack_sql *sql)
 {
     if (!sql->text)
@@ -76,18 +91,16 @@ static void check_sql(struct check *check, const char *what, const struct pack_s
     struct warehouse_query query = {
         .sql = ap_slice_cstr(sql->text), .params = params, .param_count = AP_ARRAY_COUNT(params)};
     struct warehouse_query_err query_err = {0};
-    char sentence[2 * AP_ERR_TEXT_BYTES];
-    const char *error = NULL;
     enum ap_rc rc = warehouse_query_check(check->warehouse, &query, &query_err);
-    if (rc != AP_OK) {
-        int line = sql->line + (query_err.line > 0 ? (int)query_err.line - 1 : 0);
-        snprintf(sentence, sizeof(sentence), "%s:%d: %s: %s", sql->file, line, what, query_err.err.text);
-        error = sentence;
-        if (check->rc == AP_OK)
-            check->rc = ap_fail(check->err, AP_E_PARSE, "%s", sentence);
-    }
-    if (check->report)
-        check->report(check->pack, what, error, check->context);
+    report_sql(check, what, sql, query_err.line > 0 ? (int)query_err.line : 1, rc == AP_OK ? NULL : &query_err.err);
+}
+
+static void check_rule(struct check *check, const char *what, const struct pack_sql *sql)
+{
+    struct ap_err reason;
+    int line;
+    enum ap_rc rc = rules_sql_check(check->warehouse, ap_slice_cstr(sql->text), &line, &reason);
+    report_sql(check, what, sql, line, rc == AP_OK ? NULL : &reason);
 }
 
 /* PromQL needs no warehouse: it was parsed when the pack was loaded. */
@@ -127,7 +140,10 @@ enum ap_rc pack_check(const struct pack *pack, struct warehouse *warehouse, pack
     for (size_t a = 0; a < pack->alert_count; a++) {
         char what[512];
         snprintf(what, sizeof(what), "alert %s, %s", pack->alerts[a].name, pack->alerts[a].severity);
-        report_promql(&check, what);
+        if (pack->alerts[a].sql)
+            check_rule(&check, what, &pack->alerts[a].sql->sql);
+        else
+            report_promql(&check, what);
     }
     for (size_t d = 0; d < pack->dashboard_count; d++) {
         const struct pack_dashboard *dashboard = &pack->dashboards[d];

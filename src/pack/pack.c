@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "pack/pack_internal.h"
+#include "warehouse/sql_words.h"
 
 enum { ARENA_BYTES_MAX = 16 << 20, NAME_BYTES_MAX = 63 };
 
@@ -81,51 +82,23 @@ enum ap_rc pack_load_yaml(struct pack_memory *memory, const char *path, const st
     return AP_OK;
 }
 
-/* Moves behind a string, quoted name or comment that begins at `at`; returns `at` where none does. */
-static const char *skip_quoted(const char *at)
-{
-    if (*at == '\'' || *at == '"') {
-        const char *end = strchr(at + 1, *at); /* a doubled quote is two strings side by side */
-        return end ? end + 1 : at + strlen(at);
-    }
-    if (at[0] == '-' && at[1] == '-')
-        return at + strcspn(at, "\n");
-    if (at[0] == '/' && at[1] == '*') {
-        const char *end = strstr(at + 2, "*/");
-        return end ? end + 2 : at + strlen(at);
-    }
-    return at;
-}
-
-static bool is_word(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-}
-
 /* Whether the SQL has a parameter in it; *ret_unknown is one that panels do not have, data NULL when there is none. */
 static bool find_parameters(const char *sql, struct ap_slice *ret_unknown)
 {
     static const char *const known[] = {"from", "to", "step"};
     bool is_found = false;
+    struct ap_slice rest = ap_slice_cstr(sql), word;
     *ret_unknown = (struct ap_slice){0};
-    for (const char *at = sql; *at;) {
-        const char *behind = skip_quoted(at);
-        if (behind != at || *at != '$') {
-            at = behind != at ? behind : at + 1;
+    while (sql_next_word(&rest, &word)) {
+        if (word.data[0] != '$')
             continue;
-        }
-        size_t bytes = 1;
-        while (is_word(at[bytes]))
-            bytes++;
-        struct ap_slice name = ap_slice(at + 1, bytes - 1);
         bool is_known = false;
         for (size_t i = 0; i < AP_ARRAY_COUNT(known); i++)
-            is_known = is_known || ap_slice_equal_cstr(name, known[i]);
+            is_known = is_known || ap_slice_equal_cstr(ap_slice(word.data + 1, word.bytes - 1), known[i]);
         if (is_known)
             is_found = true;
         else
-            *ret_unknown = ap_slice(at, bytes);
-        at += bytes;
+            *ret_unknown = word;
     }
     return is_found;
 }

@@ -61,6 +61,20 @@ struct pack_alert_list {
 ap_nodiscard enum ap_rc pack_read_alerts(struct pack_memory *memory, const struct pack *pack,
                                          const struct yaml_node *root, struct pack_alert_list *alerts,
                                          struct ap_err *err);
+/* One item of sql_rules, behind those of the same file that are asked as often. */
+ap_nodiscard enum ap_rc pack_read_sql_rule(struct pack_memory *memory, const struct yaml_node *node,
+                                           struct pack_alert_list *alerts, struct ap_err *err);
+void pack_describe_sql_rule(struct ap_buf *out);
+/* What all kinds of alerts have: a name of letters, digits, _ and -; a severity; who is told; one of a kind only. */
+bool pack_is_alert_name(const char *text);
+extern const char *const pack_severities[];
+#define PACK_NOTIFICATION_DOC                                                                                          \
+    "Who is told: words for the routes, which find them in the label `notify`, with commas between them."
+ap_nodiscard enum ap_rc pack_read_notification(struct pack_memory *memory, const struct yaml_texts *words,
+                                               const char **ret_notify, struct ap_err *err);
+void pack_set_alert_place(struct pack_memory *memory, const struct yaml_node *node, struct pack_alert *alert);
+ap_nodiscard enum ap_rc pack_add_alert(struct pack_alert_list *alerts, const struct pack_alert *alert,
+                                       struct ap_err *err);
 /* Makes the rules of all that was read. */
 void pack_take_alerts(struct pack *pack, const struct pack_alert_list *alerts);
 

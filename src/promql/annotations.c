@@ -1,12 +1,13 @@
 #include "promql/annotations.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "promql/float_text.h"
 #include "promql/parser.h"
@@ -166,10 +167,9 @@ struct forced {
 
 static void print_time(int64_t ts_ms, char *out, size_t bytes)
 {
-    time_t seconds = (time_t)(ts_ms / 1000 - (ts_ms % 1000 < 0));
-    struct tm tm;
-    if (!gmtime_r(&seconds, &tm) || strftime(out, bytes, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
-        snprintf(out, bytes, "?");
+    struct ap_civil at = ap_civil_of_s(ts_ms / 1000 - (ts_ms % 1000 < 0));
+    snprintf(out, bytes, "%" PRId64 "-%02d-%02dT%02d:%02d:%02dZ", at.year, at.month, at.day, at.hour, at.minute,
+             at.second);
 }
 
 static void print_forced(const struct annotations *annotations, const struct forced *forced, char *out, size_t bytes)

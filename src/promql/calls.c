@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "promql/run.h"
 #include "tsdb/labels.h"
 
@@ -99,13 +100,9 @@ static double round_to(double value, const double *parameters)
 struct date {
     int64_t days; /* since 1970-01-01 */
     int64_t second_of_day;
-    int64_t year;
-    int month; /* 1-12 */
-    int day;   /* 1-31 */
+    struct ap_civil civil;
 };
 
-/* The days are counted in eras of 400 years that begin on 1 March (H. Hinnant, "chrono-Compatible Low-Level Date
- * Algorithms"). */
 static struct date date_of(double value)
 {
     /* As Go has it: what does not fit is the earliest second, and seconds before its year 0 count on from the end. */
@@ -117,38 +114,29 @@ static struct date date_of(double value)
         date.second_of_day += 86400;
         date.days--;
     }
-    int64_t shifted = date.days + 719468;
-    int64_t era = (shifted >= 0 ? shifted : shifted - 146096) / 146097;
-    int64_t day_of_era = shifted - era * 146097;
-    int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
-    int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    int64_t shifted_month = (5 * day_of_year + 2) / 153;
-    date.day = (int)(day_of_year - (153 * shifted_month + 2) / 5 + 1);
-    date.month = (int)(shifted_month < 10 ? shifted_month + 3 : shifted_month - 9);
-    date.year = year_of_era + era * 400 + (date.month <= 2);
+    date.civil = ap_civil_of_days(date.days);
     return date;
 }
 
 static double day_of_month(double value)
 {
-    return date_of(value).day;
+    return date_of(value).civil.day;
 }
 
 static double day_of_week(double value)
 {
-    int64_t day = (date_of(value).days + 4) % 7; /* the first day was a Thursday */
-    return (double)(day < 0 ? day + 7 : day);
+    return date_of(value).civil.weekday;
 }
 
 static double day_of_year(double value)
 {
     struct date date = date_of(value);
-    return (double)(date.days - ap_days_of_civil(date.year, 1, 1) + 1);
+    return (double)(date.days - ap_days_of_civil(date.civil.year, 1, 1) + 1);
 }
 
 static double days_in_month(double value)
 {
-    struct date date = date_of(value);
+    struct ap_civil date = date_of(value).civil;
     bool is_last = date.month == 12;
     return (double)(ap_days_of_civil(date.year + is_last, is_last ? 1 : date.month + 1, 1) -
                     ap_days_of_civil(date.year, date.month, 1));
@@ -168,12 +156,12 @@ static double minute_of(double value)
 
 static double month_of(double value)
 {
-    return date_of(value).month;
+    return date_of(value).civil.month;
 }
 
 static double year_of(double value)
 {
-    return (double)date_of(value).year;
+    return (double)date_of(value).civil.year;
 }
 
 static const struct element_function element_functions[] = {

@@ -11,9 +11,12 @@
 #include "template/template.h"
 #include "tsdb/labels.h"
 
+#define SUMMARY "summary"
+
 struct text {
     const char *name;
     struct template *template; /* owned */
+    bool is_about_sample;      /* speaks of its labels or its value */
 };
 
 struct alert_texts {
@@ -34,12 +37,22 @@ static int compare_texts(const void *a, const void *b)
     return strcmp(((const struct text *)a)->name, ((const struct text *)b)->name);
 }
 
+static bool is_about_sample(const char *source)
+{
+    static const char *const words[] = {"$labels", "$value", ".Labels", ".Value"};
+    bool is_found = false;
+    for (size_t i = 0; i < AP_ARRAY_COUNT(words) && strstr(source, "{{"); i++)
+        is_found = is_found || strstr(source, words[i]);
+    return is_found;
+}
+
 static struct text *parse_all(const struct yaml_texts *sources)
 {
     struct text *texts = ap_new0_array(struct text, sources->count + 1);
     for (size_t i = 0; i < sources->count; i++) {
         struct ap_err err;
         texts[i].name = sources->keys[i];
+        texts[i].is_about_sample = is_about_sample(sources->items[i]);
         enum ap_rc rc = template_parse(ap_slice_cstr(sources->items[i]), template_variables,
                                        AP_ARRAY_COUNT(template_variables), &texts[i].template, &err);
         AP_ASSERT(rc == AP_OK);
@@ -132,8 +145,36 @@ static void run_text(const struct text *text, const struct template_environment 
     ap_buf_printf(out, "<error expanding template: %s>", err.text);
 }
 
+static void add_annotation(const char *name, struct ap_slice text, struct ap_buf *out)
+{
+    const struct label label = {ap_slice_cstr(name), text};
+    labels_add(out, &label);
+}
+
+static void expand_annotations(const struct alert_texts *texts, const struct template_environment *environment,
+                               const char *summary, struct ap_buf *annotations)
+{
+    AP_AUTO_BUF struct ap_buf out = {0};
+    bool is_said = summary == NULL;
+    for (size_t i = 0; i < texts->annotation_count; i++) {
+        const struct text *text = &texts->annotations[i];
+        int order = strcmp(text->name, SUMMARY);
+        if (!is_said && order >= 0) { /* its place, in the order of names */
+            add_annotation(SUMMARY, ap_slice_cstr(summary), annotations);
+            is_said = true;
+        }
+        if (summary && (order == 0 || text->is_about_sample))
+            continue;
+        ap_buf_reset(&out);
+        run_text(text, environment, &out);
+        add_annotation(text->name, ap_buf_slice(&out), annotations);
+    }
+    if (!is_said)
+        add_annotation(SUMMARY, ap_slice_cstr(summary), annotations);
+}
+
 struct alert_expansion *alert_expand(const struct alert_texts *texts, const struct rules_world *world,
-                                     const struct rules_sample *sample, int64_t ts_ms)
+                                     const struct rules_sample *sample, const char *summary, int64_t ts_ms)
 {
     struct alert_expansion *expansion = ap_new0(struct alert_expansion);
     struct ap_arena *arena = &expansion->arena;
@@ -164,12 +205,7 @@ struct alert_expansion *alert_expand(const struct alert_texts *texts, const stru
             memcpy(copy, out.data, out.bytes);
         expansion->labels[i] = ap_slice(copy, out.bytes);
     }
-    for (size_t i = 0; i < texts->annotation_count; i++) {
-        ap_buf_reset(&out);
-        run_text(&texts->annotations[i], &environment, &out);
-        const struct label label = {ap_slice_cstr(texts->annotations[i].name), ap_buf_slice(&out)};
-        labels_add(&expansion->annotations, &label);
-    }
+    expand_annotations(texts, &environment, summary, &expansion->annotations);
     return expansion;
 }
 

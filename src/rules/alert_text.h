@@ -11,10 +11,15 @@ struct alert_texts; /* parsed; immutable */
 struct alert_texts *alert_texts_new(const struct rule *rule);
 void alert_texts_free(struct alert_texts *texts); /* NULL is allowed */
 
-/* A template that fails leaves "<error expanding template: …>", as in Prometheus: the alert is what counts. */
+/*
+ * `summary` NULL: about a sample. Otherwise about what there is no sample of: it takes the place of the annotation of
+ * that name, and annotations that speak of labels or a value are left out.
+ *
+ * A template that fails leaves "<error expanding template: …>", as in Prometheus: the alert is what counts.
+ */
 struct alert_expansion;
 struct alert_expansion *alert_expand(const struct alert_texts *texts, const struct rules_world *world,
-                                     const struct rules_sample *sample, int64_t ts_ms);
+                                     const struct rules_sample *sample, const char *summary, int64_t ts_ms);
 void alert_expansion_free(struct alert_expansion *expansion);
 AP_DEFINE_AUTO(alert_expansion, struct alert_expansion, alert_expansion_free)
 struct ap_slice alert_expansion_label(const struct alert_expansion *expansion, size_t index); /* as rule->labels */

@@ -1,6 +1,7 @@
 #include "rules/group.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "rules/alert_text.h"
 #include "rules/query.h"
 #include "rules/restore.h"
+#include "rules/sql_query.h"
 #include "tsdb/labels.h"
 
 #define STALE_BITS UINT64_C(0x7ff0000000000002)
@@ -31,6 +33,7 @@ struct rule_run {
     bool is_alike;    /* another rule may have given what is restored */
     bool is_guessing; /* and so it may not be this one's, until an evaluation says so */
     enum rule_health health;
+    enum rule_condition condition;
     char *error; /* owned */
     int64_t evaluated_ms;
     int64_t duration_us;
@@ -50,7 +53,9 @@ struct evaluation {
     struct group_run *run;
     struct rule_run *rule;
     int64_t ts_ms;
-    int64_t sample_ts_ms;    /* of the query, and of what comes of it */
+    int64_t sample_ts_ms; /* of the query, and of what comes of it */
+    enum rule_condition condition;
+    const char *reason;      /* of RULE_CONDITION_ERROR */
     struct ap_arena scratch; /* what the query gave */
     struct memory next;
     struct rules_sample *samples; /* owned */
@@ -63,6 +68,12 @@ const char *alert_state_name(enum alert_state state)
 {
     static const char *const names[ALERT_STATE_COUNT] = {"inactive", "pending", "firing"};
     return names[state];
+}
+
+const char *rule_condition_name(enum rule_condition condition)
+{
+    static const char *const names[RULE_CONDITION_COUNT] = {"ok", "no_data", "error"};
+    return names[condition];
 }
 
 static void memory_clear(struct memory *memory)
@@ -236,32 +247,44 @@ static enum ap_rc give_alert_series(struct evaluation *evaluation, const struct 
     return rc;
 }
 
+static enum ap_rc name_alert(struct evaluation *evaluation, const struct rules_sample *sample,
+                             enum rule_condition condition, const char *summary, struct alert *ret_alert,
+                             struct ap_err *err)
+{
+    const struct rule_run *rule = evaluation->rule;
+    AP_AUTO(alert_expansion)
+    struct alert_expansion *expansion =
+        alert_expand(rule->texts, evaluation->run->world, sample, summary, evaluation->ts_ms);
+    struct label_set set;
+    set_from(&set, sample->labels);
+    set_label(&set, LABEL_METRIC_NAME, ap_slice_cstr(""));
+    for (size_t l = 0; l < rule->rule->labels.count; l++)
+        set_label(&set, rule->rule->labels.keys[l], alert_expansion_label(expansion, l));
+    set_label(&set, "alertname", ap_slice_cstr(rule->rule->name));
+    if (condition != RULE_CONDITION_OK)
+        set_label(&set, RULE_CONDITION_LABEL, ap_slice_cstr(rule_condition_name(condition)));
+    *ret_alert = (struct alert){.state = ALERT_STATE_PENDING,
+                                .condition = condition,
+                                .value = sample->value,
+                                .active_ms = evaluation->ts_ms,
+                                .fired_ms = RULES_TIME_NONE,
+                                .resolved_ms = RULES_TIME_NONE,
+                                .keep_firing_ms = RULES_TIME_NONE,
+                                .told_ms = RULES_TIME_NONE};
+    enum ap_rc rc = seal_labels(evaluation, &set, &ret_alert->labels, err);
+    if (rc == AP_OK)
+        ret_alert->annotations = copy_into(&evaluation->next.arena, alert_expansion_annotations(expansion));
+    return rc;
+}
+
+/* An alert for each sample. */
 static enum ap_rc name_alerts(struct evaluation *evaluation, const struct rules_vector *vector, struct alert *fresh,
                               struct ap_err *err)
 {
-    const struct rule_run *rule = evaluation->rule;
     for (size_t i = 0; i < vector->count; i++) {
-        const struct rules_sample *sample = &vector->samples[i];
-        AP_AUTO(alert_expansion)
-        struct alert_expansion *expansion =
-            alert_expand(rule->texts, evaluation->run->world, sample, evaluation->ts_ms);
-        struct label_set set;
-        set_from(&set, sample->labels);
-        set_label(&set, LABEL_METRIC_NAME, ap_slice_cstr(""));
-        for (size_t l = 0; l < rule->rule->labels.count; l++)
-            set_label(&set, rule->rule->labels.keys[l], alert_expansion_label(expansion, l));
-        set_label(&set, "alertname", ap_slice_cstr(rule->rule->name));
-        fresh[i] = (struct alert){.state = ALERT_STATE_PENDING,
-                                  .value = sample->value,
-                                  .active_ms = evaluation->ts_ms,
-                                  .fired_ms = RULES_TIME_NONE,
-                                  .resolved_ms = RULES_TIME_NONE,
-                                  .keep_firing_ms = RULES_TIME_NONE,
-                                  .told_ms = RULES_TIME_NONE};
-        enum ap_rc rc = seal_labels(evaluation, &set, &fresh[i].labels, err);
+        enum ap_rc rc = name_alert(evaluation, &vector->samples[i], RULE_CONDITION_OK, NULL, &fresh[i], err);
         if (rc != AP_OK)
             return rc;
-        fresh[i].annotations = copy_into(&evaluation->next.arena, alert_expansion_annotations(expansion));
     }
     qsort(fresh, vector->count, sizeof(*fresh), compare_alerts);
     for (size_t i = 1; i < vector->count; i++)
@@ -269,6 +292,70 @@ static enum ap_rc name_alerts(struct evaluation *evaluation, const struct rules_
             return ap_fail(err, AP_E_CONFLICT,
                            "vector contains metrics with the same labelset after applying alert labels");
     return AP_OK;
+}
+
+/* The one about a figure that is not there. */
+static enum ap_rc name_alert_without_data(struct evaluation *evaluation, struct alert *fresh, struct ap_err *err)
+{
+    const char *name = evaluation->rule->rule->name;
+    AP_AUTO_FREE char *summary =
+        evaluation->condition == RULE_CONDITION_ERROR
+            ? ap_asprintf("%s cannot be evaluated, so that nobody knows whether it should fire: %s", name,
+                          evaluation->reason)
+            : ap_asprintf("No data for %s: its query gives nothing, so that nobody knows whether it should fire", name);
+    const struct rules_sample none = {.ts_ms = evaluation->sample_ts_ms, .value = NAN};
+    return name_alert(evaluation, &none, evaluation->condition, summary, fresh, err);
+}
+
+/* What the rule says of how this evaluation went: its alerts go on as they are; there is one about that. */
+static bool is_holding(const struct evaluation *evaluation)
+{
+    const struct rule *rule = evaluation->rule->rule;
+    return evaluation->condition == RULE_CONDITION_NO_DATA
+               ? rule->no_data != RULE_NO_DATA_OK
+               : evaluation->condition == RULE_CONDITION_ERROR && rule->on_error != RULE_ON_ERROR_OK;
+}
+
+static bool is_raising(const struct evaluation *evaluation)
+{
+    const struct rule *rule = evaluation->rule->rule;
+    return evaluation->condition == RULE_CONDITION_NO_DATA
+               ? rule->no_data == RULE_NO_DATA_ALERT
+               : evaluation->condition == RULE_CONDITION_ERROR && rule->on_error == RULE_ON_ERROR_ALERT;
+}
+
+/* An alert of before that is not given this time. False: it is forgotten. */
+static bool stay_or_fade(const struct evaluation *evaluation, struct alert *alert)
+{
+    if (evaluation->rule->is_guessing)
+        return false;
+    if (is_holding(evaluation) && alert->condition <= evaluation->condition && alert->state != ALERT_STATE_INACTIVE)
+        return true;
+    return fade(evaluation->rule->rule, evaluation->ts_ms, alert);
+}
+
+/* What a restored alert says that nothing has been known of since: its own words are gone with the process before. */
+static struct ap_slice words_of_restored(struct evaluation *evaluation, const struct alert *alert)
+{
+    AP_AUTO_FREE char *summary = ap_asprintf(
+        "%s was active before the server started, and has not been evaluated since: %s", evaluation->rule->rule->name,
+        evaluation->condition == RULE_CONDITION_ERROR ? evaluation->reason : "there is no data");
+    const struct rules_sample sample = {.labels = alert->labels, .value = NAN};
+    AP_AUTO(alert_expansion)
+    struct alert_expansion *expansion =
+        alert_expand(evaluation->rule->texts, evaluation->run->world, &sample, summary, evaluation->ts_ms);
+    return copy_into(&evaluation->next.arena, alert_expansion_annotations(expansion));
+}
+
+/* An alert that is given, and has been for as long as `for` says. One about missing data waits for a second time. */
+static void fire_when_due(const struct evaluation *evaluation, struct alert *alert)
+{
+    int64_t active_ms = evaluation->ts_ms - alert->active_ms;
+    if (alert->state != ALERT_STATE_PENDING || active_ms < evaluation->rule->rule->for_ms ||
+        (alert->condition != RULE_CONDITION_OK && active_ms == 0))
+        return;
+    alert->state = ALERT_STATE_FIRING;
+    alert->fired_ms = evaluation->ts_ms;
 }
 
 /* The alerts of before and those that the query gave become those of now, in order of their labels. */
@@ -285,7 +372,7 @@ static void merge_alerts(struct evaluation *evaluation, const struct alert *fres
         struct alert alert = order > 0 ? fresh[new] : before->alerts[old];
         bool is_kept = true;
         if (order < 0)
-            is_kept = !evaluation->rule->is_guessing && fade(evaluation->rule->rule, evaluation->ts_ms, &alert);
+            is_kept = stay_or_fade(evaluation, &alert);
         else if (order == 0)
             go_on(&alert, &fresh[new]);
         old += order <= 0;
@@ -294,45 +381,51 @@ static void merge_alerts(struct evaluation *evaluation, const struct alert *fres
             continue;
         if (order < 0) { /* otherwise what it says is in the next memory already */
             alert.labels = copy_into(&next->arena, alert.labels);
-            alert.annotations = copy_into(&next->arena, alert.annotations);
+            alert.annotations = alert.annotations.data || alert.state == ALERT_STATE_INACTIVE
+                                    ? copy_into(&next->arena, alert.annotations)
+                                    : words_of_restored(evaluation, &alert);
         } else {
             alert.labels = fresh[new - 1].labels;
+            fire_when_due(evaluation, &alert);
         }
         next->alerts[next->alert_count++] = alert;
     }
 }
 
-static enum ap_rc alert_all(struct evaluation *evaluation, const struct rules_vector *vector, struct ap_err *err)
+/* The series of all that is active, within the group's limit. */
+static enum ap_rc give_alerts(struct evaluation *evaluation, struct ap_err *err)
 {
-    AP_AUTO_FREE struct alert *fresh = ap_new0_array(struct alert, vector->count + 1);
-    enum ap_rc rc = name_alerts(evaluation, vector, fresh, err);
-    if (rc != AP_OK)
-        return rc;
-    merge_alerts(evaluation, fresh, vector->count);
-    size_t active_count = 0;
+    size_t counted = 0;
     for (size_t i = 0; i < evaluation->next.alert_count; i++) {
-        struct alert *alert = &evaluation->next.alerts[i];
+        const struct alert *alert = &evaluation->next.alerts[i];
         if (alert->state == ALERT_STATE_INACTIVE)
             continue;
-        active_count++;
-        if (alert->state == ALERT_STATE_PENDING &&
-            evaluation->ts_ms - alert->active_ms >= evaluation->rule->rule->for_ms) {
-            alert->state = ALERT_STATE_FIRING;
-            alert->fired_ms = evaluation->ts_ms;
-        }
-        rc = give_alert_series(evaluation, alert, err);
+        counted += alert->condition == RULE_CONDITION_OK;
+        enum ap_rc rc = give_alert_series(evaluation, alert, err);
         if (rc != AP_OK)
             return rc;
     }
     int64_t limit = evaluation->run->group->limit;
-    if (limit && active_count > (size_t)limit) {
+    if (limit && counted > (size_t)limit) {
         group_run_lock(evaluation->run); /* none goes on by what is no longer looked at */
         evaluation->rule->memory.alert_count = 0;
         group_run_unlock(evaluation->run);
-        return ap_fail(err, AP_E_LIMIT, "exceeded limit of %" PRId64 " with %zu alerts", limit, active_count);
+        return ap_fail(err, AP_E_LIMIT, "exceeded limit of %" PRId64 " with %zu alerts", limit, counted);
     }
     sort_samples(evaluation);
     return AP_OK;
+}
+
+static enum ap_rc alert_all(struct evaluation *evaluation, const struct rules_vector *vector, struct ap_err *err)
+{
+    AP_AUTO_FREE struct alert *fresh = ap_new0_array(struct alert, vector->count + 1);
+    size_t count = vector->count;
+    enum ap_rc rc = is_raising(evaluation) ? name_alert_without_data(evaluation, &fresh[count++], err)
+                                           : name_alerts(evaluation, vector, fresh, err);
+    if (rc != AP_OK)
+        return rc;
+    merge_alerts(evaluation, fresh, count);
+    return give_alerts(evaluation, err);
 }
 
 /* ---- A rule ---- */
@@ -364,8 +457,12 @@ static enum ap_rc restore(struct evaluation *evaluation, struct ap_err *err)
 {
     const struct group_run *run = evaluation->run;
     struct rule_run *rule = evaluation->rule;
-    if (rule->is_known || !rule->rule->is_alert || run->world->restore_ms == 0)
+    if (rule->is_known || !rule->rule->is_alert)
         return AP_OK;
+    if (run->world->restore_ms == 0) {
+        rule->is_known = true;
+        return AP_OK;
+    }
     struct restored restored;
     enum ap_rc rc = rules_restore(run->world, rule->rule, evaluation->sample_ts_ms, run->world->restore_ms,
                                   &rule->memory.arena, &restored, err);
@@ -382,22 +479,84 @@ static enum ap_rc restore(struct evaluation *evaluation, struct ap_err *err)
     return AP_OK;
 }
 
+static bool has_number(const struct rules_vector *vector)
+{
+    for (size_t i = 0; i < vector->count; i++)
+        if (vector->samples[i].histogram || !isnan(vector->samples[i].value))
+            return true;
+    return false;
+}
+
+/* Rates over nothing and quantiles of nothing are NaN: no figure either. */
+static enum ap_rc ask_promql(struct evaluation *evaluation, struct rules_vector *ret_vector, bool *ret_has_figure,
+                             struct ap_err *err)
+{
+    const struct rule *rule = evaluation->rule->rule;
+    const struct rules_world *world = evaluation->run->world;
+    struct rules_vector figure;
+    enum ap_rc rc = rules_query(world, rule->expr, evaluation->sample_ts_ms, &evaluation->scratch, ret_vector, err);
+    *ret_has_figure = true;
+    if (rc != AP_OK || rule->figure.bytes == 0 || has_number(ret_vector))
+        return rc;
+    rc = rules_query(world, rule->figure, evaluation->sample_ts_ms, &evaluation->scratch, &figure, err);
+    *ret_has_figure = rc == AP_OK && has_number(&figure);
+    return rc;
+}
+
+static int64_t interval_of(const struct group_run *run)
+{
+    return run->group->interval_ms ? run->group->interval_ms : run->world->interval_ms;
+}
+
+static enum ap_rc ask(struct evaluation *evaluation, struct rules_vector *ret_vector, struct ap_err *err)
+{
+    const struct rule *rule = evaluation->rule->rule;
+    bool has_figure = true;
+    enum ap_rc rc =
+        rule->language == RULE_LANGUAGE_SQL
+            ? rules_sql_query(evaluation->run->world, rule, evaluation->sample_ts_ms, interval_of(evaluation->run),
+                              &evaluation->scratch, ret_vector, &has_figure, err)
+            : ask_promql(evaluation, ret_vector, &has_figure, err);
+    evaluation->condition = has_figure ? RULE_CONDITION_OK : RULE_CONDITION_NO_DATA;
+    return rc;
+}
+
 static enum ap_rc evaluate(struct evaluation *evaluation, struct ap_err *err)
 {
-    const struct rules_world *world = evaluation->run->world;
-    const struct rule *rule = evaluation->rule->rule;
     struct rules_vector vector;
     enum ap_rc rc = restore(evaluation, err);
-    if (rc != AP_OK)
-        return rc;
-    rc = rules_query(world, rule->expr, evaluation->sample_ts_ms, &evaluation->scratch, &vector, err);
-    if (rc != AP_OK)
-        return rc;
-    rc = rule->is_alert ? alert_all(evaluation, &vector, err) : record(evaluation, &vector, err);
-    if (rc != AP_OK)
-        return rc;
+    if (rc == AP_OK)
+        rc = ask(evaluation, &vector, err);
+    if (rc == AP_OK)
+        rc = evaluation->rule->rule->is_alert ? alert_all(evaluation, &vector, err) : record(evaluation, &vector, err);
+    if (rc == AP_OK)
+        end_series(evaluation);
+    return rc;
+}
+
+/*
+ * The rule could not be evaluated: its alerts become what `on_error` says. False: they are left in memory as they were,
+ * because it is no alert, or what was before this process is not known for certain yet, or all of this ends.
+ */
+static bool alert_of_error(struct evaluation *evaluation, const struct ap_err *reason)
+{
+    const struct rule_run *rule = evaluation->rule;
+    const bool *is_ending = evaluation->run->world->is_ending;
+    if (!rule->rule->is_alert || !rule->is_known || rule->is_guessing ||
+        (is_ending && __atomic_load_n(is_ending, __ATOMIC_RELAXED)))
+        return false;
+    const struct rules_vector nothing = {0};
+    struct ap_err err;
+    memory_clear(&evaluation->next);
+    evaluation->next = (struct memory){0};
+    ap_arena_init(&evaluation->next.arena, 0);
+    evaluation->sample_count = 0;
+    evaluation->condition = RULE_CONDITION_ERROR;
+    evaluation->reason = reason->text;
+    if (alert_all(evaluation, &nothing, &err) != AP_OK)
+        return false;
     end_series(evaluation);
-    return AP_OK;
+    return true;
 }
 
 static bool is_to_be_told(const struct alert *alert, int64_t ts_ms)
@@ -420,8 +579,7 @@ static void tell(struct group_run *run, struct rule_run *rule, int64_t ts_ms)
     for (size_t i = 0; i < memory->alert_count; i++)
         if (is_to_be_told(&memory->alerts[i], ts_ms))
             due[count++] = &memory->alerts[i];
-    int64_t interval_ms = run->group->interval_ms ? run->group->interval_ms : world->interval_ms;
-    int64_t ends_ms = ts_ms + 4 * AP_MAX(interval_ms, (int64_t)ALERT_RESEND_MS);
+    int64_t ends_ms = ts_ms + 4 * AP_MAX(interval_of(run), (int64_t)ALERT_RESEND_MS);
     if (count == 0 || !world->tell(world->tell_context, rule->rule, due, count, ends_ms))
         return;
     group_run_lock(run);
@@ -439,13 +597,18 @@ static bool evaluate_rule(struct group_run *run, struct rule_run *rule, int64_t 
     int64_t started_us = ap_clock_monotonic_us(world->clock);
     int64_t offset_ms = run->group->has_query_offset ? run->group->query_offset_ms : world->query_offset_ms;
     struct evaluation evaluation = {.run = run, .rule = rule, .ts_ms = ts_ms, .sample_ts_ms = ts_ms - offset_ms};
-    struct ap_err err;
+    struct ap_err err, keep_err;
     ap_arena_init(&evaluation.scratch, 0);
     ap_arena_init(&evaluation.next.arena, 0);
-    enum ap_rc rc = evaluate(&evaluation, &err);
-    bool is_evaluated = rc == AP_OK;
+    enum ap_rc rc = evaluate(&evaluation, &err), keep_rc = AP_OK;
+    enum rule_condition condition = rc == AP_OK ? evaluation.condition : RULE_CONDITION_ERROR;
+    bool is_evaluated = rc == AP_OK || alert_of_error(&evaluation, &err);
     if (is_evaluated && evaluation.sample_count)
-        rc = world->keep(world->context, evaluation.samples, evaluation.sample_count, &err);
+        keep_rc = world->keep(world->context, evaluation.samples, evaluation.sample_count, &keep_err);
+    if (rc == AP_OK && keep_rc != AP_OK) {
+        rc = keep_rc;
+        err = keep_err;
+    }
     group_run_lock(run);
     if (is_evaluated) {
         struct memory before = rule->memory;
@@ -456,6 +619,7 @@ static bool evaluate_rule(struct group_run *run, struct rule_run *rule, int64_t 
     free(rule->error);
     rule->error = rc == AP_OK ? NULL : ap_slice_dup(ap_slice_cstr(err.text));
     rule->health = rc == AP_OK ? RULE_HEALTH_OK : RULE_HEALTH_ERR;
+    rule->condition = condition;
     rule->evaluated_ms = ts_ms;
     rule->duration_us = ap_clock_monotonic_us(world->clock) - started_us;
     group_run_unlock(run);
@@ -544,6 +708,7 @@ static void inherit_rule(struct rule_run *rule, struct rule_run *before)
     if (!ap_slice_equal(rule->rule->expr, before->rule->expr))
         return;
     rule->health = before->health;
+    rule->condition = before->condition;
     rule->error = before->error;
     before->error = NULL;
     rule->evaluated_ms = before->evaluated_ms;
@@ -604,6 +769,7 @@ struct rule_status group_run_status(const struct group_run *run, size_t rule_ind
     struct rule_status status = {
         .rule = rule->rule,
         .health = rule->health,
+        .condition = rule->condition,
         .error = rule->error,
         .evaluated_ms = rule->evaluated_ms,
         .duration_us = rule->duration_us,

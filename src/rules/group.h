@@ -37,11 +37,14 @@ struct rules_sample {
 };
 
 struct alert;
+struct warehouse;
 
 /* What all groups have in common; lent to them, all of it. */
 struct rules_world {
     struct promql_engine *engine;
     struct promql_storage storage;
+    struct warehouse *warehouse; /* NULL: rules by SQL fail */
+    uint32_t sql_timeout_ms;     /* 0: the warehouse's default */
     /* Takes what one rule gave; queries find it when this returns. */
     enum ap_rc (*keep)(void *context, const struct rules_sample *samples, size_t count, struct ap_err *err);
     void *context;
@@ -65,13 +68,23 @@ struct rules_world {
 enum alert_state { ALERT_STATE_INACTIVE, ALERT_STATE_PENDING, ALERT_STATE_FIRING, ALERT_STATE_COUNT };
 const char *alert_state_name(enum alert_state state);
 
+/*
+ * What a rule's last evaluation came to. NO_DATA: the query gives no figure; of PromQL only where the rule has a word
+ * on that (`no_data`), because otherwise nobody looks. In this order: who cannot evaluate a rule knows nothing of its
+ * data either.
+ */
+enum rule_condition { RULE_CONDITION_OK, RULE_CONDITION_NO_DATA, RULE_CONDITION_ERROR, RULE_CONDITION_COUNT };
+const char *rule_condition_name(enum rule_condition condition); /* "ok", "no_data", "error" */
+#define RULE_CONDITION_LABEL "condition"                        /* of alerts about NO_DATA and ERROR: its name */
+
 struct alert {
-    enum alert_state state;      /* inactive: resolved */
-    struct ap_slice labels;      /* canonical; alertname among them */
-    struct ap_slice annotations; /* in the form of labels.h, sorted; values may be empty */
-    double value;                /* of the last evaluation that gave it */
-    int64_t active_ms;           /* since when its expression gives it */
-    int64_t fired_ms;            /* RULES_TIME_NONE: not yet; as the next two */
+    enum alert_state state;        /* inactive: resolved */
+    enum rule_condition condition; /* other than OK: an alert about that, one a rule, and not about a figure */
+    struct ap_slice labels;        /* canonical; alertname among them */
+    struct ap_slice annotations;   /* in the form of labels.h, sorted; values may be empty */
+    double value;                  /* of the last evaluation that gave it */
+    int64_t active_ms;             /* since when its expression gives it */
+    int64_t fired_ms;              /* RULES_TIME_NONE: not yet; as the next two */
     int64_t resolved_ms;
     int64_t keep_firing_ms; /* since when it fires only because of keep_firing_for */
     int64_t told_ms;        /* when it was told (struct rules_world) the last time */
@@ -89,6 +102,7 @@ struct rule_status {
     struct alert *alerts; /* sorted by labels, resolved ones among them */
     size_t alert_count;
     enum alert_state state; /* the highest of its alerts */
+    enum rule_condition condition;
 };
 
 struct group_run; /* private to group.c */

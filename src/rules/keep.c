@@ -82,6 +82,7 @@ static enum ap_rc append(struct rules_keep *keep, const struct batch *batch, str
     kept->append.batch = batch;
     kept->append.done = appended;
     kept->append.context = kept;
+    kept->append.can_wait = true;
     count_pending(keep, 1);
     enum ap_rc rc = tsdb_append(keep->tsdb, &kept->append, err);
     if (rc != AP_OK) { /* appended() was not and will not be called */

@@ -1,8 +1,9 @@
 /*
  * rules/keep.h - what rules give, into the time-series store
  *
- * Samples can be queried as soon as they are kept; they are on disk a commit of the log later, as those that anybody
- * sends. A failure of the log is told to trouble() and counted: by then the rules that came after have seen them.
+ * Samples can be queried as soon as they are kept; they are on disk some 50 ms later, written together with
+ * those of other rules and what else is sent. A failure of the log is told to trouble() and counted: by then the rules
+ * that came after have seen them.
  */
 #pragma once
 

@@ -7,6 +7,7 @@
 #include "os/thread.h"
 #include "rules/restore.h"
 #include "rules/rule_files.h"
+#include "rules/sql_query.h"
 #include "tsdb/labels.h"
 
 enum {
@@ -20,6 +21,7 @@ struct entry {
     int64_t phase_ms; /* from 0 to below the interval */
     int64_t next_ms;
     bool is_running;
+    bool has_sql; /* a rule of it may wait for the warehouse */
 };
 
 /* What one reading of the rule files gives. */
@@ -35,8 +37,9 @@ struct rule_manager {
     pthread_cond_t changed;
     struct plan plan;
     size_t running_count;
-    bool is_ending;        /* atomic as well: evaluations look at it without the lock */
-    uint32_t reload_count; /* that wait until nothing runs: nothing is begun meanwhile */
+    size_t sql_running_count; /* of those, groups with SQL */
+    bool is_ending;           /* atomic as well: evaluations look at it without the lock */
+    uint32_t reload_count;    /* that wait until nothing runs: nothing is begun meanwhile */
     struct rule_manager_stats stats;
     pthread_t threads[THREADS_MAX];
     uint32_t thread_count;
@@ -55,13 +58,20 @@ static int64_t last_due(const struct entry *entry, int64_t ts_ms)
     return ts_ms - (ts_ms - entry->phase_ms) % entry->interval_ms;
 }
 
+/* Waiting for the warehouse never takes the last of several threads: rules that ask the series go on meanwhile. */
+static bool may_begin(const struct rule_manager *manager, const struct entry *entry)
+{
+    size_t sql_max = AP_MAX(manager->options.thread_count, 2U) - 1;
+    return !entry->is_running && !(entry->has_sql && manager->sql_running_count >= sql_max);
+}
+
 static struct entry *find_due(struct rule_manager *manager, int64_t ts_ms, int64_t *ret_wait_ms)
 {
     struct entry *due = NULL;
     *ret_wait_ms = WAIT_MAX_MS;
     for (size_t i = 0; i < manager->plan.count; i++) {
         struct entry *entry = &manager->plan.entries[i];
-        if (entry->is_running)
+        if (!may_begin(manager, entry))
             continue;
         if (entry->next_ms > ts_ms + entry->interval_ms) /* the wall clock was set back */
             entry->next_ms = last_due(entry, ts_ms) + entry->interval_ms;
@@ -89,11 +99,13 @@ static int64_t step(struct rule_manager *manager)
     entry->next_ms = ts_ms + entry->interval_ms;
     entry->is_running = true;
     manager->running_count++;
+    manager->sql_running_count += entry->has_sql;
     pthread_mutex_unlock(&manager->mutex);
     size_t failed = group_run_evaluate(entry->run, ts_ms);
     pthread_mutex_lock(&manager->mutex);
     entry->is_running = false;
     manager->running_count--;
+    manager->sql_running_count -= entry->has_sql;
     manager->stats.evaluations += group_run_group(entry->run)->rule_count;
     manager->stats.failures += manager->is_ending ? 0 : failed; /* then they were cancelled */
     pthread_cond_broadcast(&manager->changed);
@@ -183,7 +195,20 @@ static void add_entry(struct plan *plan, const struct rule_group *group, const s
 {
     plan->entries[plan->count++] =
         (struct entry){.run = group_run_new(group, &options->world),
-                       .interval_ms = group->interval_ms ? group->interval_ms : options->interval_ms};
+                       .interval_ms = group->interval_ms ? group->interval_ms : options->interval_ms,
+                       .has_sql = rules_group_has_sql(group)};
+}
+
+/*
+ * What the warehouse does not understand today, it may tomorrow: tables and views come and go with packs. Such a rule
+ * is told and fails when it is evaluated, and keeps none of the others from being loaded.
+ */
+static void check_sql(const struct plan *plan, const struct rule_manager_options *options)
+{
+    for (size_t i = 0; i < plan->count && options->world.warehouse && options->report; i++)
+        if (plan->entries[i].has_sql)
+            (void)rules_sql_check_group(options->world.warehouse, group_run_group(plan->entries[i].run),
+                                        options->report, options->report_context);
 }
 
 static enum ap_rc load(const struct rule_manager *manager, struct plan *ret_plan, struct ap_err *err)
@@ -212,6 +237,7 @@ static enum ap_rc load(const struct rule_manager *manager, struct plan *ret_plan
         entry->next_ms = last_due(entry, now_ms(manager)) + entry->interval_ms;
     }
     note_alike(&plan);
+    check_sql(&plan, options);
     *ret_plan = plan;
     return AP_OK;
 }
@@ -336,6 +362,8 @@ void rule_manager_stats_get(struct rule_manager *manager, struct rule_manager_st
         group_run_lock(run);
         for (size_t r = 0; r < group_run_group(run)->rule_count; r++) {
             struct rule_status status = group_run_status(run, r);
+            ret_stats->no_data_count += status.condition == RULE_CONDITION_NO_DATA;
+            ret_stats->error_count += status.condition == RULE_CONDITION_ERROR;
             for (size_t a = 0; a < status.alert_count; a++) {
                 ret_stats->pending_count += status.alerts[a].state == ALERT_STATE_PENDING;
                 ret_stats->firing_count += status.alerts[a].state == ALERT_STATE_FIRING;

@@ -30,6 +30,9 @@ struct rule_manager_options {
     bool is_experimental;
     int64_t interval_ms; /* of groups that say none; above 0 */
     uint32_t thread_count;
+    /* When rules are loaded: told of each whose SQL the warehouse does not understand. It stays, and fails. */
+    rule_file_report_fn report; /* NULL: nobody asks */
+    void *report_context;
 };
 
 /* Loads the rule files. AP_E_NOT_FOUND, AP_E_IO, AP_E_PARSE, AP_E_LIMIT: `err` has the first thing that is wrong. */
@@ -62,6 +65,8 @@ struct rule_manager_stats {
     uint64_t missed;        /* evaluations of groups that were left out */
     uint64_t pending_count; /* alerts */
     uint64_t firing_count;
+    uint64_t no_data_count; /* rules whose last evaluation came to that */
+    uint64_t error_count;
     uint64_t is_reload_good; /* 0: the rule files could not be read the last time; those before are in effect */
     int64_t loaded_ms;       /* when the rule files in effect were read */
 };

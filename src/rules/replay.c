@@ -216,7 +216,9 @@ enum ap_rc replay_run(const struct replay_input *input, struct replay **ret_repl
     if (rc != AP_OK)
         return rc;
     struct rule rule = *input->rule;
+    rule.language = RULE_LANGUAGE_PROMQL;
     rule.expr = ap_slice_cstr(REPLAYED);
+    rule.figure = (struct ap_slice){0};
     const struct rule_group group = {.name = "replay", .file = "", .rules = &rule, .rule_count = 1};
     const struct rules_world world = {.engine = engine,
                                       .storage = {&step_class, replay},

@@ -133,12 +133,22 @@ static enum ap_rc find_lasts(const struct rules_world *world, const struct rule 
     return rc;
 }
 
+static enum rule_condition condition_of(struct ap_slice labels)
+{
+    struct ap_slice value = labels_get(labels, ap_slice_cstr(RULE_CONDITION_LABEL));
+    for (size_t i = RULE_CONDITION_OK + 1; i < RULE_CONDITION_COUNT; i++)
+        if (ap_slice_equal_cstr(value, rule_condition_name((enum rule_condition)i)))
+            return (enum rule_condition)i;
+    return RULE_CONDITION_OK;
+}
+
 static struct alert restore_alert(const struct last *since, const struct last *state, bool is_firing, int64_t ts_ms,
                                   const struct rule *rule)
 {
     int64_t active_ms = (int64_t)since->value * 1000;
     struct alert alert = {
         .state = is_firing ? ALERT_STATE_FIRING : ALERT_STATE_PENDING,
+        .condition = condition_of(since->labels),
         .labels = since->labels,
         .value = NAN,
         .active_ms = is_firing ? active_ms : active_ms + (ts_ms - state->ts_ms),

@@ -5,9 +5,14 @@
 
 #include "promql/lexer.h"
 #include "promql/parser.h"
+#include "rules/figure.h"
+#include "rules/sql_text.h"
 #include "rules/template_variables.h"
 #include "template/template.h"
 #include "tsdb/labels.h"
+
+const char *const rule_no_data_names[] = {"ok", "alert", "keep", NULL};
+const char *const rule_on_error_names[] = {"keep", "alert", "ok", NULL};
 
 /* ---- The file's form ---- */
 
@@ -34,8 +39,12 @@ struct rule_form {
     const char *record;
     const char *alert;
     const struct yaml_node *expr;
+    const struct yaml_node *sql;
+    const char *threshold;
     const char *wait;
     const char *keep_firing_for;
+    int no_data;
+    int on_error;
     struct yaml_texts labels;
     struct yaml_texts annotations;
 };
@@ -44,8 +53,12 @@ static const struct yaml_field rule_fields[] = {
     {.key = "record", .type = YAML_TYPE_TEXT, AT(rule_form, record)},
     {.key = "alert", .type = YAML_TYPE_TEXT, AT(rule_form, alert)},
     {.key = "expr", .type = YAML_TYPE_NODE, AT(rule_form, expr)},
+    {.key = "sql", .type = YAML_TYPE_NODE, AT(rule_form, sql)},
+    {.key = "threshold", .type = YAML_TYPE_TEXT, AT(rule_form, threshold)},
     {.key = "for", .type = YAML_TYPE_TEXT, AT(rule_form, wait)},
     {.key = "keep_firing_for", .type = YAML_TYPE_TEXT, AT(rule_form, keep_firing_for)},
+    {.key = "no_data", .type = YAML_TYPE_CHOICE, AT(rule_form, no_data), .choices = rule_no_data_names},
+    {.key = "on_error", .type = YAML_TYPE_CHOICE, AT(rule_form, on_error), .choices = rule_on_error_names},
     {.key = "labels", .type = YAML_TYPE_TEXT_MAP, AT(rule_form, labels)},
     {.key = "annotations", .type = YAML_TYPE_TEXT_MAP, AT(rule_form, annotations)},
 };
@@ -119,20 +132,87 @@ static void check_templates(struct reading *reading, const struct yaml_texts *te
     }
 }
 
+/* What tells that there is no data, for rules that have a word on it. */
+static void read_figure(struct reading *reading, const struct yaml_node *node, struct promql_query *query,
+                        struct rule *rule)
+{
+    AP_AUTO_BUF struct ap_buf text = {0};
+    struct ap_err reason;
+    if (figure_print(query->expr, &text, &reason) != AP_OK) {
+        WRONG(reading, yaml_get(node, "no_data"), "no_data: %s; leave it at \"ok\"", reason.text);
+        return;
+    }
+    char *copy = ap_arena_alloc0(&reading->arena, text.bytes + 1);
+    memcpy(copy, text.data, text.bytes);
+    rule->figure = ap_slice(copy, text.bytes);
+}
+
 /* Where in the file the error is: the query's own line and column are told by the parser. */
-static void check_expr(struct reading *reading, const struct yaml_node *node)
+static void read_promql(struct reading *reading, const struct yaml_node *node, const struct yaml_node *expr,
+                        struct rule *rule)
 {
     struct promql_query query;
     struct ap_err reason;
-    if (promql_parse(node->text, reading->is_experimental, &query, &reason) != AP_OK) {
-        WRONG(reading, node, "could not parse expression: %s", reason.text);
+    if (promql_parse(expr->text, reading->is_experimental, &query, &reason) != AP_OK) {
+        WRONG(reading, expr, "could not parse expression: %s", reason.text);
         return;
     }
     enum promql_type type = query.expr->type;
-    promql_query_clear(&query);
     if (type != TYPE_VECTOR && type != TYPE_SCALAR)
-        WRONG(reading, node, "a rule needs an instant vector or a scalar, this expression gives a %s",
+        WRONG(reading, expr, "a rule needs an instant vector or a scalar, this expression gives a %s",
               promql_type_name(type));
+    else if (rule->is_alert && rule->no_data != RULE_NO_DATA_OK)
+        read_figure(reading, node, &query, rule);
+    promql_query_clear(&query);
+}
+
+static void read_sql(struct reading *reading, const struct yaml_node *node, const struct rule_form *form,
+                     struct rule *rule)
+{
+    struct ap_err reason;
+    if (sql_text_check(form->sql->text, &reason) != AP_OK)
+        WRONG(reading, form->sql, "sql: %s", reason.text);
+    rule->language = RULE_LANGUAGE_SQL;
+    if (!yaml_get(node, "on_error") && rule->is_alert)
+        rule->on_error = RULE_ON_ERROR_ALERT;
+    if (!rule->is_alert)
+        return;
+    if (!form->threshold)
+        WRONG(reading, node, "an alert by SQL needs \"threshold\": which figures make one, such as \"> 5\"");
+    else if (!rule_threshold_parse(ap_slice_cstr(form->threshold), &rule->threshold))
+        WRONG(reading, yaml_get(node, "threshold"),
+              "threshold: expected a comparison (>, >=, <, <=, ==, !=) and a number, such as \"> 5\", found \"%.80s\"",
+              form->threshold);
+}
+
+static bool is_text(const struct yaml_node *node)
+{
+    return node->kind == YAML_KIND_SCALAR && node->text.bytes > 0;
+}
+
+/* What is asked, in one of the two languages. */
+static void read_query(struct reading *reading, const struct yaml_node *node, const struct rule_form *form,
+                       struct rule *rule)
+{
+    const struct yaml_node *query = form->expr ? form->expr : form->sql;
+    if (form->expr && form->sql) {
+        WRONG(reading, form->sql->key, "a rule has either \"expr\" (PromQL) or \"sql\", this one has both");
+        return;
+    }
+    if (!query || !is_text(query)) {
+        WRONG(reading, query ? query : node,
+              "field 'expr' must be set in rule: the PromQL to evaluate (or 'sql': a SELECT)");
+        return;
+    }
+    rule->expr = query->text;
+    rule->expr_line = query->line;
+    if (form->sql) {
+        read_sql(reading, node, form, rule);
+        return;
+    }
+    if (form->threshold)
+        WRONG(reading, yaml_get(node, "threshold")->key, "\"threshold\" goes with \"sql\"; PromQL compares by itself");
+    read_promql(reading, node, query, rule);
 }
 
 /* ---- Rules and groups ---- */
@@ -170,6 +250,8 @@ static void read_alert(struct reading *reading, const struct yaml_node *node, co
     rule->for_ms = read_duration(reading, node, "for", form->wait);
     rule->keep_firing_for_ms = read_duration(reading, node, "keep_firing_for", form->keep_firing_for);
     rule->annotations = form->annotations;
+    rule->no_data = (enum rule_no_data)form->no_data;
+    rule->on_error = (enum rule_on_error)form->on_error;
     for (size_t i = 0; i < form->annotations.count; i++)
         if (!is_label_name(form->annotations.keys[i]))
             WRONG(reading, form->annotations.nodes[i]->key, "invalid annotation name \"%s\"",
@@ -181,7 +263,8 @@ static void read_alert(struct reading *reading, const struct yaml_node *node, co
 static void read_recording(struct reading *reading, const struct yaml_node *node, const struct rule_form *form,
                            struct rule *rule)
 {
-    static const char *const of_alerts[] = {"for", "keep_firing_for", "annotations"};
+    static const char *const of_alerts[] = {"for",       "keep_firing_for", "annotations",
+                                            "threshold", "no_data",         "on_error"};
     rule->name = form->record;
     for (size_t i = 0; i < AP_ARRAY_COUNT(of_alerts); i++) {
         const struct yaml_node *value = yaml_get(node, of_alerts[i]);
@@ -220,12 +303,7 @@ static void read_rule(struct reading *reading, const struct yaml_node *node, con
         read_alert(reading, node, &form, rule);
     else
         read_recording(reading, node, &form, rule);
-    if (!form.expr || form.expr->kind != YAML_KIND_SCALAR || form.expr->text.bytes == 0) {
-        WRONG(reading, form.expr ? form.expr : node, "field 'expr' must be set in rule: the PromQL to evaluate");
-        return;
-    }
-    rule->expr = form.expr->text;
-    check_expr(reading, form.expr);
+    read_query(reading, node, &form, rule);
 }
 
 static void read_group(struct reading *reading, const struct yaml_node *node, struct rule_group *group)
@@ -299,18 +377,11 @@ struct whole_file {
     struct ap_arena arena;
 };
 
-enum ap_rc rule_file_load(const char *path, bool is_experimental, rule_file_report_fn report, void *context,
-                          struct rule_file **ret_file, struct ap_err *err)
+static enum ap_rc read_document(struct yaml_document *take_document, bool is_experimental, rule_file_report_fn report,
+                                void *context, struct rule_file **ret_file, struct ap_err *err)
 {
-    struct yaml_document *document;
-    enum ap_rc rc = yaml_load(path, &document, err);
-    if (rc != AP_OK) {
-        if (report)
-            report(err->text, context);
-        return rc;
-    }
     struct whole_file *whole = ap_new0(struct whole_file);
-    whole->file.document = document;
+    whole->file.document = take_document;
     AP_AUTO(rule_file) struct rule_file *file = &whole->file;
     struct reading reading = {
         .file = file, .is_experimental = is_experimental, .report = report, .context = context, .err = err};
@@ -320,6 +391,30 @@ enum ap_rc rule_file_load(const char *path, bool is_experimental, rule_file_repo
     if (reading.rc == AP_OK)
         *ret_file = AP_MOVE(file);
     return reading.rc;
+}
+
+enum ap_rc rule_file_load(const char *path, bool is_experimental, rule_file_report_fn report, void *context,
+                          struct rule_file **ret_file, struct ap_err *err)
+{
+    struct yaml_document *document;
+    enum ap_rc rc = yaml_load(path, &document, err);
+    if (rc == AP_OK)
+        return read_document(document, is_experimental, report, context, ret_file, err);
+    if (report)
+        report(err->text, context);
+    return rc;
+}
+
+enum ap_rc rule_file_parse(struct ap_slice text, const char *name, bool is_experimental, rule_file_report_fn report,
+                           void *context, struct rule_file **ret_file, struct ap_err *err)
+{
+    struct yaml_document *document;
+    enum ap_rc rc = yaml_parse(text, name, &document, err);
+    if (rc == AP_OK)
+        return read_document(document, is_experimental, report, context, ret_file, err);
+    if (report)
+        report(err->text, context);
+    return rc;
 }
 
 void rule_file_free(struct rule_file *file)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "os/thread.h"
+#include "scrape/alert_relabel.h"
 #include "scrape/job_internal.h"
 #include "scrape/scrape_file.h"
 #include "scrape/target_list.h"
@@ -222,6 +223,7 @@ struct plan {
     struct pool **pools;
     size_t count;
     char *ignored;
+    struct alert_relabel *alert_relabel; /* NULL: none */
 };
 
 static void pool_free(struct pool *pool)
@@ -249,6 +251,7 @@ static void plan_clear(struct plan *plan)
         pool_free(plan->pools[i]);
     free(plan->pools);
     free(plan->ignored);
+    alert_relabel_free(plan->alert_relabel);
     *plan = (struct plan){0};
 }
 
@@ -345,6 +348,8 @@ static enum ap_rc plan_read(struct scrape_manager *manager, struct plan *ret_pla
     if (rc != AP_OK)
         return rc;
     struct plan plan = {.pools = ap_new0_array(struct pool *, file.count + 1), .ignored = join_ignored(&file)};
+    plan.alert_relabel = file.alert_relabel;
+    file.alert_relabel = NULL;
     for (size_t i = 0; i < file.count; i++)
         plan.pools[plan.count++] = pool_new(manager, file.jobs[i]);
     if (plan.count)
@@ -424,6 +429,10 @@ static void take_plan_locked(struct scrape_manager *manager, const struct plan *
     manager->pools = plan->pools;
     manager->pool_count = plan->count;
     manager->ignored = plan->ignored;
+    if (manager->options.relabel_alerts)
+        manager->options.relabel_alerts(manager->options.sync_context, plan->alert_relabel);
+    else
+        alert_relabel_free(plan->alert_relabel);
     manager->stats.loaded_ms = ap_clock_wall_us(manager->options.clock) / AP_US_PER_MS;
 }
 

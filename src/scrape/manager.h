@@ -23,6 +23,7 @@
 #include "scrape/relabel.h"
 #include "scrape/scraper.h"
 
+struct alert_relabel;
 struct scrape_manager; /* private to manager.c */
 
 /* A job that comes with the program; left out when the file has one of that name, or one with that collector. */
@@ -44,6 +45,8 @@ struct scrape_manager_options {
     /* scraper_sync(), or what stands for it. */
     void (*sync)(void *sync_context, const char *pool, const struct scrape_target *const *targets, size_t count);
     void *sync_context;
+    /* What the file says of alerts' labels (scrape/alert_relabel.h), whenever it is read; NULL: nobody asks. */
+    void (*relabel_alerts)(void *sync_context, struct alert_relabel *take_relabel);
     /* Something is wrong with what a discovery finds; for the log, told once and not each time. */
     void (*trouble)(const struct ap_err *err, void *context);
     void *context;

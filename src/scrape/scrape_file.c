@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "scrape/alert_relabel.h"
 #include "scrape/fields.h"
 #include "scrape/job_internal.h"
 
@@ -124,7 +125,7 @@ static void note_ignored(struct reading *reading, const struct yaml_node *map, c
 }
 
 struct file_form {
-    const struct yaml_node *global, *jobs;
+    const struct yaml_node *global, *jobs, *alerting;
     struct yaml_texts files;
     const struct yaml_node *others;
 };
@@ -137,7 +138,7 @@ static enum ap_rc read_source(struct reading *reading, struct scrape_source *sou
         {"scrape_configs", FIELD_NODE, AT(jobs)},
         {"scrape_config_files", FIELD_TEXTS, AT(files)},
         {"runtime", FIELD_NODE, AT(others)},
-        {"alerting", FIELD_NODE, AT(others)},
+        {"alerting", FIELD_NODE, AT(alerting)},
         {"rule_files", FIELD_NODE, AT(others)},
         {"storage", FIELD_NODE, AT(others)},
         {"tracing", FIELD_NODE, AT(others)},
@@ -145,8 +146,9 @@ static enum ap_rc read_source(struct reading *reading, struct scrape_source *sou
         {"remote_read", FIELD_NODE, AT(others)},
         {"otlp", FIELD_NODE, AT(others)},
     };
-    static const char *const others[] = {"runtime", "alerting",     "rule_files",  "storage",
-                                         "tracing", "remote_write", "remote_read", "otlp"};
+    static const char *const others[] = {"runtime",      "rule_files",  "storage", "tracing",
+                                         "remote_write", "remote_read", "otlp"};
+    static const char *const alerting_others[] = {"alertmanagers"};
     static const char *const global_others[] = {"evaluation_interval", "rule_query_offset", "query_log_file",
                                                 "external_labels"};
     struct file_form form = {0};
@@ -159,9 +161,14 @@ static enum ap_rc read_source(struct reading *reading, struct scrape_source *sou
         rc = add_jobs(reading, source, form.jobs);
     if (rc == AP_OK)
         rc = add_files(reading, source, &form.files);
+    if (form.alerting && yaml_is_null(form.alerting))
+        form.alerting = NULL;
+    if (rc == AP_OK && form.alerting)
+        rc = alert_relabel_read(source, form.alerting, &reading->file.alert_relabel, reading->err);
     if (rc != AP_OK)
         return rc;
     note_ignored(reading, form.global, "global.", global_others, AP_ARRAY_COUNT(global_others));
+    note_ignored(reading, form.alerting, "alerting.", alerting_others, AP_ARRAY_COUNT(alerting_others));
     note_ignored(reading, root, "", others, AP_ARRAY_COUNT(others));
     return AP_OK;
 }
@@ -199,6 +206,7 @@ void scrape_file_clear(struct scrape_file *file)
     for (size_t i = 0; i < file->count; i++)
         scrape_job_unref(&file->jobs[i]->shown);
     free(file->jobs);
+    alert_relabel_free(file->alert_relabel);
     for (size_t i = 0; i < file->ignored_count; i++)
         free((char *)file->ignored[i]);
     free(file->ignored);

@@ -1,8 +1,8 @@
 /*
  * scrape/scrape_file.h - Prometheus' configuration, as far as it is about scraping
  *
- * `global:`, `scrape_configs:` and the files of `scrape_config_files:`. What else Prometheus' file may hold (rules,
- * alerting, remote write …) is left alone and told by name.
+ * `global:`, `scrape_configs:`, the files of `scrape_config_files:`, and `alert_relabel_configs` of `alerting:`. What
+ * else Prometheus' file may hold (rules, remote write …) is left alone and told by name.
  */
 #pragma once
 
@@ -12,13 +12,15 @@
 #include "base/rc.h"
 #include "base/slice.h"
 
+struct alert_relabel;
 struct job;
 struct job_collectors;
 
 struct scrape_file {
     struct job **jobs; /* owned: one reference each; in the order of the file */
     size_t count;
-    const char **ignored; /* owned, with its texts: "rule_files", "global.external_labels" */
+    struct alert_relabel *alert_relabel; /* owned; NULL: none */
+    const char **ignored;                /* owned, with its texts: "rule_files", "global.external_labels" */
     size_t ignored_count;
 };
 

@@ -10,7 +10,7 @@
 struct moment {
     int64_t ms;
     int64_t offset_s;
-    struct zone_time clock; /* as read in the zone */
+    struct ap_civil clock; /* as read in the zone */
 };
 
 static const char *const months[] = {"January", "February", "March",     "April",   "May",      "June",
@@ -50,7 +50,7 @@ static size_t add_fraction(struct ap_slice layout, int64_t ms, struct ap_buf *ou
 
 static void add_part(const char *part, const struct moment *moment, struct ap_buf *out)
 {
-    const struct zone_time *clock = &moment->clock;
+    const struct ap_civil *clock = &moment->clock;
     int hour = clock->hour % 12 ? clock->hour % 12 : 12;
     if (strcmp(part, "2006") == 0)
         ap_buf_printf(out, "%04" PRId64, clock->year);

@@ -263,8 +263,13 @@ struct head_deleted head_copy_deleted(const struct head_copy *copy, const struct
 /* The chunk at that place, or NULL. */
 const struct head_chunk *head_copy_find(const struct head_copy *copy, const struct head_range *range, uint64_t offset);
 bool head_is_deleted(struct head_deleted deleted, int64_t ts_ms);
-/* Whether there is any sample in [min, max]; deletions are not looked at. */
-bool head_series_touches(struct head *head, uint32_t ref, int64_t min_ts_ms, int64_t max_ts_ms);
+/*
+ * For each of up to HEAD_TOGETHER series, whether there is any sample in [min, max]; deletions are not looked at. Their
+ * memory is fetched for all of them together.
+ */
+enum { HEAD_TOGETHER = 64 };
+void head_touches(struct head *head, const uint32_t *refs, size_t count, int64_t min_ts_ms, int64_t max_ts_ms,
+                  bool *ret_touches);
 
 /* Removes samples of the span from the tails and marks it for the chunks. */
 void head_delete_locked(struct head_series *series, int64_t min_ts_ms, int64_t max_ts_ms);

@@ -1,6 +1,7 @@
 /* What a query takes from the head: copies made under the shard's lock, decoded outside of it. */
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/mem.h"
 #include "tsdb/head.h"
 
@@ -30,17 +31,7 @@ static size_t copy_tail(const struct tail *tail, int64_t min_ts_ms, int64_t max_
     if (!tail || !tail_touches(tail, min_ts_ms, max_ts_ms))
         return 0;
     reserve_samples(copy, at + tail_samples(tail));
-    int64_t *ts_ms = copy->ts_ms + at;
-    double *values = copy->values + at;
-    tail_read(tail, ts_ms, values);
-    size_t count = 0;
-    for (uint32_t i = 0; i < tail_samples(tail); i++) {
-        if (ts_ms[i] < min_ts_ms || ts_ms[i] > max_ts_ms)
-            continue;
-        ts_ms[count] = ts_ms[i];
-        values[count++] = values[i];
-    }
-    return count;
+    return tail_read_span(tail, min_ts_ms, max_ts_ms, copy->ts_ms + at, copy->values + at);
 }
 
 static void copy_histograms(const struct histogram_tail *tail, int64_t min_ts_ms, int64_t max_ts_ms,
@@ -144,12 +135,36 @@ static bool series_touches(const struct head_series *series, int64_t min_ts_ms, 
            (tail->count && tail->entries[0].ts_ms <= max_ts_ms && tail->entries[tail->count - 1].ts_ms >= min_ts_ms);
 }
 
-bool head_series_touches(struct head *head, uint32_t ref, int64_t min_ts_ms, int64_t max_ts_ms)
+static void touches_of_shard(const struct head *head, struct head_shard *shard, const uint32_t *refs,
+                             const uint8_t *wanted, size_t count, int64_t min_ts_ms, int64_t max_ts_ms,
+                             bool *ret_touches)
 {
-    struct head_shard *shard = head_shard_of(head, ref);
+    const struct head_series *series[HEAD_TOGETHER];
     pthread_mutex_lock(&shard->mtx);
-    const struct head_series *series = head_series_peek_locked(shard, head_local(head, ref));
-    bool touches = series && series_touches(series, min_ts_ms, max_ts_ms);
+    for (size_t i = 0; i < count; i++)
+        series[i] = head_series_peek_locked(shard, head_local(head, refs[wanted[i]]));
+    for (size_t i = 0; i < count; i++)
+        if (series[i] && series[i]->tail)
+            __builtin_prefetch(series[i]->tail);
+    for (size_t i = 0; i < count; i++)
+        if (series[i] && series[i]->tail)
+            __builtin_prefetch(tail_offsets(series[i]->tail));
+    for (size_t i = 0; i < count; i++)
+        ret_touches[wanted[i]] = series[i] && series_touches(series[i], min_ts_ms, max_ts_ms);
     pthread_mutex_unlock(&shard->mtx);
-    return touches;
+}
+
+void head_touches(struct head *head, const uint32_t *refs, size_t count, int64_t min_ts_ms, int64_t max_ts_ms,
+                  bool *ret_touches)
+{
+    AP_ASSERT(count <= HEAD_TOGETHER);
+    for (uint32_t i = 0; i < head->options.shard_count; i++) {
+        uint8_t wanted[HEAD_TOGETHER];
+        size_t wanted_count = 0;
+        for (size_t r = 0; r < count; r++)
+            if (head_shard_of(head, refs[r]) == &head->shards[i])
+                wanted[wanted_count++] = (uint8_t)r;
+        if (wanted_count)
+            touches_of_shard(head, &head->shards[i], refs, wanted, wanted_count, min_ts_ms, max_ts_ms, ret_touches);
+    }
 }

@@ -222,8 +222,10 @@ uint32_t registry_add_locked(struct registry *registry, struct ap_slice labels, 
     take_ref(registry, ref);
     *entry = (struct series_entry){hash, registry_make_list_locked(registry, pairs, count)};
     slots_add(&registry->slots, registry_tag(hash), ref);
+    registry->change++;
     for (uint32_t i = 0; i < count; i++) {
         postings_add(&registry->pairs[pairs[i]].postings, ref);
+        registry->pairs[pairs[i]].change = registry->change;
         registry->names[registry->pairs[pairs[i]].name].series_count++;
     }
     roaring_bitmap_add(registry->live, ref);
@@ -244,9 +246,11 @@ void registry_remove_locked(struct registry *registry, const roaring_bitmap_t *r
         if (!registry_has(registry, ref))
             continue;
         struct series_entry *entry = registry_entry(registry, ref);
+        registry->change++;
         for (uint32_t i = 1; i <= entry->pairs[0]; i++) {
             struct pair *pair = &registry->pairs[entry->pairs[i]];
             postings_remove(&pair->postings, ref);
+            pair->change = registry->change;
             registry->names[pair->name].series_count--;
         }
         slots_remove(&registry->slots, registry_tag(entry->hash), ref);
@@ -333,4 +337,12 @@ void registry_labels(const struct registry *registry, uint32_t ref, struct ap_bu
         to = put_field(to, 0x12, pair->value, pair->value_bytes);
         out->bytes += (size_t)(to - start);
     }
+}
+
+void registry_prefetch_labels(const struct registry *registry, const uint32_t *refs, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        __builtin_prefetch(registry_entry(registry, refs[i]));
+    for (size_t i = 0; i < count; i++)
+        __builtin_prefetch(registry_list(registry_entry(registry, refs[i])));
 }

@@ -63,9 +63,22 @@ bool registry_has(const struct registry *registry, uint32_t ref); /* live */
 struct labels_hash registry_hash(const struct registry *registry, uint32_t ref);
 /* Appends the canonical labels of a series, live or removed and not yet reused. */
 void registry_labels(const struct registry *registry, uint32_t ref, struct ap_buf *out);
+/* Of some live series that are asked next: fetches their memory for all of them together. */
+void registry_prefetch_labels(const struct registry *registry, const uint32_t *refs, size_t count);
 
 /* The live series that all matchers hold for. free with roaring_bitmap_free(). */
 roaring_bitmap_t *registry_select(const struct registry *registry, const struct matchers *matchers);
+
+/*
+ * A number that grows as series come and go. registry_select() says what it said when the number was N, if
+ * registry_last_change() is not above N now: then nothing has come or gone since that has all pairs which the matchers
+ * name. UINT64_MAX: it cannot be told, since no matcher names one pair that there is.
+ */
+uint64_t registry_change(const struct registry *registry);
+uint64_t registry_last_change(const struct registry *registry, const struct matchers *matchers);
+
+/* Puts live series in order of their labels (labels_compare()). */
+void registry_sort(const struct registry *registry, uint32_t *refs, size_t count);
 
 /* Calls `each` for every label name, or every value of `name`, that some live series has, in order of bytes, until it
  * returns false. Does not visit series. */

@@ -176,7 +176,7 @@ void registry_encoded_locked(struct registry *registry)
 
 size_t registry_unsaved_count(const struct registry *registry)
 {
-    return __atomic_load_n(&registry->unsaved.count, __ATOMIC_RELAXED);
+    return registry->unsaved.count;
 }
 
 /* ---- Reading ---- */
@@ -432,11 +432,13 @@ static bool add_part(struct decoding *decoding, struct ap_slice *rest, uint32_t 
         if (is_sound)
             added[added_count++] = record.ref;
     }
+    registry->change++;
     for (uint32_t i = 0; i < registry->pair_count; i++) {
         uint32_t count = decoding->counts[i] - starts[i];
         if (count == 0)
             continue;
         postings_add_many(&registry->pairs[i].postings, decoding->refs + starts[i], count);
+        registry->pairs[i].change = registry->change;
         registry->names[registry->pairs[i].name].series_count += count;
     }
     postings_add_to_bitmap(registry->live, added, added_count);

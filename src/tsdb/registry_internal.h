@@ -20,6 +20,7 @@ struct pair {
     uint32_t file_number; /* in the series file; PAIR_NONE: not in it */
     uint32_t at;          /* in its name's pairs */
     struct postings postings;
+    uint64_t change; /* registry->change when `postings` last did */
 };
 
 struct name {
@@ -92,6 +93,7 @@ struct registry {
 
     uint64_t created_count;
     uint64_t removed_count;
+    uint64_t change; /* counts series that came and went, and batches of a file */
 };
 
 /* registry.c */

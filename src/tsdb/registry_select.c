@@ -4,6 +4,13 @@
 #include "base/mem.h"
 #include "tsdb/registry_internal.h"
 
+static int compare_texts(struct ap_slice a, struct ap_slice b)
+{
+    size_t bytes = AP_MIN(a.bytes, b.bytes);
+    int order = bytes ? memcmp(a.data, b.data, bytes) : 0;
+    return order ? order : (a.bytes > b.bytes) - (a.bytes < b.bytes);
+}
+
 /* ---- Series by matchers ---- */
 
 static bool starts_with(struct ap_slice text, struct ap_slice prefix)
@@ -11,16 +18,35 @@ static bool starts_with(struct ap_slice text, struct ap_slice prefix)
     return text.bytes >= prefix.bytes && (prefix.bytes == 0 || memcmp(text.data, prefix.data, prefix.bytes) == 0);
 }
 
+/* The one value other than "" that the matcher can want. */
+static bool only_value(const struct matcher *matcher, struct ap_slice *ret_value)
+{
+    const struct ap_slice *values;
+    size_t count;
+    if (!matcher_values(matcher, &values, &count) || count != 1 || values[0].bytes == 0)
+        return false;
+    *ret_value = values[0];
+    return true;
+}
+
+/* The pair that it wants; PAIR_NONE: there is no such pair, or it wants others too. */
+static uint32_t only_pair(const struct registry *registry, const struct matcher *matcher)
+{
+    struct ap_slice value;
+    if (!only_value(matcher, &value))
+        return PAIR_NONE;
+    uint32_t name = registry_find_name(registry, matcher_name(matcher));
+    return name == PAIR_NONE ? PAIR_NONE : registry_find_pair(registry, name, value);
+}
+
 /* The postings of the only pair that the matcher can want; NULL: it is not of that kind. */
 static const struct postings *only_postings(const struct registry *registry, const struct matcher *matcher)
 {
     static const struct postings none;
-    const struct ap_slice *values;
-    size_t count;
-    if (!matcher_values(matcher, &values, &count) || count != 1 || values[0].bytes == 0)
+    struct ap_slice value;
+    if (!only_value(matcher, &value))
         return NULL;
-    uint32_t name = registry_find_name(registry, matcher_name(matcher));
-    uint32_t pair = name == PAIR_NONE ? PAIR_NONE : registry_find_pair(registry, name, values[0]);
+    uint32_t pair = only_pair(registry, matcher);
     return pair == PAIR_NONE ? &none : &registry->pairs[pair].postings;
 }
 
@@ -141,14 +167,52 @@ roaring_bitmap_t *registry_select(const struct registry *registry, const struct 
     return selected ? selected : roaring_bitmap_copy(registry->live);
 }
 
-/* ---- Names and values ---- */
+/* ---- The same again ---- */
 
-static int compare_texts(struct ap_slice a, struct ap_slice b)
+uint64_t registry_change(const struct registry *registry)
 {
-    size_t bytes = AP_MIN(a.bytes, b.bytes);
-    int order = bytes ? memcmp(a.data, b.data, bytes) : 0;
-    return order ? order : (a.bytes > b.bytes) - (a.bytes < b.bytes);
+    return registry->change;
 }
+
+/* Whatever comes and is wanted has all pairs that are named: one that has not changed says that nothing did. */
+uint64_t registry_last_change(const struct registry *registry, const struct matchers *matchers)
+{
+    uint64_t last = UINT64_MAX;
+    for (size_t i = 0; i < matchers->count; i++) {
+        uint32_t pair = only_pair(registry, matchers->items[i]);
+        if (pair != PAIR_NONE)
+            last = AP_MIN(last, registry->pairs[pair].change);
+    }
+    return last;
+}
+
+/* ---- Order ---- */
+
+/* As labels_compare(), of the pairs' numbers: what two series have in common is not looked at. */
+static int compare_series(const void *a, const void *b, void *context)
+{
+    const struct registry *registry = context;
+    const uint32_t *x = registry_list(registry_entry(registry, *(const uint32_t *)a));
+    const uint32_t *y = registry_list(registry_entry(registry, *(const uint32_t *)b));
+    uint32_t count = AP_MIN(x[0], y[0]), i = 1;
+    while (i <= count && x[i] == y[i])
+        i++;
+    if (i > count)
+        return (x[0] > y[0]) - (x[0] < y[0]);
+    const struct pair *p = &registry->pairs[x[i]], *q = &registry->pairs[y[i]];
+    if (p->name == q->name)
+        return compare_texts(pair_value(p), pair_value(q));
+    const struct name *m = &registry->names[p->name], *n = &registry->names[q->name];
+    return compare_texts(ap_slice(m->text, m->bytes), ap_slice(n->text, n->bytes));
+}
+
+void registry_sort(const struct registry *registry, uint32_t *refs, size_t count)
+{
+    if (count)
+        qsort_r(refs, count, sizeof(*refs), compare_series, (void *)(uintptr_t)registry);
+}
+
+/* ---- Names and values ---- */
 
 /* A value's first bytes as a number decide most comparisons without reading the value. */
 struct sorting {

@@ -101,14 +101,18 @@ void tail_pack(struct tail **tail_at, struct ap_buf *scratch)
         first = 0;
     }
     ap_buf_reset(scratch);
-    ap_buf_add_varint(scratch, tail->count);
-    ap_buf_add_varint(scratch, first);
     chunk_encode_times(ts_ms, tail->count, scratch);
     chunk_encode_values(tail->values, tail->count, scratch);
-    size_t bytes = tail->packed_bytes + scratch->bytes;
+    size_t columns_bytes = scratch->bytes;
+    ap_buf_add_varint(scratch, tail->count); /* behind the columns for now: how many bytes they are is part of it */
+    ap_buf_add_varint(scratch, first);
+    ap_buf_add_varint(scratch, (uint64_t)(ts_ms[tail->count - 1] - ts_ms[0]));
+    ap_buf_add_varint(scratch, columns_bytes);
+    size_t head_bytes = scratch->bytes - columns_bytes, bytes = tail->packed_bytes + scratch->bytes;
     AP_ASSERT(bytes <= UINT16_MAX);
     tail->packed = ap_realloc(tail->packed, bytes);
-    memcpy(tail->packed + tail->packed_bytes, scratch->data, scratch->bytes);
+    memcpy(tail->packed + tail->packed_bytes, scratch->data + columns_bytes, head_bytes);
+    memcpy(tail->packed + tail->packed_bytes + head_bytes, scratch->data, columns_bytes);
     tail->packed_bytes = (uint16_t)bytes;
     tail->packed_count = (uint16_t)(tail->packed_count + tail->count);
     tail->packed_end = (uint32_t)(ts_ms[tail->count - 1] - tail->base_ts_ms);
@@ -117,31 +121,96 @@ void tail_pack(struct tail **tail_at, struct ap_buf *scratch)
         move(tail_at, TAIL_RAW_SAMPLES);
 }
 
-static void read_packed(const struct tail *tail, int64_t *ret_ts_ms, double *ret_values)
+/* Where in the tail's milliseconds a span of time is; false: it is wholly before or behind what they can say. */
+static bool offsets_of_span(const struct tail *tail, int64_t min_ts_ms, int64_t max_ts_ms, uint32_t *ret_from,
+                            uint32_t *ret_to)
+{
+    int64_t base_ts_ms = tail->base_ts_ms;
+    if (max_ts_ms < base_ts_ms || min_ts_ms > base_ts_ms + (int64_t)UINT32_MAX)
+        return false;
+    *ret_from = min_ts_ms <= base_ts_ms ? 0 : (uint32_t)(min_ts_ms - base_ts_ms);
+    *ret_to = max_ts_ms >= base_ts_ms + (int64_t)UINT32_MAX ? UINT32_MAX : (uint32_t)(max_ts_ms - base_ts_ms);
+    return true;
+}
+
+/* What comes before the columns of a packed part. */
+struct part_head {
+    uint64_t count, first, span, bytes; /* `first` and `span` in ms */
+};
+
+static struct part_head take_part_head(struct ap_slice *rest)
+{
+    struct part_head head;
+    bool is_sound = bitpack_take_varint(rest, &head.count) && bitpack_take_varint(rest, &head.first) &&
+                    bitpack_take_varint(rest, &head.span) && bitpack_take_varint(rest, &head.bytes) &&
+                    head.bytes <= rest->bytes;
+    AP_ASSERT(is_sound);
+    return head;
+}
+
+static void decode_part(struct ap_slice columns, int64_t first_ts_ms, size_t count, struct chunk_floats *ret_part)
+{
+    struct ap_err err;
+    bool is_sound = chunk_decode_times(&columns, first_ts_ms, count, ret_part->ts_ms, &err) == AP_OK &&
+                    chunk_decode_values(&columns, count, ret_part->values);
+    AP_ASSERT(is_sound);
+}
+
+static size_t read_packed(const struct tail *tail, uint32_t from, uint32_t to, int64_t *ret_ts_ms, double *ret_values)
 {
     struct ap_slice rest = ap_slice(tail->packed, tail->packed_bytes);
-    for (uint32_t done = 0; done < tail->packed_count;) {
+    size_t done = 0;
+    while (rest.bytes) {
+        struct part_head head = take_part_head(&rest);
+        struct ap_slice columns = ap_slice(rest.data, head.bytes);
+        rest = ap_slice(rest.data + head.bytes, rest.bytes - head.bytes);
+        if (head.first + head.span < from)
+            continue;
+        if (head.first > to)
+            break;
         struct chunk_floats part;
-        struct ap_err err;
-        uint64_t count, offset;
-        bool is_sound =
-            bitpack_take_varint(&rest, &count) && bitpack_take_varint(&rest, &offset) &&
-            chunk_decode_times(&rest, tail->base_ts_ms + (int64_t)offset, count, part.ts_ms, &err) == AP_OK &&
-            chunk_decode_values(&rest, count, part.values);
-        AP_ASSERT(is_sound);
-        memcpy(ret_ts_ms + done, part.ts_ms, count * sizeof(*ret_ts_ms));
-        memcpy(ret_values + done, part.values, count * sizeof(*ret_values));
-        done += (uint32_t)count;
+        decode_part(columns, tail->base_ts_ms + (int64_t)head.first, head.count, &part);
+        size_t first = 0, end = head.count;
+        while (first < end && part.ts_ms[first] < tail->base_ts_ms + from)
+            first++;
+        while (first < end && part.ts_ms[end - 1] > tail->base_ts_ms + to)
+            end--;
+        memcpy(ret_ts_ms + done, part.ts_ms + first, (end - first) * sizeof(*ret_ts_ms));
+        memcpy(ret_values + done, part.values + first, (end - first) * sizeof(*ret_values));
+        done += end - first;
     }
+    return done;
+}
+
+static size_t read_raw(const struct tail *tail, uint32_t from, uint32_t to, int64_t *ret_ts_ms, double *ret_values)
+{
+    const uint32_t *offsets = tail_offsets(tail);
+    uint32_t first = 0, end = 0;
+    for (uint32_t i = 0; i < tail->count; i++) { /* counted, so that it is many at a time */
+        first += offsets[i] < from;
+        end += offsets[i] <= to;
+    }
+    if (first >= end)
+        return 0;
+    for (uint32_t i = first; i < end; i++)
+        ret_ts_ms[i - first] = tail->base_ts_ms + offsets[i];
+    memcpy(ret_values, tail->values + first, (end - first) * sizeof(double));
+    return end - first;
+}
+
+size_t tail_read_span(const struct tail *tail, int64_t min_ts_ms, int64_t max_ts_ms, int64_t *ret_ts_ms,
+                      double *ret_values)
+{
+    uint32_t from, to;
+    if (!offsets_of_span(tail, min_ts_ms, max_ts_ms, &from, &to))
+        return 0;
+    size_t count = read_packed(tail, from, to, ret_ts_ms, ret_values);
+    return count + read_raw(tail, from, to, ret_ts_ms + count, ret_values + count);
 }
 
 void tail_read(const struct tail *tail, int64_t *ret_ts_ms, double *ret_values)
 {
-    read_packed(tail, ret_ts_ms, ret_values);
-    const uint32_t *offsets = tail_offsets(tail);
-    for (uint32_t i = 0; i < tail->count; i++)
-        ret_ts_ms[tail->packed_count + i] = tail->base_ts_ms + offsets[i];
-    memcpy(ret_values + tail->packed_count, tail->values, tail->count * sizeof(double));
+    (void)tail_read_span(tail, INT64_MIN, INT64_MAX, ret_ts_ms, ret_values);
 }
 
 void tail_unpack(struct tail **tail_at)

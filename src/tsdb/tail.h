@@ -56,6 +56,9 @@ void tail_unpack(struct tail **tail);
 
 /* Copies all tail_samples(), in order. */
 void tail_read(const struct tail *tail, int64_t *ret_ts_ms, double *ret_values);
+/* Those in [min, max], returns how many; there has to be room for all tail_samples(). */
+size_t tail_read_span(const struct tail *tail, int64_t min_ts_ms, int64_t max_ts_ms, int64_t *ret_ts_ms,
+                      double *ret_values);
 
 /* Whether any sample is in [min, max], as far as the first and the last one tell. */
 bool tail_touches(const struct tail *tail, int64_t min_ts_ms, int64_t max_ts_ms);

@@ -11,6 +11,8 @@
 #include "os/thread.h"
 #include "tsdb/tsdb_internal.h"
 
+enum { SELECTED_REFS_MAX = 8 << 20 }; /* 32 MiB; ten thousand rules over a million series take a quarter of it */
+
 void tsdb_options_init(struct tsdb_options *options)
 {
     *options = (struct tsdb_options){
@@ -46,6 +48,7 @@ void tsdb_make_head(struct tsdb *tsdb, uint64_t seed)
     };
     tsdb->registry = registry_new(seed);
     tsdb->head = head_new(&options, tsdb->registry);
+    tsdb->selections = selections_new(SELECTED_REFS_MAX);
     tsdb->head->change_period = ap_random_u64(&tsdb->random) >> 1; /* a mark of another store says nothing here */
 }
 
@@ -166,6 +169,7 @@ void tsdb_close(struct tsdb *tsdb)
     for (size_t i = 0; i < tsdb->block_count; i++)
         block_unref(tsdb->blocks[i]);
     free(tsdb->blocks);
+    selections_free(tsdb->selections);
     head_free(tsdb->head);
     registry_free(tsdb->registry);
     extras_clear(&tsdb->extras);

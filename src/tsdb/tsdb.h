@@ -114,6 +114,7 @@ struct tsdb_append {
      * complete; what the log makes of it is not known yet. */
     void (*appended)(struct tsdb_append *append);
     void *context;
+    bool can_wait;               /* for the log, as struct wal_ticket says: done() comes some 50 ms later */
     uint32_t *refused_by_series; /* may be NULL; lent, zeroed, one a series: how many samples and histograms of it */
     struct tsdb_outcome outcome; /* complete when tsdb_append() returns */
     /* The store's. */

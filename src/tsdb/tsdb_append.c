@@ -466,6 +466,7 @@ static void append_to_shard(struct appending *appending, uint32_t shard_index, b
             .type = TSDB_RECORD_SAMPLES,
             .is_chained = true,
             .break_count = break_count,
+            .can_wait = appending->append->can_wait,
             .done = record_done,
             .context = record,
         };

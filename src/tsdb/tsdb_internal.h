@@ -2,7 +2,7 @@
  * tsdb/tsdb_internal.h - the state that the tsdb_*.c files share
  *
  * Locks, in the order in which they are taken: maintain_mtx, registry lock, shard lock, head->ranges_mtx, range->mtx;
- * view_mtx and extras_mtx are leaves.
+ * view_mtx, extras_mtx and the one of `selections` are leaves.
  */
 #pragma once
 
@@ -14,6 +14,7 @@
 #include "tsdb/changes.h"
 #include "tsdb/extras.h"
 #include "tsdb/head.h"
+#include "tsdb/selections.h"
 #include "tsdb/tsdb.h"
 #include "wal/wal.h"
 
@@ -31,9 +32,10 @@ struct tsdb {
     int dir_fd;
     int head_fd;
     int blocks_fd;
-    struct registry *registry; /* owned */
-    struct head *head;         /* owned */
-    struct wal_cursor *cursor; /* owned; holds the log back */
+    struct registry *registry;     /* owned */
+    struct head *head;             /* owned */
+    struct selections *selections; /* owned */
+    struct wal_cursor *cursor;     /* owned; holds the log back */
 
     /* Whoever does background work holds maintain_mtx: the thread, or a caller that asks for a piece of it. */
     pthread_mutex_t maintain_mtx;

@@ -15,6 +15,14 @@ enum {
 #define CHECKPOINT_RECORD_BYTES (UINT64_C(4) << 20)
 #define CHECKPOINT_LOG_BYTES    (UINT64_C(128) << 20) /* of anybody's records: our cursor holds all of them back */
 
+static size_t unsaved_series_count(struct tsdb *tsdb)
+{
+    registry_read_lock(tsdb->registry);
+    size_t count = registry_unsaved_count(tsdb->registry);
+    registry_unlock(tsdb->registry);
+    return count;
+}
+
 static bool checkpoint_is_due(struct tsdb *tsdb)
 {
     uint64_t record_bytes = atomic_load(&tsdb->record_bytes) - tsdb->checkpoint_record_bytes;
@@ -23,7 +31,7 @@ static bool checkpoint_is_due(struct tsdb *tsdb)
     /* A new epoch says every series' value in full once: not worth it before others have said theirs a few times. */
     uint64_t record_bytes_due = AP_MAX(CHECKPOINT_RECORD_BYTES, UINT64_C(32) * registry_count(tsdb->registry));
     return record_bytes >= record_bytes_due || tsdb->must_rewrite_list || tsdb->must_rewrite_series ||
-           registry_unsaved_count(tsdb->registry) >= UNSAVED_SERIES_MAX ||
+           unsaved_series_count(tsdb) >= UNSAVED_SERIES_MAX ||
            ((record_bytes > 0 || log_bytes >= CHECKPOINT_LOG_BYTES) && age_us >= CHECKPOINT_INTERVAL_MS * AP_US_PER_MS);
 }
 

@@ -148,6 +148,21 @@ static void table_reserve(struct tsdb_set *set)
     }
 }
 
+/* NULL: one too many. */
+static struct set_series *append_series(struct tsdb_set *set, struct labels_hash hash)
+{
+    if (set->series_count >= set->series_max)
+        return NULL;
+    if (set->series_count == set->series_capacity) {
+        set->series_capacity = set->series_capacity ? set->series_capacity * 2 : 64;
+        set->series = ap_realloc(set->series, set->series_capacity * sizeof(*set->series));
+    }
+    struct set_series *series = &set->series[set->series_count++];
+    *series =
+        (struct set_series){.hash = hash, .ref = REGISTRY_NONE, .first_place = UINT32_MAX, .last_place = UINT32_MAX};
+    return series;
+}
+
 /* The series with this hash, added if need be; its labels are what `scratch` holds. NULL: one too many. */
 static struct set_series *set_series(struct tsdb_set *set, struct labels_hash hash, bool *ret_is_new)
 {
@@ -159,16 +174,9 @@ static struct set_series *set_series(struct tsdb_set *set, struct labels_hash ha
             return &set->series[set->table[slot]];
         }
     }
-    if (set->series_count >= set->series_max)
-        return NULL;
-    if (set->series_count == set->series_capacity) {
-        set->series_capacity = set->series_capacity ? set->series_capacity * 2 : 64;
-        set->series = ap_realloc(set->series, set->series_capacity * sizeof(*set->series));
-    }
-    set->table[slot] = (uint32_t)set->series_count;
-    struct set_series *series = &set->series[set->series_count++];
-    *series =
-        (struct set_series){.hash = hash, .ref = REGISTRY_NONE, .first_place = UINT32_MAX, .last_place = UINT32_MAX};
+    struct set_series *series = append_series(set, hash);
+    if (series)
+        set->table[slot] = (uint32_t)(series - set->series);
     *ret_is_new = true;
     return series;
 }
@@ -183,19 +191,19 @@ static enum ap_rc keep_labels(struct tsdb_set *set, struct set_series *series, s
     return AP_OK;
 }
 
-static enum ap_rc add_head_series(struct tsdb_set *set, uint32_t ref, struct ap_err *err)
+/* `is_alone`: no block has any, so that none is there yet, and nobody asks for its hash. */
+static enum ap_rc add_head_series(struct tsdb_set *set, uint32_t ref, bool is_alone, struct ap_err *err)
 {
     struct tsdb *tsdb = set->tsdb;
-    if (!head_series_touches(tsdb->head, ref, set->min_ts_ms, set->max_ts_ms))
-        return AP_OK;
-    bool is_new;
-    struct set_series *series = set_series(set, registry_hash(tsdb->registry, ref), &is_new);
+    bool is_new = true;
+    struct set_series *series = is_alone ? append_series(set, (struct labels_hash){0})
+                                         : set_series(set, registry_hash(tsdb->registry, ref), &is_new);
     if (!series)
         return too_many(set, err);
     series->ref = ref;
     if (!is_new)
         return AP_OK;
-    set->is_unordered = true; /* the registry's are in order of arrival */
+    set->is_unordered |= !is_alone;
     ap_buf_reset(&set->scratch);
     registry_labels(tsdb->registry, ref, &set->scratch);
     return keep_labels(set, series, err);
@@ -204,15 +212,25 @@ static enum ap_rc add_head_series(struct tsdb_set *set, uint32_t ref, struct ap_
 static enum ap_rc select_head(struct tsdb_set *set, const struct matchers *matchers, struct ap_err *err)
 {
     struct registry *registry = set->tsdb->registry;
+    bool is_alone = set->series_count == 0;
     enum ap_rc rc = AP_OK;
     registry_read_lock(registry);
-    roaring_bitmap_t *refs = registry_select(registry, matchers);
-    roaring_uint32_iterator_t iterator;
-    roaring_init_iterator(refs, &iterator);
-    for (; iterator.has_value && rc == AP_OK; roaring_advance_uint32_iterator(&iterator))
-        rc = add_head_series(set, iterator.current_value, err);
+    struct selection *selection = selections_get(set->tsdb->selections, registry, matchers);
+    for (size_t at = 0; at < selection->count && rc == AP_OK; at += HEAD_TOGETHER) {
+        size_t count = AP_MIN(selection->count - at, (size_t)HEAD_TOGETHER);
+        bool touches[HEAD_TOGETHER];
+        uint32_t refs[HEAD_TOGETHER];
+        size_t found = 0;
+        head_touches(set->tsdb->head, selection->refs + at, count, set->min_ts_ms, set->max_ts_ms, touches);
+        for (size_t i = 0; i < count; i++)
+            if (touches[i])
+                refs[found++] = selection->refs[at + i];
+        registry_prefetch_labels(registry, refs, found);
+        for (size_t i = 0; i < found && rc == AP_OK; i++)
+            rc = add_head_series(set, refs[i], is_alone, err);
+    }
     registry_unlock(registry);
-    roaring_bitmap_free(refs);
+    selection_unref(selection);
     return rc;
 }
 

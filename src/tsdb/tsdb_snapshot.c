@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "tsdb/tsdb_internal.h"
 
@@ -81,13 +82,10 @@ static enum ap_rc fill(struct tsdb *tsdb, const char *path, bool is_skipping_hea
 
 enum ap_rc tsdb_snapshot(struct tsdb *tsdb, bool is_skipping_head, char ret_name[64], struct ap_err *err)
 {
-    time_t now_s = (time_t)(ap_clock_wall_us(tsdb->options.clock) / AP_US_PER_S);
-    struct tm tm;
-    gmtime_r(&now_s, &tm);
-    char stamp[32];
-    strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", &tm);
+    struct ap_civil now = ap_civil_of_s(ap_clock_wall_us(tsdb->options.clock) / AP_US_PER_S);
     pthread_mutex_lock(&tsdb->maintain_mtx);
-    snprintf(ret_name, 64, "%s-%016" PRIx64, stamp, ap_random_u64(&tsdb->random));
+    snprintf(ret_name, 64, "%04" PRId64 "%02d%02dT%02d%02d%02dZ-%016" PRIx64, now.year, now.month, now.day, now.hour,
+             now.minute, now.second, ap_random_u64(&tsdb->random));
     AP_AUTO_FREE char *unfinished = ap_asprintf("%s/snapshots/%s.tmp", tsdb->dir, ret_name);
     AP_AUTO_FREE char *path = ap_asprintf("%s/snapshots/%s", tsdb->dir, ret_name);
     AP_AUTO_FREE char *parent = ap_asprintf("%s/snapshots", tsdb->dir);

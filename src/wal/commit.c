@@ -264,15 +264,24 @@ static struct wal_ticket *commit_group(struct wal *wal, struct wal_ticket *first
     return group.end;
 }
 
+/* Until something has to be written, or the log stops. */
+static void wait_locked(struct wal *wal)
+{
+    while (!wal->is_stopping && !(wal->queue_first && wal->is_urgent)) {
+        wal->is_idle = true;
+        if (!wal->queue_first)
+            pthread_cond_wait(&wal->queue_cond, &wal->queue_mtx);
+        else if (!os_cond_wait_until(&wal->queue_cond, &wal->queue_mtx, wal->patient_until_us))
+            wal->is_urgent = true;
+    }
+    wal->is_idle = wal->is_urgent = false;
+}
+
 /* All tickets that wait, in order; NULL when the log stops and none is left. */
 static struct wal_ticket *take_queue(struct wal *wal)
 {
     pthread_mutex_lock(&wal->queue_mtx);
-    while (!wal->queue_first && !wal->is_stopping) {
-        wal->is_idle = true;
-        pthread_cond_wait(&wal->queue_cond, &wal->queue_mtx);
-    }
-    wal->is_idle = false;
+    wait_locked(wal);
     struct wal_ticket *first = wal->queue_first;
     wal->queue_first = NULL;
     wal->queue_tail = &wal->queue_first;

@@ -15,6 +15,7 @@ void wal_options_init(struct wal_options *options)
         .bytes_max = UINT64_C(4) << 30,
         .queue_bytes_max = UINT64_C(64) << 20,
         .record_bytes_max = UINT32_C(32) << 20,
+        .patience_ms = 50,
         .fs = &os_fs_system,
         .clock = &ap_clock_system,
     };
@@ -115,6 +116,20 @@ void wal_close(struct wal *wal)
     free(wal);
 }
 
+/*
+ * The commit thread has to know when there is something to be written now, and when the first comes that can wait. In a
+ * queue that is half full nothing waits.
+ */
+static bool note_urgency_locked(struct wal *wal, const struct wal_ticket *ticket)
+{
+    bool is_first = !wal->queue_first;
+    bool was_urgent = wal->is_urgent;
+    wal->is_urgent |= !ticket->can_wait || wal->queued_bytes > wal->options.queue_bytes_max / 2;
+    if (is_first)
+        wal->patient_until_us = os_deadline_us(wal->options.patience_ms);
+    return is_first || wal->is_urgent != was_urgent;
+}
+
 /* *ret_must_wake: the commit thread sleeps, and nobody has woken it yet. */
 static enum ap_rc enqueue_locked(struct wal *wal, struct wal_ticket *ticket, bool *ret_must_wake, struct ap_err *err)
 {
@@ -140,11 +155,12 @@ static enum ap_rc enqueue_locked(struct wal *wal, struct wal_ticket *ticket, boo
                        " are allowed",
                        retained_bytes, wal->options.bytes_max);
     }
+    bool is_news = note_urgency_locked(wal, ticket);
     wal->queued_bytes += bytes;
     *wal->queue_tail = ticket;
     wal->queue_tail = &ticket->next;
-    *ret_must_wake = wal->is_idle;
-    wal->is_idle = false;
+    *ret_must_wake = wal->is_idle && is_news;
+    wal->is_idle = wal->is_idle && !is_news;
     return AP_OK;
 }
 

@@ -41,6 +41,7 @@ struct wal_options {
     uint64_t bytes_max;        /* records kept for cursors; above it wal_submit() is AP_E_FULL */
     uint64_t queue_bytes_max;  /* payload waiting for the commit thread; above it wal_submit() is AP_E_BUSY */
     uint32_t record_bytes_max; /* a longer payload is AP_E_LIMIT; must fit into a segment */
+    uint32_t patience_ms;      /* for so long a ticket that can wait does, for others to be written with */
     const struct os_fs *fs;
     const struct ap_clock *clock;
     /* May be NULL. Runs on the commit thread after the done() of all tickets of a group: a place to wake others once.
@@ -49,7 +50,7 @@ struct wal_options {
     void *group_context;
 };
 
-/* 64 MiB segments, 4 GiB kept, 64 MiB queue, 32 MiB a record, the real file system and clock. */
+/* 64 MiB segments, 4 GiB kept, 64 MiB queue, 32 MiB a record, 50 ms patience, the real file system and clock. */
 void wal_options_init(struct wal_options *options);
 
 /*
@@ -87,6 +88,11 @@ struct wal_ticket {
      */
     bool is_chained;
     uint64_t break_count;
+    /*
+     * Nobody waits for the answer: it is written with the next ticket that cannot wait, or when patience_ms are over.
+     * Who submits many small ones, one after the other, does not cost an fdatasync for each.
+     */
+    bool can_wait;
     /*
      * Called once, on the commit thread, in LSN order. AP_OK: the record is durable at `lsn`. AP_E_FULL: no space on
      * the disk. AP_E_IO: it refused. With either the record is not in the log and `lsn` is 0; the next ticket tries

@@ -58,10 +58,12 @@ struct wal {
 
     /* Any thread, under queue_mtx. */
     pthread_mutex_t queue_mtx;
-    pthread_cond_t queue_cond; /* signalled when a ticket comes while the commit thread is idle, and to stop */
+    pthread_cond_t queue_cond; /* signalled when the commit thread is idle and should not be, and to stop */
     struct wal_ticket *queue_first;
     struct wal_ticket **queue_tail;
-    uint64_t queued_bytes; /* of records submitted and not yet durable or failed */
+    uint64_t queued_bytes;    /* of records submitted and not yet durable or failed */
+    int64_t patient_until_us; /* since when the first of the queue waits, and the log's patience */
+    bool is_urgent;           /* one of the queue cannot wait */
     bool is_idle;
     bool is_stopping;
     uint64_t refused_busy;

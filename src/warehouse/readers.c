@@ -507,6 +507,24 @@ enum ap_rc warehouse_query_run(struct warehouse *warehouse, const struct warehou
 enum ap_rc warehouse_query_check(struct warehouse *warehouse, const struct warehouse_query *query,
                                  struct warehouse_query_err *err)
 {
+    return warehouse_query_describe(warehouse, query, NULL, NULL, err);
+}
+
+static void tell_columns(duckdb_prepared_statement statement, warehouse_column_fn each, void *context)
+{
+    idx_t count = duckdb_prepared_statement_column_count(statement);
+    if (count == 1 && duckdb_prepared_statement_column_type(statement, 0) == DUCKDB_TYPE_INVALID)
+        return;
+    for (idx_t i = 0; i < count; i++) {
+        const char *name = duckdb_prepared_statement_column_name(statement, i);
+        each(name ? name : "", result_kind_of(duckdb_prepared_statement_column_type(statement, i)), context);
+        duckdb_free((void *)(uintptr_t)name);
+    }
+}
+
+enum ap_rc warehouse_query_describe(struct warehouse *warehouse, const struct warehouse_query *query,
+                                    warehouse_column_fn each, void *context, struct warehouse_query_err *err)
+{
     *err = (struct warehouse_query_err){0};
     enum ap_rc rc = check_size(query, &err->err);
     if (rc != AP_OK)
@@ -516,6 +534,8 @@ enum ap_rc warehouse_query_check(struct warehouse *warehouse, const struct wareh
         return ap_fail(&err->err, AP_E_INTERNAL, "connect to the warehouse");
     duckdb_prepared_statement statement = NULL;
     rc = guard_prepare(connection, query, &statement, err);
+    if (rc == AP_OK && each)
+        tell_columns(statement, each, context);
     if (statement)
         duckdb_destroy_prepare(&statement);
     duckdb_disconnect(&connection);

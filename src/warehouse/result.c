@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/arena.h"
 #include "base/assert.h"
@@ -31,7 +30,7 @@ struct warehouse_result {
     unsigned ref_count; /* atomic */
 };
 
-static enum warehouse_kind kind_of(duckdb_type type)
+enum warehouse_kind result_kind_of(duckdb_type type)
 {
     switch (type) {
     case DUCKDB_TYPE_BOOLEAN:
@@ -109,7 +108,7 @@ struct warehouse_result *result_new(duckdb_result *from)
         struct result_column *column = &result->columns[i];
         duckdb_type type = duckdb_column_type(from, i);
         column->logical = duckdb_column_logical_type(from, i);
-        column->kind = kind_of(type);
+        column->kind = result_kind_of(type);
         column->name = ap_arena_try_strndup(&result->arena, ap_slice_cstr(duckdb_column_name(from, i)));
         char *alias = duckdb_logical_type_get_alias(column->logical);
         column->type = ap_arena_try_strndup(&result->arena, ap_slice_cstr(alias ? alias : type_name(type)));
@@ -196,10 +195,8 @@ static void add_date(struct ap_buf *out, int32_t days)
         ap_buf_add_cstr(out, days > 0 ? "infinity" : "-infinity");
         return;
     }
-    time_t seconds = (time_t)days * 86400;
-    struct tm parts;
-    gmtime_r(&seconds, &parts);
-    ap_buf_printf(out, "%04d-%02d-%02d", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday);
+    struct ap_civil date = ap_civil_of_days(days);
+    ap_buf_printf(out, "%04" PRId64 "-%02d-%02d", date.year, date.month, date.day);
 }
 
 static void add_interval(struct ap_buf *out, duckdb_interval interval)
@@ -400,9 +397,9 @@ static void add_json_value(struct ap_buf *out, duckdb_vector vector, duckdb_logi
         ap_buf_add_cstr(out, ((const bool *)data)[row] ? "true" : "false");
     } else if (integer_at(id, data, row, &integer)) {
         ap_buf_printf(out, "%" PRId64, integer);
-    } else if (kind_of(id) == WAREHOUSE_KIND_NUMBER) {
+    } else if (result_kind_of(id) == WAREHOUSE_KIND_NUMBER) {
         ap_buf_add_json_double(out, double_at(type, data, row));
-    } else if (kind_of(id) == WAREHOUSE_KIND_TIMESTAMP) {
+    } else if (result_kind_of(id) == WAREHOUSE_KIND_TIMESTAMP) {
         char text[AP_TIME_TEXT_BYTES];
         ap_time_format(timestamp_us(id, data, row), text);
         ap_buf_add_json_string(out, ap_slice_cstr(text));
@@ -423,7 +420,7 @@ static bool read_cell(struct warehouse_result *result, struct warehouse_cell *ce
         return true;
     void *data = duckdb_vector_get_data(vector);
     duckdb_type id = duckdb_get_type_id(type);
-    switch (kind_of(id)) {
+    switch (result_kind_of(id)) {
     case WAREHOUSE_KIND_BOOLEAN:
         cell->kind = WAREHOUSE_CELL_BOOLEAN;
         cell->boolean = ((const bool *)data)[row];

@@ -5,6 +5,9 @@
 
 #include "warehouse/warehouse.h"
 
+/* What cells of a column of this type are. */
+enum warehouse_kind result_kind_of(duckdb_type type);
+
 /* An empty result with the columns of `result`, held once. */
 struct warehouse_result *result_new(duckdb_result *result);
 

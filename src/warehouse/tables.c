@@ -95,7 +95,10 @@ static const struct column notification_columns[] = {
     COLUMN("way_index", F64, 0, INTERNAL, "which of the receiver's ways of this kind, from 0, in the file's order"),
     COLUMN("kind", TEXT, WORD_BYTES, INTERNAL,
            "alert, test (of the notification path) or watchdog (a heart-beat to somebody elsewhere)"),
-    COLUMN("reason", TEXT, WORD_BYTES, INTERNAL, "why now: first, new_alerts, some_resolved, all_resolved or repeat"),
+    COLUMN(
+        "reason", TEXT, WORD_BYTES, INTERNAL,
+        "why now: first, new_alerts, some_resolved, all_resolved or repeat; of a fall-back with \", in place of \" and "
+        "the receiver that could not be told"),
     COLUMN("outcome", TEXT, WORD_BYTES, INTERNAL,
            "done, retry (it failed and is tried again) or refused (it failed for good)"),
     COLUMN("status", F64, 0, INTERNAL, "HTTP's or SMTP's code; null where there was no answer"),

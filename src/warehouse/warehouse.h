@@ -167,12 +167,19 @@ ap_nodiscard enum ap_rc warehouse_query_run(struct warehouse *warehouse, const s
 ap_nodiscard enum ap_rc warehouse_query_check(struct warehouse *warehouse, const struct warehouse_query *query,
                                               struct warehouse_query_err *err);
 
-/* ---- Results: immutable, counted, any thread ---- */
-
 enum warehouse_kind { WAREHOUSE_KIND_NUMBER, WAREHOUSE_KIND_TEXT, WAREHOUSE_KIND_BOOLEAN, WAREHOUSE_KIND_TIMESTAMP };
 
 /* "number", "text", "boolean", "timestamp". */
 const char *warehouse_kind_name(enum warehouse_kind kind);
+
+/* The same, and tells the columns that the answer would have, in order; none where they are known only when it runs.
+ * `name` is lent for the call. */
+typedef void (*warehouse_column_fn)(const char *name, enum warehouse_kind kind, void *context);
+ap_nodiscard enum ap_rc warehouse_query_describe(struct warehouse *warehouse, const struct warehouse_query *query,
+                                                 warehouse_column_fn each, void *context,
+                                                 struct warehouse_query_err *err);
+
+/* ---- Results: immutable, counted, any thread ---- */
 
 enum warehouse_cell_kind {
     WAREHOUSE_CELL_NULL,

@@ -42,6 +42,19 @@ static void walk(const struct yaml_node *node, size_t depth)
     AP_ASSERT(count == node->child_count);
 }
 
+/* What is printed reads back, and is printed in the same way again. */
+static void print_and_read(const struct yaml_node *root)
+{
+    AP_AUTO_BUF struct ap_buf once = {0}, twice = {0};
+    struct yaml_document *again;
+    struct ap_err err;
+    yaml_print(root, &once);
+    AP_ASSERT(yaml_parse(ap_buf_slice(&once), "printed", &again, &err) == AP_OK);
+    yaml_print(yaml_root(again), &twice);
+    AP_ASSERT(ap_slice_equal(ap_buf_slice(&once), ap_buf_slice(&twice)));
+    yaml_free(again);
+}
+
 typedef enum ap_rc (*parse_fn)(struct ap_slice text, const char *file, struct yaml_document **ret_document,
                                struct ap_err *err);
 
@@ -54,6 +67,8 @@ static bool read_by(parse_fn parse, struct ap_slice text, struct ap_err *err)
         return false;
     }
     walk(yaml_root(document), 1);
+    if (parse == yaml_parse)
+        print_and_read(yaml_root(document));
     struct sample sample = {0};
     struct ap_err reason = {0};
     rc = yaml_read_struct(yaml_root(document), fields, AP_ARRAY_COUNT(fields), &sample, &reason);

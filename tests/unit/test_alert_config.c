@@ -214,6 +214,8 @@ static void test_what_is_wrong(void **state)
     bad("route: {receiver: a}\nreceivers: [{name: a, webhook_configs: [{url: 'http://x', timeout: 5}]}]\n",
         "a duration");
     bad("route: {receiver: a}\nreceivers: [{name: a, pagerduty_configs: [{}]}]\n", "exactly one of routing_key");
+    bad("route: {receiver: a}\nreceivers: [{name: a, pagerduty_configs: [{service_key: k, change_events: true}]}]\n",
+        "2:75: change_events: they are of PagerDuty's Events API v2");
     bad("route: {receiver: a}\nreceivers: [{name: a, slack_configs: [{channel: '#x'}]}]\n", "no global Slack API URL");
     bad("route: {receiver: a}\nreceivers: [{name: a, email_configs: [{to: x@y}]}]\n", "no global SMTP smarthost set");
     bad("route: {receiver: a}\nreceivers: [{name: a, email_configs: [{to: x@y, smarthost: y}]}]\n", "host:port");
@@ -237,23 +239,27 @@ static void test_receivers(void **state)
              "  email_configs: [{to: x@y, require_tls: false}]\n"
              "  webhook_configs: [{url: 'http://h/1', max_alerts: 3}, {url_file: /x, send_resolved: false}]\n"
              "  slack_configs: [{channel: '#c', fields: [{title: t, value: v}], mrkdwn_in: [text]}]\n"
-             "  pagerduty_configs: [{routing_key: k, details: {n: '{{ .Alerts | len }}'}}]\n",
+             "  pagerduty_configs: [{routing_key: k, details: {n: '{{ .Alerts | len }}'}},\n"
+             "    {routing_key: k, change_events: true}, {routing_key: k, change_events: true, send_resolved: true}]\n",
              &config, &err) != AP_OK)
         fail_msg("%s", err.text);
     const struct receiver *receiver = alert_config_receiver(config, "a");
     assert_int_equal(config->global.resolve_timeout_ms, 60000);
     assert_true(config->global.is_smtp_tls_required);
-    assert_int_equal(receiver->way_count, 5);
+    assert_int_equal(receiver->way_count, 7);
     assert_int_equal(receiver->ways[0].kind, RECEIVER_WEBHOOK);
     assert_int_equal(receiver->ways[0].webhook.alerts_max, 3);
     assert_true(receiver->ways[0].is_sending_resolved);
     assert_false(receiver->ways[1].is_sending_resolved);
     assert_string_equal(receiver->ways[2].pagerduty.routing_key, "k");
     assert_string_equal(receiver->ways[2].pagerduty.details.keys[0], "n");
-    assert_string_equal(receiver->ways[3].slack.channel, "#c");
-    assert_false(receiver->ways[3].is_sending_resolved);
-    assert_string_equal(receiver->ways[4].email.to, "x@y");
-    assert_string_equal(receiver_kind_name(receiver->ways[4].kind), "email");
+    assert_true(receiver->ways[2].is_sending_resolved && !receiver->ways[2].pagerduty.is_change);
+    assert_false(receiver->ways[3].is_sending_resolved); /* changes do not end */
+    assert_true(receiver->ways[4].is_sending_resolved && receiver->ways[4].pagerduty.is_change);
+    assert_string_equal(receiver->ways[5].slack.channel, "#c");
+    assert_false(receiver->ways[5].is_sending_resolved);
+    assert_string_equal(receiver->ways[6].email.to, "x@y");
+    assert_string_equal(receiver_kind_name(receiver->ways[6].kind), "email");
 }
 
 /* ---- Times ---- */

@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "promql/memory_storage.h"
 #include "promql/series_text.h"
+#include "scrape/scrape_file.h"
 #include "tsdb/labels.h"
 
 struct fixture {
@@ -75,6 +76,7 @@ static int set_up(void **state)
     assert_int_equal(labels_encode(labels, 2, &fx.external, &err), AP_OK);
     fx.from_rules = (struct alerts_from_rules){.external_labels = ap_buf_slice(&fx.external),
                                                .external_url = ap_slice_cstr("http://a.example/"),
+                                               .relabel_lock = PTHREAD_RWLOCK_INITIALIZER,
                                                .take = take,
                                                .context = &fx};
     fx.world = (struct rules_world){.storage = promql_storage_memory(fx.storage),
@@ -94,6 +96,7 @@ static int tear_down(void **state)
 {
     struct fixture *fx = *state;
     group_run_free(fx->run);
+    alerts_from_rules_relabel(&fx->from_rules, NULL);
     promql_engine_close(fx->world.engine);
     memory_storage_free(fx->storage);
     rule_file_free(fx->file);
@@ -146,14 +149,47 @@ static void test_refused(void **state)
     assert_string_equal(evaluate(fx, 1110, 1), ALERT " 1060-1100\n");
 }
 
+static void relabel(struct fixture *fx, const char *alerting)
+{
+    AP_AUTO_FREE char *text = ap_asprintf("alerting: {alertmanagers: [], alert_relabel_configs: [%s]}\n", alerting);
+    struct scrape_file file;
+    struct ap_err err;
+    if (scrape_file_parse(ap_slice_cstr(text), "prometheus.yml", NULL, &file, &err) != AP_OK)
+        fail_msg("%s", err.text);
+    alerts_from_rules_relabel(&fx->from_rules, file.alert_relabel);
+    file.alert_relabel = NULL;
+    scrape_file_clear(&file);
+}
+
+static void test_relabelled(void **state)
+{
+    struct fixture *fx = *state;
+    relabel(fx, "{action: labeldrop, regex: zone}, {source_labels: [job], target_label: team, replacement: of-$1}");
+    (void)evaluate(fx, 1000, 0);
+    assert_string_equal(evaluate(fx, 1060, 0),
+                        "{alertname=\"Down\", job=\"a\", site=\"own\", team=\"of-a\"} 1060-1300\n");
+    relabel(fx, "{source_labels: [site, zone], regex: own;z, action: drop}"); /* labels of this server are there */
+    assert_string_equal(evaluate(fx, 1150, 0), "");
+    relabel(fx, "{action: labeldrop, regex: .*}"); /* nothing is left to tell of */
+    assert_string_equal(evaluate(fx, 1240, 0), "");
+    relabel(fx, "");
+    assert_string_equal(evaluate(fx, 1330, 0), ALERT " 1060-1570\n");
+}
+
 static void test_url(void **state)
 {
     (void)state;
     AP_AUTO_BUF struct ap_buf url = {0};
-    alert_generator_url(ap_slice_cstr("http://a.example/x/"), ap_slice_cstr("sum(rate(x{a=~\"b+\"}[5m]))>1e3"), &url);
+    const struct rule promql = {.expr = ap_slice_cstr("sum(rate(x{a=~\"b+\"}[5m]))>1e3")};
+    alert_generator_url(ap_slice_cstr("http://a.example/x/"), &promql, &url);
     ap_buf_add_char(&url, '\0');
     assert_string_equal(url.data, "http://a.example/x/graph?g0.expr=sum%28rate%28x%7Ba%3D~%22b%2B%22%7D%5B5m%5D%29%29"
                                   "+%3E+1000&g0.tab=1");
+    ap_buf_reset(&url);
+    const struct rule sql = {.name = "Few sign-ups", .language = RULE_LANGUAGE_SQL, .expr = ap_slice_cstr("SELECT 1")};
+    alert_generator_url(ap_slice_cstr("http://a.example/x/"), &sql, &url);
+    ap_buf_add_char(&url, '\0');
+    assert_string_equal(url.data, "http://a.example/x/rules?q=Few+sign-ups");
 }
 
 int main(void)
@@ -161,6 +197,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_when, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_relabelled, set_up, tear_down),
         cmocka_unit_test(test_url),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

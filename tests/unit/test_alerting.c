@@ -40,7 +40,8 @@ struct fixture {
     size_t held_count;
     enum delivery_outcome outcome;
     int64_t retry_after_ms;
-    bool is_hanging; /* nothing is told back */
+    bool is_hanging;  /* nothing is told back */
+    const char *only; /* the receiver that these three are about; NULL: any */
 };
 
 static int64_t wall_us(void *context)
@@ -55,6 +56,10 @@ static void deliver(void *context, struct notification *notification)
     struct fixture *fx = context;
     ap_buf_printf(&fx->told, "%g %s: %s", (double)(fx->now_ms - START_MS) / 1000, notification->receiver->name,
                   reasons[notification->reason]);
+    if (notification->fallback_of)
+        ap_buf_printf(&fx->told, " for %s", notification->fallback_of->name);
+    if (notification->late_since_ms)
+        ap_buf_printf(&fx->told, " since %g", (double)(notification->late_since_ms - START_MS) / 1000);
     for (size_t i = 0; i < notification->alert_count; i++) {
         struct ap_slice name = labels_get(notification->alerts[i].labels, ap_slice_cstr("alertname"));
         ap_buf_printf(&fx->told, " %c%.*s", notification->alerts[i].is_resolved ? '-' : '+', AP_SLICE_ARG(name));
@@ -64,15 +69,28 @@ static void deliver(void *context, struct notification *notification)
     fx->held[fx->held_count++] = notification_ref(notification);
 }
 
+static bool is_concerned(const struct fixture *fx, const struct notification *notification)
+{
+    return !fx->only || strcmp(fx->only, notification->receiver->name) == 0;
+}
+
 static void tell_back(struct fixture *fx)
 {
-    while (fx->held_count && !fx->is_hanging) {
-        struct notification *notification = fx->held[--fx->held_count];
-        struct delivery delivery = {.outcome = fx->outcome, .retry_after_ms = fx->retry_after_ms};
+    size_t hanging_count = 0;
+    for (size_t i = 0; i < fx->held_count; i++) {
+        struct notification *notification = fx->held[i];
+        bool is_concerning = is_concerned(fx, notification);
+        if (is_concerning && fx->is_hanging) {
+            fx->held[hanging_count++] = notification;
+            continue;
+        }
+        struct delivery delivery = {.outcome = is_concerning ? fx->outcome : DELIVERY_DONE,
+                                    .retry_after_ms = is_concerning ? fx->retry_after_ms : 0};
         snprintf(delivery.reference, sizeof(delivery.reference), "message-%llu", (unsigned long long)notification->id);
         alerting_delivered(fx->alerting, notification, &delivery);
         notification_unref(notification);
     }
+    fx->held_count = hanging_count;
 }
 
 static struct alert_config *config_of(const char *text)
@@ -329,13 +347,13 @@ static void test_routes_and_ways(void **state)
     fire(&fx, "alertname=B,severity=page");
     fire(&fx, "alertname=C"); /* its receiver has no way: nobody is told */
     advance(&fx, 1);
-    TOLD(&fx, "0 log: first +A +B\n0 pager: first +A\n0 pager: first +A\n0 pager: first +B\n0 pager: first +B\n");
+    TOLD(&fx, "0 pager: first +A\n0 pager: first +B\n0 pager: first +A\n0 pager: first +B\n0 log: first +A +B\n");
     resolve(&fx, "alertname=A,severity=page");
     advance(&fx, 10);
-    TOLD(&fx, "10 log: some resolved -A +B\n10 pager: all resolved -A\n");
+    TOLD(&fx, "10 pager: all resolved -A\n10 log: some resolved -A +B\n");
     fire(&fx, "alertname=A,severity=page"); /* both of the pager's ways know that it had ended */
     advance(&fx, 10);
-    TOLD(&fx, "20 log: new +A +B\n20 pager: first +A\n20 pager: first +A\n");
+    TOLD(&fx, "20 pager: first +A\n20 pager: first +A\n20 log: new +A +B\n");
     end(&fx);
 }
 
@@ -449,9 +467,9 @@ static void test_retries(void **state)
     fire(&fx, "alertname=B,job=x");
     fx.outcome = DELIVERY_DONE;
     advance(&fx, 30);
-    TOLD(&fx, "44.2 r: first +A\n");
+    TOLD(&fx, "44.2 r: first +A +B\n"); /* what is true by then */
     advance(&fx, 30);
-    TOLD(&fx, "70 r: new +A +B\n");
+    TOLD(&fx, "");
     /* Refused for good: not before the next flush. */
     fx.outcome = DELIVERY_REFUSED;
     fire(&fx, "alertname=C,job=x");
@@ -474,6 +492,207 @@ static void test_retries(void **state)
     alerting_stats_get(fx.alerting, &stats);
     assert_int_equal(stats.failures[RECEIVER_WEBHOOK], 6);
     assert_int_equal(stats.given_up[RECEIVER_WEBHOOK], 1);
+    end(&fx);
+}
+
+/* What nobody waits for (that an alert was forgotten, what was told) is on disk, too: a record behind it is. */
+static void sync_log(struct fixture *fx)
+{
+    struct ap_err err;
+    assert_int_equal(wal_append_sync(fx->wal, 255, ap_slice_cstr("x"), NULL, &err), AP_OK);
+}
+
+static void fire_long(struct fixture *fx, const char *text)
+{
+    put_with(fx, text, 0, 100000, "it is so");
+}
+
+/* Six hours, over crashes: what is true by then is told with one message; of what ended meanwhile, that it is over. */
+static void test_down_for_hours(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    start(&fx, true, ONE);
+    fire_long(&fx, "alertname=Known,job=x");
+    advance(&fx, 10);
+    TOLD(&fx, "10 r: first +Known\n");
+    fx.outcome = DELIVERY_RETRY;
+    for (int hour = 0; hour < 6; hour++) {
+        char came[64];
+        snprintf(came, sizeof(came), "alertname=Stays%d,job=x", hour);
+        fire_long(&fx, came);
+        fire_long(&fx, "alertname=Goes,job=x");
+        advance(&fx, 1800);
+        resolve(&fx, "alertname=Goes,job=x");
+        advance(&fx, 1800);
+        sync_log(&fx);
+        if (hour % 2)
+            crash(&fx);
+    }
+    ap_buf_reset(&fx.told);
+    fx.outcome = DELIVERY_DONE;
+    advance(&fx, 61); /* no attempt is further away */
+    struct ap_slice line = ap_buf_slice(&fx.told);
+    line = ap_slice_split(&line, '\n');
+    assert_int_equal(line.bytes + 1, fx.told.bytes);
+    (void)ap_slice_split(&line, ':');
+    assert_true(ap_slice_equal_cstr(line, " new -Goes +Known +Stays0 +Stays1 +Stays2 +Stays3 +Stays4 +Stays5"));
+    ap_buf_reset(&fx.told);
+    advance(&fx, 200);
+    TOLD(&fx, "");
+    end(&fx);
+}
+
+/* ---- Fall-back ---- */
+
+#define STEPS                                                                                                          \
+    "route: {receiver: r, group_by: [job], group_wait: 0s, group_interval: 60s, repeat_interval: 600s,\n"              \
+    "        fallback: [{receiver: mail, after: 2m}, {receiver: boss, after: 5m}]}\n"                                  \
+    "receivers: [{name: r, webhook_configs: [{url: 'http://h/'}]}, {name: mail, webhook_configs: [{url: "              \
+    "'http://m/'}]}, {name: boss, webhook_configs: [{url: 'http://b/'}]}]\n"
+
+/* What was told but the receiver's own attempts. */
+static void told_others(struct fixture *fx, struct ap_buf *ret_lines)
+{
+    struct ap_slice rest = ap_buf_slice(&fx->told);
+    ap_buf_reset(ret_lines);
+    while (rest.bytes) {
+        struct ap_slice line = ap_slice_split(&rest, '\n');
+        if (!memmem(line.data, line.bytes, " r: ", 4))
+            ap_buf_printf(ret_lines, "%.*s\n", AP_SLICE_ARG(line));
+    }
+    ap_buf_add_char(ret_lines, '\0');
+    ap_buf_reset(&fx->told);
+}
+#define TOLD_OTHERS(fx, want)                                                                                          \
+    do {                                                                                                               \
+        AP_AUTO_BUF struct ap_buf lines = {0};                                                                         \
+        told_others(fx, &lines);                                                                                       \
+        assert_string_equal(lines.data, want);                                                                         \
+    } while (0)
+
+static void test_fallback(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    struct alerting_stats stats;
+    start(&fx, false, STEPS);
+    fx.only = "r";
+    fx.outcome = DELIVERY_RETRY;
+    fire_long(&fx, "alertname=A,job=x");
+    advance(&fx, 119);
+    TOLD_OTHERS(&fx, "");
+    advance(&fx, 1);
+    TOLD_OTHERS(&fx, "120 mail: first for r since 0 +A\n");
+    fire_long(&fx, "alertname=B,job=x"); /* as long as it lasts, the mail is told what is new */
+    advance(&fx, 60);
+    TOLD_OTHERS(&fx, "180 mail: new for r since 0 +A +B\n");
+    advance(&fx, 600); /* and in time again; the boss is not, since the mail arrives */
+    TOLD_OTHERS(&fx, "");
+    advance(&fx, 60);
+    TOLD_OTHERS(&fx, "840 mail: repeat for r since 0 +A +B\n");
+    alerting_stats_get(fx.alerting, &stats);
+    assert_int_equal(stats.groups_falling_back, 1);
+    /* The receiver is back: it is told all, with the next attempt, and the others nothing more, but how it ends. */
+    fx.outcome = DELIVERY_DONE;
+    ap_buf_reset(&fx.told);
+    advance(&fx, 70);
+    TOLD_OTHERS(&fx, "");
+    alerting_stats_get(fx.alerting, &stats);
+    assert_int_equal(stats.groups_falling_back, 0);
+    assert_int_equal(stats.fallbacks[RECEIVER_WEBHOOK], 3);
+    fire_long(&fx, "alertname=C,job=x");
+    resolve(&fx, "alertname=A,job=x");
+    advance(&fx, 60);
+    TOLD(&fx, "960 r: new -A +B +C\n960 mail: some resolved for r -A +B\n");
+    resolve(&fx, "alertname=B,job=x");
+    advance(&fx, 60);
+    TOLD(&fx, "1020 r: some resolved -B +C\n1020 mail: all resolved for r -B\n");
+    resolve(&fx, "alertname=C,job=x");
+    advance(&fx, 60);
+    TOLD(&fx, "1080 r: all resolved -C\n");
+    /* A long time later they begin anew, and nobody else is told. */
+    fire_long(&fx, "alertname=A,job=x");
+    advance(&fx, 400);
+    TOLD_OTHERS(&fx, "");
+    end(&fx);
+}
+
+/* What was told in place of another is remembered for as long as it fires, however long that is. */
+static void test_fallback_ends_late(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    start(&fx, false, STEPS);
+    fx.only = "r";
+    fx.outcome = DELIVERY_REFUSED; /* no matter why it is not told */
+    fire_long(&fx, "alertname=A,job=x");
+    advance(&fx, 120);
+    TOLD_OTHERS(&fx, "120 mail: first for r since 0 +A\n");
+    fx.outcome = DELIVERY_DONE;
+    advance(&fx, 5000);
+    TOLD_OTHERS(&fx, "");
+    resolve(&fx, "alertname=A,job=x");
+    advance(&fx, 60);
+    TOLD_OTHERS(&fx, "5160 mail: all resolved for r -A\n");
+    end(&fx);
+}
+
+/* The next one after that is told when that one cannot be either; one that hangs counts as one that refuses. */
+static void test_fallback_of_fallback(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    start(&fx, false, STEPS);
+    fx.is_hanging = true;
+    fire_long(&fx, "alertname=A,job=x");
+    advance(&fx, 299);
+    TOLD(&fx, "0 r: first +A\n120 mail: first for r since 0 +A\n");
+    fx.only = "r"; /* the mail works again, a moment too soon */
+    advance(&fx, 10);
+    TOLD(&fx, "");
+    fx.only = NULL;
+    fire_long(&fx, "alertname=B,job=x");
+    advance(&fx, 51);
+    TOLD(&fx, "360 mail: new for r since 0 +A +B\n");
+    advance(&fx, 180); /* three minutes after the mail was to be told, as the file has it */
+    TOLD(&fx, "540 boss: first for r since 0 +A +B\n");
+    fx.is_hanging = false;
+    advance(&fx, 60);
+    TOLD(&fx, "600 r: new +A +B\n");
+    resolve(&fx, "alertname=A,job=x");
+    resolve(&fx, "alertname=B,job=x");
+    advance(&fx, 60);
+    TOLD(&fx, "660 r: all resolved -A -B\n660 mail: all resolved for r -A -B\n660 boss: all resolved for r -A -B\n");
+    end(&fx);
+}
+
+/* Each way counts: nobody but the receiver knows which of them wakes somebody. */
+static void test_fallback_of_one_way(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    start(&fx, false,
+          "route: {receiver: r, group_wait: 0s, fallback: [{receiver: mail, after: 1m}],\n"
+          "        routes: [{matchers: [team=web], receiver: mail}, {matchers: [team=db], fallback: []}]}\n"
+          "receivers: [{name: r, webhook_configs: [{url: 'http://h/'}, {url: 'http://i/'}]},\n"
+          "            {name: mail, webhook_configs: [{url: 'http://m/'}]}]\n");
+    fx.only = "r";
+    fx.outcome = DELIVERY_RETRY;
+    fx.retry_after_ms = 1000000;
+    fire_long(&fx, "alertname=A");
+    fire_long(&fx, "alertname=B,team=db");  /* says that it has none */
+    fire_long(&fx, "alertname=C,team=web"); /* its receiver is the parent's fall-back */
+    alerting_step(fx.alerting);
+    const struct delivery done = {.outcome = DELIVERY_DONE};
+    for (size_t i = 0; i < fx.held_count; i++)
+        if (fx.held[i]->way == &fx.held[i]->receiver->ways[0]) {
+            alerting_delivered(fx.alerting, fx.held[i], &done);
+            notification_unref(fx.held[i]);
+            fx.held[i--] = fx.held[--fx.held_count];
+        }
+    advance(&fx, 61);
+    TOLD_OTHERS(&fx, "0 mail: first +C\n60 mail: first for r since 0 +A\n");
     end(&fx);
 }
 
@@ -539,6 +758,7 @@ static void test_restart(void **state)
     crash(&fx); /* before anything was told */
     advance(&fx, 10);
     TOLD(&fx, "10 r: first +A\n");
+    sync_log(&fx);
     crash(&fx); /* after it was: not told again */
     advance(&fx, 60);
     TOLD(&fx, "");
@@ -556,6 +776,7 @@ static void test_restart(void **state)
     fx.is_hanging = false;
     tell_back(&fx);
     /* It ends while nobody looks: nobody tells it again for longer than resolve_timeout. */
+    sync_log(&fx);
     crash(&fx);
     resolve(&fx, "alertname=B,job=x");
     advance(&fx, 301);
@@ -566,19 +787,78 @@ static void test_restart(void **state)
     end(&fx);
 }
 
+/* Since when the receiver is late, and who was told in its place, is known after a crash. */
+static void test_restart_of_fallback(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    start(&fx, true, STEPS);
+    fx.only = "r";
+    fx.outcome = DELIVERY_RETRY;
+    fire_long(&fx, "alertname=A,job=x");
+    for (int i = 0; i < 4; i++) { /* killed again and again, more often than the time that is waited for */
+        advance(&fx, 29);
+        TOLD_OTHERS(&fx, "");
+        sync_log(&fx);
+        crash(&fx);
+    }
+    advance(&fx, 10);
+    TOLD_OTHERS(&fx, "120 mail: first for r since 0 +A\n");
+    sync_log(&fx);
+    crash(&fx);
+    advance(&fx, 50); /* not once more */
+    TOLD_OTHERS(&fx, "");
+    fx.outcome = DELIVERY_DONE;
+    advance(&fx, 60);
+    sync_log(&fx);
+    crash(&fx); /* it is late no longer */
+    resolve(&fx, "alertname=A,job=x");
+    advance(&fx, 60);
+    TOLD_OTHERS(&fx, "236 mail: all resolved for r -A\n");
+    sync_log(&fx);
+    fx.outcome = DELIVERY_RETRY;
+    fire_long(&fx, "alertname=A,job=x");
+    crash(&fx);
+    advance(&fx, 119);
+    TOLD_OTHERS(&fx, "");
+    end(&fx);
+}
+
+/* What an Apiary of before has written: records of version 1. */
+static void test_first_version(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    struct ap_err err;
+    struct alerting_stats stats;
+    AP_AUTO_BUF struct ap_buf record = {0};
+    AP_AUTO_BUF struct ap_buf labels = {0};
+    struct label label = {AP_SLICE_LITERAL("alertname"), AP_SLICE_LITERAL("Old")};
+    assert_int_equal(labels_encode(&label, 1, &labels, &err), AP_OK);
+    start(&fx, true, ONE);
+    ap_buf_add(&record, "\1\1", 2);
+    ap_buf_add_varint(&record, labels.bytes);
+    ap_buf_add_slice(&record, ap_buf_slice(&labels));
+    ap_buf_add(&record, "\0\0", 2);
+    ap_buf_add_u64(&record, (uint64_t)fx.now_ms);
+    ap_buf_add_u64(&record, (uint64_t)fx.now_ms + 1000000);
+    ap_buf_add_u64(&record, (uint64_t)fx.now_ms);
+    ap_buf_add_char(&record, 0);
+    assert_int_equal(wal_append_sync(fx.wal, 4, ap_buf_slice(&record), NULL, &err), AP_OK);
+    crash(&fx);
+    alerting_stats_get(fx.alerting, &stats);
+    assert_int_equal(stats.alerts_firing, 1);
+    advance(&fx, 10);
+    TOLD(&fx, "10 r: first +Old\n");
+    end(&fx);
+}
+
 static void count_alert(const struct alert_view *view, void *context)
 {
     struct ap_buf *out = context;
     labels_format(view->alert.labels, out);
     ap_buf_printf(out, " %s %s%zu%zu%zu\n", view->fingerprint, view->is_resolved ? "resolved " : "",
                   view->silenced_count, view->inhibited_count, view->receiver_count);
-}
-
-/* What nobody waits for (that an alert was forgotten, what was told) is on disk, too: a record behind it is. */
-static void sync_log(struct fixture *fx)
-{
-    struct ap_err err;
-    assert_int_equal(wal_append_sync(fx->wal, 255, ap_slice_cstr("x"), NULL, &err), AP_OK);
 }
 
 /* The log is not held for alerting because others write much: a snapshot stands for what is behind it. */
@@ -680,11 +960,27 @@ static void test_views(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_group),         cmocka_unit_test(test_repeats),  cmocka_unit_test(test_ends),
-        cmocka_unit_test(test_routes_and_ways), cmocka_unit_test(test_silences), cmocka_unit_test(test_inhibition),
-        cmocka_unit_test(test_times),           cmocka_unit_test(test_retries),  cmocka_unit_test(test_clock_is_set),
-        cmocka_unit_test(test_reload),          cmocka_unit_test(test_restart),  cmocka_unit_test(test_log_is_let_go),
-        cmocka_unit_test(test_random_story),    cmocka_unit_test(test_views),
+        cmocka_unit_test(test_a_group),
+        cmocka_unit_test(test_repeats),
+        cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_routes_and_ways),
+        cmocka_unit_test(test_silences),
+        cmocka_unit_test(test_inhibition),
+        cmocka_unit_test(test_times),
+        cmocka_unit_test(test_retries),
+        cmocka_unit_test(test_clock_is_set),
+        cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_restart),
+        cmocka_unit_test(test_log_is_let_go),
+        cmocka_unit_test(test_random_story),
+        cmocka_unit_test(test_views),
+        cmocka_unit_test(test_down_for_hours),
+        cmocka_unit_test(test_fallback),
+        cmocka_unit_test(test_fallback_ends_late),
+        cmocka_unit_test(test_fallback_of_fallback),
+        cmocka_unit_test(test_fallback_of_one_way),
+        cmocka_unit_test(test_restart_of_fallback),
+        cmocka_unit_test(test_first_version),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -346,7 +346,7 @@ static void test_methods(void **state)
         {"/api/v1/label/job/values", "GET, HEAD, OPTIONS"},
         {"/api/v1/read", "POST, OPTIONS"},
         {"/api/v1/admin/tsdb/delete_series", "POST, PUT, OPTIONS"},
-        {"/api/apiary/v1/session", "POST, DELETE, OPTIONS"},
+        {"/api/apiary/v1/session", "GET, HEAD, POST, DELETE, OPTIONS"},
     };
     for (size_t i = 0; i < AP_ARRAY_COUNT(rows); i++) {
         ask_from_page(fx, "PATCH", rows[i].path, 405);

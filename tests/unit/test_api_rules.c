@@ -180,8 +180,13 @@ static const char *ask(struct fixture *fx, const char *what, unsigned want_statu
     assert_string_equal(ask(fx, what, 400),                                                                            \
                         "{\"status\":\"error\",\"errorType\":\"bad_data\",\"error\":\"" want "\"}\n")
 
-#define NEVER "\"evaluationTime\":0,\"lastEvaluation\":\"0001-01-01T00:00:00Z\""
-#define ONCE  "\"evaluationTime\":0,\"lastEvaluation\":\"TIME\""
+#define NEVER            "\"evaluationTime\":0,\"lastEvaluation\":\"0001-01-01T00:00:00Z\""
+#define PLAIN(condition) ",\"type\":\"recording\",\"apiary\":{\"language\":\"promql\",\"condition\":\"" condition "\"}}"
+#define PLAIN_ALERT                                                                                                    \
+    ",\"type\":\"alerting\",\"apiary\":{\"language\":\"promql\",\"no_data\":\"ok\",\"on_error\":\"keep\","             \
+    "\"condition\":"                                                                                                   \
+    "\"ok\"}}"
+#define ONCE "\"evaluationTime\":0,\"lastEvaluation\":\"TIME\""
 
 static void test_before_the_first_evaluation(void **state)
 {
@@ -190,7 +195,7 @@ static void test_before_the_first_evaluation(void **state)
     ANSWER(fx, "rules?rule_group[]=c",
            "{\"groups\":[{\"name\":\"c\",\"file\":\"FILE\",\"rules\":[{\"state\":\"unknown\",\"name\":\"Later\","
            "\"query\":\"vector(1)\",\"duration\":0,\"keepFiringFor\":0,\"labels\":{},\"annotations\":{},\"alerts\":[],"
-           "\"health\":\"unknown\"," NEVER ",\"type\":\"alerting\"}],\"interval\":60,\"limit\":0," NEVER "}]}");
+           "\"health\":\"unknown\"," NEVER PLAIN_ALERT "],\"interval\":60,\"limit\":0," NEVER "}]}");
 }
 
 #define ALERT(job, state, value)                                                                                       \
@@ -201,20 +206,21 @@ static void test_evaluated(void **state)
 {
     struct fixture *fx = *state;
     advance(fx, 60);
-    ANSWER(fx, "rules?rule_group[]=a",
-           "{\"groups\":[{\"name\":\"a\",\"file\":\"FILE\",\"rules\":["
-           "{\"name\":\"one\",\"query\":\"1\",\"labels\":{\"team\":\"core\"},\"health\":\"ok\"," ONCE
-           ",\"type\":\"recording\"},"
-           "{\"name\":\"wrong\",\"query\":\"up\",\"labels\":{\"job\":\"all\"},\"health\":\"err\",\"lastError\":"
-           "\"vector contains metrics with the same labelset after applying rule labels\"," ONCE
-           ",\"type\":\"recording\"}],\"interval\":60,\"limit\":0," ONCE "}]}");
+    ANSWER(
+        fx, "rules?rule_group[]=a",
+        "{\"groups\":[{\"name\":\"a\",\"file\":\"FILE\",\"rules\":["
+        "{\"name\":\"one\",\"query\":\"1\",\"labels\":{\"team\":\"core\"},\"health\":\"ok\"," ONCE PLAIN(
+            "ok") ","
+                  "{\"name\":\"wrong\",\"query\":\"up\",\"labels\":{\"job\":\"all\"},\"health\":\"err\",\"lastError\":"
+                  "\"vector contains metrics with the same labelset after applying rule labels\"," ONCE PLAIN(
+                      "error") "],\"interval\":60,\"limit\":0," ONCE "}]}");
     ANSWER(fx, "rules?type=alert&rule_name[]=Up&file[]=x&file[]=", "{\"groups\":[]}");
     ANSWER(fx, "rules?type=alert&rule_name[]=Up&rule_name[]=one",
            "{\"groups\":[{\"name\":\"b\",\"file\":\"FILE\",\"rules\":[{\"state\":\"pending\",\"name\":\"Up\",\"query\":"
            "\"up > 0\",\"duration\":60,\"keepFiringFor\":90,\"labels\":{\"team\":\"web\"},\"annotations\":{\"say\":"
            "\"{{ $value }}\"},\"alerts\":[" ALERT("x", "pending", "1.5") "\"1.5e+00\"}," ALERT(
-               "z", "pending", "2e+09") "\"2e+09\"}],\"health\":\"ok\"," ONCE
-                                        ",\"type\":\"alerting\"}],\"interval\":30,\"limit\":7," ONCE "}]}");
+               "z", "pending", "2e+09") "\"2e+09\"}],\"health\":\"ok\"," ONCE PLAIN_ALERT
+                                        "],\"interval\":30,\"limit\":7," ONCE "}]}");
     advance(fx, 60);
     ANSWER(fx, "alerts",
            "{\"alerts\":[" ALERT("x", "firing", "1.5") "\"1.5e+00\"}," ALERT(

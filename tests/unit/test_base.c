@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -278,6 +279,28 @@ static void test_time_round_trip(void **state)
     }
 }
 
+/* As the C library has it, in centuries near and far. */
+static void test_civil(void **state)
+{
+    (void)state;
+    const int64_t step_s = 86400 * 36 + 3601; /* each month, weekday, hour, minute and second comes up */
+    for (int64_t at_s = INT64_C(-70000000000); at_s < INT64_C(300000000000); at_s += step_s) {
+        time_t seconds = (time_t)at_s;
+        struct tm want;
+        assert_non_null(gmtime_r(&seconds, &want));
+        struct ap_civil got = ap_civil_of_s(at_s);
+        assert_int_equal(got.year, want.tm_year + 1900);
+        assert_int_equal(got.month, want.tm_mon + 1);
+        assert_int_equal(got.day, want.tm_mday);
+        assert_int_equal(got.weekday, want.tm_wday);
+        assert_int_equal((got.hour * 60 + got.minute) * 60 + got.second,
+                         (want.tm_hour * 60 + want.tm_min) * 60 + want.tm_sec);
+        struct ap_civil midnight = ap_civil_of_days(ap_days_of_civil(got.year, got.month, got.day));
+        assert_int_equal(midnight.day, got.day);
+        assert_int_equal(midnight.hour + midnight.minute + midnight.second, 0);
+    }
+}
+
 static void test_random_repeats_and_spreads(void **state)
 {
     (void)state;
@@ -315,6 +338,7 @@ int main(void)
         cmocka_unit_test(test_arena),
         cmocka_unit_test(test_time),
         cmocka_unit_test(test_time_round_trip),
+        cmocka_unit_test(test_civil),
         cmocka_unit_test(test_random_repeats_and_spreads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -124,10 +124,10 @@ static void test_file_errors(void **state)
     FILE_ERROR("lisetn: 127.0.0.1:1\n", ":1:1: unknown key \"lisetn\"; did you mean \"listen\"?");
     FILE_ERROR("wal:\n  max-size: 1GiB\n", ":2:3: unknown key \"max-size\"; did you mean \"max_size\"?");
     FILE_ERROR("wal:\n  something: 1\n", ":2:3: unknown key \"something\"; known here: segment_size, max_size");
-    FILE_ERROR("wal.max_size: 1GiB\n",
-               ":1:1: unknown key \"wal.max_size\"; known here: data, listen, open, pack, "
-               "hosts, external_labels, external_url, tls, log, wal, warehouse, tsdb, promql, "
-               "rules, alerting, scrape, otlp, probes, host, postgres, limits, ingest, push, statsd, privacy, geo");
+    FILE_ERROR("wal.max_size: 1GiB\n", ":1:1: unknown key \"wal.max_size\"; known here: data, listen, open, pack, "
+                                       "hosts, external_labels, external_url, tls, log, wal, warehouse, tsdb, promql, "
+                                       "rules, alerting, heartbeats, scrape, otlp, probes, host, postgres, limits, "
+                                       "ingest, push, statsd, privacy, geo");
     FILE_ERROR("wal:\n  max_size: 1GB\n",
                ":2:13: wal.max_size: expected a size such as 64KiB, 8MiB or 1GiB, found \"1GB\"");
     FILE_ERROR("wal: 1\n", ":1:6: wal: expected a map of settings, found a text");
@@ -153,6 +153,9 @@ static void test_file_errors(void **state)
                ":2:25: otlp.translation_strategy: unknown word \"NoTranslatoin\"; did you mean \"NoTranslation\"?; "
                "expected one of: UnderscoreEscapingWithSuffixes, UnderscoreEscapingWithoutSuffixes, "
                "NoUTF8EscapingWithSuffixes, NoTranslation");
+    FILE_ERROR("otlp:\n  cors_origins: [https://a.example, 'https://b.example/']\n",
+               ":2:37: otlp.cors_origins: expected an origin, which is scheme, host and port without a path, such as "
+               "https://app.example.com, or *");
     FILE_ERROR("otlp:\n  ignore_resource_attributes: [host.name]\n",
                ":2:32: otlp.ignore_resource_attributes needs otlp.promote_all_resource_attributes");
     FILE_ERROR("otlp:\n  promote_all_resource_attributes: true\n  promote_resource_attributes: [host.name]\n",
@@ -160,6 +163,13 @@ static void test_file_errors(void **state)
                "already; keep one of them");
     FILE_ERROR("alerting:\n  config: a.yml\n  alertmanagers: [http://a]\n",
                "alerting.config and alerting.alertmanagers are both set: people are told from here or from there");
+    FILE_ERROR("alerting:\n  watchdog_url: http://a\n  watchdog_url_file: b\n",
+               "alerting.watchdog_url and alerting.watchdog_url_file are both set; one is enough");
+    FILE_ERROR("alerting:\n  watchdog_url: hunter2\n",
+               "alerting.watchdog_url: expected an address that begins with http:// or https://");
+    FILE_ERROR("alerting:\n  config: a.yml\n  path_test: 10ms\n",
+               "alerting.path_test: expected at least 1s, or 0 for none");
+    FILE_ERROR("alerting:\n  path_test: 24h\n", "alerting.path_test needs alerting.config, whose receivers are tested");
     FILE_ERROR("wal:\n  max_size: 64MiB\n", "wal.max_size must be at least twice wal.segment_size");
 }
 
@@ -175,6 +185,9 @@ static void test_other_errors(void **state)
     static const struct config_flag wrong_value = {"open", "maybe"};
     assert_int_equal(config_load(&wrong_value, 1, NULL, NULL, &config, &err), AP_E_PARSE);
     assert_string_equal(err.text, "flag: open: expected true or false, found \"maybe\"");
+    static const struct config_flag not_as_text = {"heartbeats", "a"};
+    assert_int_equal(config_load(&not_as_text, 1, NULL, NULL, &config, &err), AP_E_PARSE);
+    assert_string_equal(err.text, "flag: heartbeats: can be given in a file only");
     static const struct config_flag wrong_key = {"lissten", "x"};
     assert_int_equal(config_load(&wrong_key, 1, NULL, NULL, &config, &err), AP_E_PARSE);
     assert_string_equal(err.text, "unknown setting \"lissten\"; did you mean \"listen\"?");
@@ -229,7 +242,11 @@ static void test_print_round_trip(void **state)
                                                {"tls.certificate", "a \"b\".pem"},
                                                {"warehouse.query_timeout", "1500ms"},
                                                {"limits.body", "1000000"}};
-    AP_AUTO(config) struct config *first = load_or_die(flags, AP_ARRAY_COUNT(flags), "data: here\n", NULL);
+    AP_AUTO(config)
+    struct config *first = load_or_die(flags, AP_ARRAY_COUNT(flags),
+                                       "data: here\n"
+                                       "heartbeats: [{name: a, every: 1d, labels: {team: 'x \"y\"'}}, {name: b}]\n",
+                                       NULL);
     AP_AUTO_BUF struct ap_buf printed = {0};
     config_print(first, &printed);
     AP_AUTO_FREE char *text = ap_buf_detach(&printed);
@@ -247,6 +264,10 @@ static void test_print_round_trip(void **state)
     assert_string_equal(second->hosts.items[1], "/siem");
     assert_int_equal(second->warehouse.query_timeout, 1500);
     assert_int_equal(second->limits.body, 1000000);
+    assert_non_null(strstr(text, "heartbeats: [{\"name\": a, \"every\": 1d, \"labels\": {\"team\": "));
+    assert_int_equal(second->heartbeats->child_count, 2);
+    const struct yaml_node *labels = yaml_get(second->heartbeats->first, "labels");
+    assert_string_equal(yaml_get(labels, "team")->text.data, "x \"y\"");
 }
 
 /* What is printed is shown by the API, too. */
@@ -254,7 +275,8 @@ static void test_print_hides_passwords(void **state)
 {
     (void)state;
     static const struct config_flag flags[] = {
-        {"postgres.connections", "main=postgresql://u:hunter2@h/db?a=b, other=host=h password=hunter2"}};
+        {"postgres.connections", "main=postgresql://u:hunter2@h/db?a=b, other=host=h password=hunter2"},
+        {"alerting.watchdog_url", "https://heart-beats.example/hunter2"}};
     AP_AUTO(config) struct config *config = load_or_die(flags, AP_ARRAY_COUNT(flags), NULL, NULL);
     assert_int_equal(config->postgres.connections.count, 2);
     assert_string_equal(config->postgres.connections.items[0], "postgresql://u:hunter2@h/db?a=b");
@@ -263,6 +285,7 @@ static void test_print_hides_passwords(void **state)
     config_print(config, &printed);
     AP_AUTO_FREE char *text = ap_buf_detach(&printed);
     assert_null(strstr(text, "hunter2"));
+    assert_non_null(strstr(text, "  watchdog_url: \"<secret>\" "));
     assert_non_null(strstr(text, "  connections: {\"main\": \"<secret>\", \"other\": \"<secret>\"} # flag\n"));
 }
 

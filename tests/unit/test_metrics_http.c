@@ -19,6 +19,7 @@
 #include "base/buf.h"
 #include "codec/protobuf.h"
 #include "ingest/ingest.h"
+#include "ingest/otlp_sink.h"
 #include "ingest/push.h"
 #include "meta/keyring.h"
 #include "net/http_client.h"
@@ -178,7 +179,13 @@ static void open_ingest(struct fixture *fx, bool is_open, bool has_store)
     };
     MUST(push_open(&push_options, &fx->push, &must_err));
     MUST(push_start(fx->push, &must_err));
+    static const char *const pages[] = {"https://app.example", "https://second.example"};
+    static struct otlp_settings otlp;
+    otlp_settings_init(&otlp);
+    otlp.origins = pages;
+    otlp.origin_count = AP_ARRAY_COUNT(pages);
     struct ingest_options options = {
+        .otlp = &otlp,
         .keyring = fx->keyring,
         .clock = &fx->clock,
         .is_open = is_open,
@@ -264,6 +271,7 @@ struct question {
     const char *token; /* NULL: the secret key; "": none */
     const char *content_type;
     const char *content_encoding;
+    const char *origin; /* NULL: no page */
     struct ap_slice body;
 };
 
@@ -271,7 +279,7 @@ static unsigned ask(struct fixture *fx, const struct question *question)
 {
     char url[512];
     char authorization[128];
-    struct http_field fields[3];
+    struct http_field fields[4];
     size_t field_count = 0;
     const char *token = question->token ? question->token : fx->token;
     snprintf(url, sizeof(url), "http://127.0.0.1:%u%s", http_server_port(fx->server, 0), question->path);
@@ -282,6 +290,8 @@ static unsigned ask(struct fixture *fx, const struct question *question)
     fields[field_count++] = (struct http_field){"Content-Type", question->content_type ? question->content_type : ""};
     if (question->content_encoding)
         fields[field_count++] = (struct http_field){"Content-Encoding", question->content_encoding};
+    if (question->origin)
+        fields[field_count++] = (struct http_field){"Origin", question->origin};
     struct http_client_request request = {.method = question->method ? question->method : "POST",
                                           .url = url,
                                           .fields = fields,
@@ -626,6 +636,54 @@ static void test_otlp(void **state)
     assert_false(ingest_endpoint_is_otlp(ingest_endpoint_find(ap_slice_cstr(WRITE))));
 }
 
+/* From the pages that are named, with a key that is meant to be seen; whatever the answer, the page may read it. */
+static void test_otlp_from_a_page(void **state)
+{
+    struct fixture *fx = *state;
+    static const char allowed[] = "Access-Control-Allow-Origin";
+    static const char good[] = OTLP_JSON(OTLP_GAUGE("{\"timeUnixNano\":\"1795435200000000000\",\"asInt\":3}"));
+    char token[KEY_TOKEN_BYTES_MAX];
+    create_key(fx, &(struct key_options){.kind = KEY_KIND_PUBLIC, .name = "page", .origins = "https://app.example"},
+               token);
+    struct question question = {
+        .method = "OPTIONS", .path = "/v1/metrics", .token = "", .origin = "https://app.example"};
+    assert_int_equal(ask(fx, &question), 204);
+    assert_field(fx, allowed, "*");
+    assert_field(fx, "Access-Control-Allow-Methods", "POST, OPTIONS");
+    assert_non_null(strstr(http_client_header(fx->client, "Access-Control-Allow-Headers"), "X-Apiary-Key"));
+    assert_null(http_client_header(fx->client, "Access-Control-Allow-Credentials"));
+
+    question = (struct question){.path = "/v1/metrics",
+                                 .token = token,
+                                 .content_type = "application/json",
+                                 .origin = "https://app.example",
+                                 .body = ap_slice_cstr(good)};
+    assert_int_equal(ask(fx, &question), 200);
+    assert_field(fx, allowed, "*");
+    question.origin = "https://second.example"; /* a page of ours, but the key is not for it */
+    assert_int_equal(ask(fx, &question), 403);
+    assert_field(fx, allowed, "*");
+    question.content_type = "text/plain";
+    assert_int_equal(ask(fx, &question), 415);
+    assert_field(fx, allowed, "*");
+
+    static const char *const strangers[] = {NULL, "null", "https://app.example.evil", "http://app.example"};
+    for (size_t i = 0; i < AP_ARRAY_COUNT(strangers); i++) {
+        question.origin = strangers[i];
+        question.method = "POST";
+        question.content_type = "application/json";
+        assert_int_equal(ask(fx, &question), 403);
+        assert_null(http_client_header(fx->client, allowed));
+        question.method = "OPTIONS";
+        assert_int_equal(ask(fx, &question), 405);
+        assert_null(http_client_header(fx->client, allowed));
+    }
+    question = (struct question){
+        .path = IMPORT, .token = token, .content_type = "text/plain", .origin = "https://app.example"};
+    assert_int_equal(ask(fx, &question), 403); /* OpenTelemetry's alone */
+    assert_null(http_client_header(fx->client, allowed));
+}
+
 /* Errors in the request's own encoding. */
 static void test_otlp_errors(void **state)
 {
@@ -895,6 +953,7 @@ int main(void)
         TEST(test_retry_later),
         TEST(test_keys),
         TEST(test_otlp),
+        TEST(test_otlp_from_a_page),
         TEST(test_otlp_errors),
         TEST(test_otlp_delta_repeated),
         TEST(test_import),

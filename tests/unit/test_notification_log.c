@@ -144,6 +144,17 @@ static void test_every_column(void **state)
     HAS("dedup_key", "abc");
 }
 
+static void test_in_place_of_another(void **state)
+{
+    struct fixture *fixture = *state;
+    AP_AUTO_BUF struct ap_buf out = {0};
+    const struct table *table;
+    const struct receiver other = {.name = "team-web"};
+    fixture->notification.fallback_of = &other;
+    struct row row = encode(fixture, &out, &table);
+    HAS("reason", "some_resolved, in place of team-web");
+}
+
 static void test_nothing_to_say(void **state)
 {
     struct fixture *fixture = *state;
@@ -248,6 +259,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_every_column, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_in_place_of_another, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_nothing_to_say, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_alerts_are_bounded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_long_name_is_cut, set_up, tear_down),

@@ -310,6 +310,82 @@ static void test_outcomes(void **state)
     }
 }
 
+struct totals {
+    struct notifier_way_stats ways[16];
+    unsigned count;
+};
+static void note_way(const struct notifier_way_stats *stats, void *context)
+{
+    struct totals *totals = context;
+    totals->ways[totals->count++] = *stats;
+}
+static struct notifier_way_stats way_stats(struct fixture *fixture, const char *receiver)
+{
+    struct totals totals = {.count = 0};
+    notifier_each_way(fixture->notifier, note_way, &totals);
+    for (unsigned i = 0; i < totals.count; i++)
+        if (strcmp(totals.ways[i].receiver, receiver) == 0)
+            return totals.ways[i];
+    fail_msg("no figures of %s", receiver);
+    return (struct notifier_way_stats){0};
+}
+
+static void test_figures_of_ways(void **state)
+{
+    struct fixture *fixture = *state;
+    static const struct {
+        const char *receiver;
+        enum delivery_outcome outcome;
+        enum notifier_failure failure;
+    } cases[] = {
+        {"good", DELIVERY_DONE, NOTIFIER_FAILURE_COUNT},
+        {"broken", DELIVERY_RETRY, NOTIFIER_FAILURE_SERVER_ERROR},
+        {"limited", DELIVERY_RETRY, NOTIFIER_FAILURE_RATE_LIMITED},
+        {"nofile", DELIVERY_REFUSED, NOTIFIER_FAILURE_NOT_MADE},
+        {"slow", DELIVERY_RETRY, NOTIFIER_FAILURE_NO_ANSWER},
+    };
+    for (unsigned i = 0; i < AP_ARRAY_COUNT(cases); i++) {
+        struct notifier_way_stats stats = way_stats(fixture, cases[i].receiver); /* there from the start */
+        assert_int_equal(stats.attempts[cases[i].outcome], 0);
+        assert_int_equal(stats.failing_us, 0);
+        deliver(fixture, cases[i].receiver, "g", i);
+        wait_outcomes(fixture, i + 1);
+        stats = way_stats(fixture, cases[i].receiver);
+        uint64_t attempts = 0, failures = 0, durations = 0;
+        for (unsigned n = 0; n < DELIVERY_OUTCOME_COUNT; n++)
+            attempts += stats.attempts[n];
+        for (unsigned n = 0; n < NOTIFIER_FAILURE_COUNT; n++)
+            failures += stats.failures[n];
+        for (unsigned n = 0; n < NOTIFIER_DURATION_COUNT; n++)
+            durations += stats.durations[n];
+        bool is_failure = cases[i].outcome != DELIVERY_DONE;
+        assert_int_equal(attempts, 1);
+        assert_int_equal(stats.attempts[cases[i].outcome], 1);
+        assert_int_equal(durations, 1);
+        assert_int_equal(failures, is_failure);
+        assert_int_equal(stats.failing_us > 0, is_failure);
+        if (is_failure)
+            assert_int_equal(stats.failures[cases[i].failure], 1);
+    }
+}
+
+/* A receiver that is taken away is not one that fails for ever. */
+static void test_figures_end_with_the_way(void **state)
+{
+    struct fixture *fixture = *state;
+    struct totals totals = {.count = 0};
+    deliver(fixture, "broken", "g", 1);
+    wait_outcomes(fixture, 1);
+    AP_AUTO(alert_config) struct alert_config *config = load(fixture, "- {name: good}\n");
+    assert_int_equal(notifier_reload(fixture->notifier, config, NULL), AP_OK);
+    notifier_each_way(fixture->notifier, note_way, &totals);
+    assert_int_equal(totals.count, 0);
+    assert_int_equal(notifier_reload(fixture->notifier, fixture->hold->config, NULL), AP_OK);
+    struct notifier_way_stats stats = way_stats(fixture, "broken");
+    assert_int_equal(stats.attempts[DELIVERY_RETRY], 1);
+    assert_int_equal(stats.failing_us, 0);
+}
+
 static void test_groups_stay_in_order(void **state)
 {
     struct fixture *fixture = *state;
@@ -431,6 +507,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_outcomes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_figures_of_ways, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_figures_end_with_the_way, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_groups_stay_in_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_hanging_receiver_delays_nobody, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_queue_is_bounded, set_up, tear_down),

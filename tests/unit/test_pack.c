@@ -171,7 +171,7 @@ static void test_errors(void **state)
     ERROR("rollups/r.yaml", "tables: [t]\ncreate: CREATE TABLE t (a INT)\nmerge: INSERT\n",
           ":3:8: merge: expected a list");
     ERROR("rollups/r.yaml", "tables: [t]\ncreate: CREATE TABLE t (a INT)\nmerge:\n- INSERT INTO t SELECT 1\n",
-          ":4:3: merge: names none of new_events");
+          ":4:3: merge: names no table's new rows (new_events, ");
     ERROR("rollups/r.yaml", "tables: [T-t]\ncreate: CREATE TABLE t (a INT)\nmerge: [new_events]\n",
           ":1:10: tables: expected a-z");
     ERROR(D, "titel: x\n", ":1:1: unknown key \"titel\"; did you mean \"title\"?");

@@ -341,6 +341,84 @@ static void test_packs_with_the_same_alert(void **state)
     assert_non_null(strstr(err.text, "a.yaml:1:18: another pack has an alert \"a\" of severity info, at "));
 }
 
+/* ---- By SQL ---- */
+
+#define SQL_RULE(name, more)                                                                                           \
+    "- {name: " name ", sql: 'SELECT 1 AS value', threshold: '> 0.5', severity: warning" more "}\n"
+
+static void test_sql_rules(void **state)
+{
+    (void)state;
+    AP_AUTO(pack)
+    struct pack *pack =
+        load_or_die("sql_rules:\n"
+                    "- name: few\n"
+                    "  sql: |\n"
+                    "    SELECT version, count(*) AS value\n"
+                    "    FROM events WHERE timestamp > $now - INTERVAL 1 HOUR GROUP BY version\n"
+                    "  threshold: '< 5'\n"
+                    "  every: 5m\n"
+                    "  for: 10m\n"
+                    "  no_data: alert\n"
+                    "  on_error: keep\n"
+                    "  severity: critical\n"
+                    "  notification: [mail, slack]\n"
+                    "  summary: 'few of {{ $labels.version }}'\n"
+                    "  description: 'look'\n" SQL_RULE("often", "") SQL_RULE("also_few", ", every: 5m"));
+    assert_int_equal(pack->alert_count, 3); /* in order of how often they are asked */
+    assert_int_equal(pack->rule_group_count, 2);
+    const struct rule_group *group = &pack->rule_groups[0];
+    assert_string_equal(group->name, "sql_rules");
+    assert_int_equal(group->interval_ms, 0);
+    assert_int_equal(group->rule_count, 1);
+    assert_string_equal(group->rules[0].name, "often");
+    assert_int_equal(group->rules[0].on_error, RULE_ON_ERROR_ALERT);
+    assert_string_equal(text_of(&group->rules[0].annotations, "summary"),
+                        "often: {{ $value | humanize }}, threshold > 0.5");
+    check_explanation(
+        &pack->alerts[0],
+        "Fires for each row whose figure is above 0.5; when there is no data, what fires ends, and when it "
+        "cannot be evaluated, there is an alert about that; told to whom the routes say.");
+    group = &pack->rule_groups[1];
+    assert_string_equal(group->name, "sql_rules every 5 minutes");
+    assert_int_equal(group->interval_ms, 300000);
+    assert_int_equal(group->rule_count, 2);
+    assert_string_equal(group->rules[1].name, "also_few");
+    const struct rule *rule = &group->rules[0];
+    assert_string_equal(rule->name, "few");
+    assert_true(rule->is_alert);
+    assert_int_equal(rule->language, RULE_LANGUAGE_SQL);
+    assert_int_equal(rule->line, 2);
+    assert_int_equal(rule->expr_line, 4);
+    assert_int_equal(rule->for_ms, 600000);
+    assert_int_equal(rule->no_data, RULE_NO_DATA_ALERT);
+    assert_int_equal(rule->on_error, RULE_ON_ERROR_KEEP);
+    assert_string_equal(text_of(&rule->labels, "severity"), "critical");
+    assert_string_equal(text_of(&rule->labels, "notify"), "mail,slack");
+    assert_string_equal(text_of(&rule->annotations, "description"), "look");
+    check_explanation(
+        &pack->alerts[1],
+        "Fires for each row whose figure is below 5 for 10 minutes, asked every 5 minutes; when there is no "
+        "data, there is an alert about that, and when it cannot be evaluated, all stays as it is; told to "
+        "mail, slack.");
+}
+
+static void test_sql_rules_refused(void **state)
+{
+    (void)state;
+    check_error("sql_rules: {a: b}\n", "1:12: sql_rules: expected a list of rules");
+    check_error("sql_rules:\n" SQL_RULE("a", ", every: 5"), "2:");
+    check_error("sql_rules:\n" SQL_RULE("a b", ""), "2:10: name: expected a letter");
+    check_error("sql_rules:\n" SQL_RULE("a", "") SQL_RULE("a", ""), "3:3: a second alert \"a\" of severity warning");
+    check_error("sql_rules:\n" SQL_RULE("a", ", summary: '{{ $version }}'"), "2:87: summary: ");
+    check_error("sql_rules:\n" SQL_RULE("a", ", no_data: fire"), "2:87: no_data: ");
+    check_error("sql_rules:\n- {name: a, sql: SELECT now(), threshold: '> 1', severity: info}\n",
+                "2:18: sql: now() cannot be asked by a rule: write $now");
+    check_error("sql_rules:\n- {name: a, sql: '', threshold: '> 1', severity: info}\n", "2:18: sql: expected SQL");
+    check_error("sql_rules:\n- {name: a, sql: SELECT 1, threshold: 5ms, severity: info}\n",
+                "2:39: threshold: expected a comparison");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -352,6 +430,8 @@ int main(void)
         cmocka_unit_test(test_refuses_names),
         cmocka_unit_test(test_refuses_conditions),
         cmocka_unit_test(test_packs_with_the_same_alert),
+        cmocka_unit_test(test_sql_rules),
+        cmocka_unit_test(test_sql_rules_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

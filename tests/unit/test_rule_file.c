@@ -110,8 +110,58 @@ static void test_errors(void **state)
     assert_non_null(strstr(errors.data, ":5:"));
 }
 
+static void test_sql(void **state)
+{
+    (void)state;
+    AP_AUTO_BUF struct ap_buf errors = {0};
+    AP_AUTO(rule_file)
+    struct rule_file *file = load("groups:\n- name: a\n  interval: 5m\n  rules:\n"
+                                  "  - alert: Few\n    sql: |\n      SELECT count(*) AS value\n      FROM events\n"
+                                  "    threshold: '< 5'\n    no_data: alert\n"
+                                  "  - {record: n, sql: SELECT 1 AS value}\n"
+                                  "  - {alert: Hot, expr: heat > 10, no_data: keep, on_error: ok}\n"
+                                  "  - {alert: Plain, expr: heat > 10}\n",
+                                  &errors);
+    assert_int_equal(errors.bytes, 0);
+    assert_non_null(file);
+    const struct rule *rules = file->groups[0].rules;
+    assert_int_equal(rules[0].language, RULE_LANGUAGE_SQL);
+    assert_true(ap_slice_equal_cstr(rules[0].expr, "SELECT count(*) AS value\nFROM events\n"));
+    assert_int_equal(rules[0].expr_line, 7);
+    assert_int_equal(rules[0].threshold.op, THRESHOLD_LESS);
+    assert_true(rules[0].threshold.value == 5);
+    assert_int_equal(rules[0].no_data, RULE_NO_DATA_ALERT);
+    assert_int_equal(rules[0].on_error, RULE_ON_ERROR_ALERT); /* of SQL, where nothing is said */
+    assert_int_equal(rules[1].language, RULE_LANGUAGE_SQL);
+    assert_int_equal(rules[2].no_data, RULE_NO_DATA_KEEP);
+    assert_int_equal(rules[2].on_error, RULE_ON_ERROR_OK);
+    assert_true(ap_slice_equal_cstr(rules[2].figure, "heat > bool 10"));
+    assert_int_equal(rules[3].language, RULE_LANGUAGE_PROMQL);
+    assert_int_equal(rules[3].on_error, RULE_ON_ERROR_KEEP);
+    assert_int_equal(rules[3].figure.bytes, 0); /* nobody looks */
+}
+
+static void test_sql_errors(void **state)
+{
+    (void)state;
+    check_bad("{alert: a, sql: SELECT 1}", ":4:5: an alert by SQL needs \"threshold\"");
+    check_bad("{alert: a, sql: SELECT 1, threshold: five}", ":4:42: threshold: expected a comparison");
+    check_bad("{alert: a, sql: SELECT 1, expr: up, threshold: '> 1'}", ":4:16: a rule has either \"expr\"");
+    check_bad("{alert: a, sql: '', threshold: '> 1'}", "field 'expr' must be set");
+    check_bad("{alert: a, sql: [a], threshold: '> 1'}", "field 'expr' must be set");
+    check_bad("{alert: a, expr: up, threshold: '> 1'}", "\"threshold\" goes with \"sql\"");
+    check_bad("{record: a, sql: SELECT 1, threshold: '> 1'}", "is for alerting rules");
+    check_bad("{record: a, sql: SELECT 1, no_data: alert}", "is for alerting rules");
+    check_bad("{alert: a, expr: up, no_data: fire}", ":4:35: no_data: ");
+    check_bad("{alert: a, expr: up, on_error: no_data}", "on_error: ");
+    check_bad("{alert: a, expr: absent(up), no_data: alert}", "absent() looks for missing data itself");
+    check_bad("{alert: a, sql: SELECT now(), threshold: '> 1'}", "sql: now() cannot be asked by a rule: write $now");
+    check_bad("{alert: a, sql: SELECT $x, threshold: '> 1'}", "sql: unknown parameter $x");
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_file), cmocka_unit_test(test_errors)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_file), cmocka_unit_test(test_errors),
+                                       cmocka_unit_test(test_sql), cmocka_unit_test(test_sql_errors)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

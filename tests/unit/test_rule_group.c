@@ -142,7 +142,8 @@ static void test_limit_and_offset(void **state)
     assert_string_equal(evaluate(&fixture, 60), "n{job=\"a\"} 1 @30\n"
                                                 "ALERTS{alertname=\"A\", alertstate=\"firing\", job=\"a\"} 1 @30\n"
                                                 "ALERTS_FOR_STATE{alertname=\"A\", job=\"a\"} 60 @30\n");
-    assert_string_equal(evaluate(&fixture, 90), "");
+    assert_string_equal(evaluate(&fixture, 90), "ALERTS{alertname=\"A\", alertstate=\"firing\", job=\"a\"} stale\n"
+                                                "ALERTS_FOR_STATE{alertname=\"A\", job=\"a\"} stale\n");
     assert_string_equal(error_of(&fixture), "exceeded limit of 1 with 2 series");
     struct rule_status status = group_run_status(fixture.run, 1);
     assert_string_equal(status.error, "exceeded limit of 1 with 2 alerts");
@@ -229,10 +230,12 @@ static void test_same_alert_twice(void **state)
     evaluate(&fixture, 0);
     ALERTS_ARE(&fixture, "firing 0 {alertname=\"A\", job=\"all\"}{}\n");
     put(&fixture, "up{job=\"b\"}", 60, 0);
-    assert_string_equal(evaluate(&fixture, 60), "");
+    assert_string_equal(evaluate(&fixture, 60), /* a failure resolves nothing */
+                        "ALERTS{alertname=\"A\", alertstate=\"firing\", job=\"all\"} 1 @60\n"
+                        "ALERTS_FOR_STATE{alertname=\"A\", job=\"all\"} 0 @60\n");
     assert_string_equal(error_of(&fixture),
                         "vector contains metrics with the same labelset after applying alert labels");
-    ALERTS_ARE(&fixture, "firing 0 {alertname=\"A\", job=\"all\"}{}\n"); /* a failure resolves nothing */
+    ALERTS_ARE(&fixture, "firing 0 {alertname=\"A\", job=\"all\"}{}\n");
     end(&fixture);
 }
 
@@ -326,12 +329,183 @@ static void test_restart_of_alike_rules(void **state)
     end(&fixture);
 }
 
+/* ---- Nothing to look at, and errors ---- */
+
+static const char *condition_of(struct fixture *fixture)
+{
+    return rule_condition_name(group_run_status(fixture->run, 0).condition);
+}
+
+static void start_hot(struct fixture *fixture, const char *expr, const char *more)
+{
+    AP_AUTO_BUF struct ap_buf rules = {0};
+    ap_buf_printf(&rules, "groups:\n- name: g\n  rules:\n  - {alert: Hot, expr: '%s', labels: {team: core}, %s}\n",
+                  expr, more);
+    ap_buf_add_char(&rules, '\0');
+    start(fixture, rules.data);
+}
+
+static void test_no_data_is_an_alert(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    start_hot(&fixture, "heat > 10",
+              "no_data: alert, annotations: {summary: '{{ $value }}', say: '{{ $labels.room }}', book: a}");
+    evaluate(&fixture, 0); /* once is not enough: a sample may be late */
+    ALERTS_ARE(&fixture, "pending nan {alertname=\"Hot\", condition=\"no_data\", team=\"core\"}{book=\"a\", "
+                         "summary=\"No data for Hot: its query gives nothing, so that nobody knows whether it should "
+                         "fire\"}\n");
+    assert_string_equal(
+        evaluate(&fixture, 30),
+        "ALERTS{alertname=\"Hot\", alertstate=\"firing\", condition=\"no_data\", team=\"core\"} 1 @30\n"
+        "ALERTS_FOR_STATE{alertname=\"Hot\", condition=\"no_data\", team=\"core\"} 0 @30\n"
+        "ALERTS{alertname=\"Hot\", alertstate=\"pending\", condition=\"no_data\", team=\"core\"} stale\n");
+    assert_string_equal(condition_of(&fixture), "no_data");
+    assert_int_equal(group_run_status(fixture.run, 0).health, RULE_HEALTH_OK);
+    put(&fixture, "heat{room=\"x\"}", 60, 5); /* data, and all is well */
+    evaluate(&fixture, 60);
+    assert_string_equal(condition_of(&fixture), "ok");
+    assert_int_equal(group_run_status(fixture.run, 0).alerts[0].resolved_ms, 60000);
+    put(&fixture, "heat{room=\"x\"}", 90, 20);
+    evaluate(&fixture, 90);
+    evaluate(&fixture, 391); /* beyond the lookback; what fired is not over because nobody looks any more */
+    evaluate(&fixture, 421);
+    struct rule_status status = group_run_status(fixture.run, 0);
+    assert_int_equal(status.alert_count, 2);
+    for (size_t i = 0; i < status.alert_count; i++)
+        assert_int_equal(status.alerts[i].state, ALERT_STATE_FIRING);
+    end(&fixture);
+}
+
+static void test_no_data_keeps_or_ends(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *no_data;
+        enum alert_state want;
+        const char *condition;
+    } cases[] = {{"keep", ALERT_STATE_FIRING, "no_data"}, {"ok", ALERT_STATE_INACTIVE, "ok"}};
+    for (size_t i = 0; i < AP_ARRAY_COUNT(cases); i++) {
+        struct fixture fixture;
+        AP_AUTO_FREE char *more = ap_asprintf("no_data: %s", cases[i].no_data);
+        start_hot(&fixture, "heat > 10", more);
+        put(&fixture, "heat", 0, 20);
+        evaluate(&fixture, 0);
+        evaluate(&fixture, 301);
+        struct rule_status status = group_run_status(fixture.run, 0);
+        assert_int_equal(status.alert_count, 1);
+        assert_int_equal(status.alerts[0].state, cases[i].want);
+        assert_string_equal(condition_of(&fixture), cases[i].condition); /* nobody looks where it is all the same */
+        end(&fixture);
+    }
+}
+
+/* Two series that nothing tells apart: the query cannot be evaluated from then on. */
+static void spoil(struct fixture *fixture, int64_t ts_s)
+{
+    put(fixture, "limit{a=\"1\"}", ts_s, 1);
+    put(fixture, "limit{a=\"2\"}", ts_s, 1);
+}
+
+static void test_errors_do_as_the_rule_says(void **state)
+{
+    (void)state;
+    static const char own[] = "ALERTS{alertname=\"Hot\", alertstate=\"firing\", team=\"core\"} 1 @60\n"
+                              "ALERTS_FOR_STATE{alertname=\"Hot\", team=\"core\"} 0 @60\n";
+    static const struct {
+        const char *on_error;
+        bool is_over; /* at once */
+        const char *want;
+    } cases[] = {
+        {"keep", false, own},
+        {"ok", true,
+         "ALERTS{alertname=\"Hot\", alertstate=\"firing\", team=\"core\"} stale\n"
+         "ALERTS_FOR_STATE{alertname=\"Hot\", team=\"core\"} stale\n"},
+        {"alert", false,
+         "ALERTS{alertname=\"Hot\", alertstate=\"firing\", condition=\"error\", team=\"core\"} 1 @60\n"
+         "ALERTS{alertname=\"Hot\", alertstate=\"firing\", team=\"core\"} 1 @60\n"
+         "ALERTS_FOR_STATE{alertname=\"Hot\", condition=\"error\", team=\"core\"} 30 @60\n"
+         "ALERTS_FOR_STATE{alertname=\"Hot\", team=\"core\"} 0 @60\n"
+         "ALERTS{alertname=\"Hot\", alertstate=\"pending\", condition=\"error\", team=\"core\"} stale\n"},
+    };
+    for (size_t i = 0; i < AP_ARRAY_COUNT(cases); i++) {
+        struct fixture fixture;
+        AP_AUTO_FREE char *more = ap_asprintf("on_error: %s", cases[i].on_error);
+        start_hot(&fixture, "heat > on () limit", more);
+        put(&fixture, "heat", 0, 20);
+        put(&fixture, "limit", 0, 10);
+        evaluate(&fixture, 0);
+        spoil(&fixture, 30);
+        const char *kept = evaluate(&fixture, 30);
+        assert_string_equal(cases[i].is_over ? kept : evaluate(&fixture, 60), cases[i].want);
+        assert_string_equal(condition_of(&fixture), "error");
+        assert_int_equal(group_run_status(fixture.run, 0).health, RULE_HEALTH_ERR);
+        assert_non_null(strstr(error_of(&fixture), "many-to-many"));
+        end(&fixture);
+    }
+}
+
+/* An alert about missing data is one after a restart as well. */
+static void test_restart_without_data(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    start_hot(&fixture, "heat > 10", "no_data: alert, for: 1m");
+    put(&fixture, "heat", 0, 20);
+    evaluate(&fixture, 0);
+    evaluate(&fixture, 60);
+    evaluate(&fixture, 310);
+    evaluate(&fixture, 340);
+    start_again(&fixture);
+    evaluate(&fixture, 350);
+    struct rule_status status = group_run_status(fixture.run, 0);
+    assert_int_equal(status.alert_count, 2);
+    assert_int_equal(status.alerts[0].condition, RULE_CONDITION_NO_DATA);
+    assert_int_equal(status.alerts[0].state, ALERT_STATE_PENDING);
+    assert_int_equal(status.alerts[0].active_ms, 320000); /* ten seconds were without a server */
+    assert_int_equal(status.alerts[1].condition, RULE_CONDITION_OK);
+    assert_int_equal(status.alerts[1].state, ALERT_STATE_FIRING);
+    AP_AUTO_BUF struct ap_buf text = {0}; /* its own words went with the process before */
+    alerts_text(&fixture, &text);
+    assert_non_null(strstr(text.data, "Hot was active before the server started, and has not been evaluated since"));
+    put(&fixture, "heat", 360, 5);
+    evaluate(&fixture, 360);
+    status = group_run_status(fixture.run, 0);
+    for (size_t i = 0; i < status.alert_count; i++)
+        assert_int_equal(status.alerts[i].state, ALERT_STATE_INACTIVE);
+    end(&fixture);
+}
+
+/* SQL without a warehouse is an error like any other. */
+static void test_sql_without_tables(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    start(&fixture, "groups:\n- name: g\n  rules:\n  - {alert: Few, sql: SELECT 1 AS value, threshold: '< 5'}\n");
+    evaluate(&fixture, 0);
+    evaluate(&fixture, 30);
+    assert_string_equal(error_of(&fixture), "SQL cannot be asked here: there are no tables");
+    struct rule_status status = group_run_status(fixture.run, 0);
+    assert_int_equal(status.alert_count, 1);
+    assert_int_equal(status.alerts[0].condition, RULE_CONDITION_ERROR); /* unless it says otherwise, that is told */
+    assert_int_equal(status.alerts[0].state, ALERT_STATE_FIRING);
+    end(&fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_recording),  cmocka_unit_test(test_limit_and_offset),
-        cmocka_unit_test(test_alert_life), cmocka_unit_test(test_same_alert_twice),
-        cmocka_unit_test(test_restart),    cmocka_unit_test(test_restart_of_alike_rules),
+        cmocka_unit_test(test_recording),
+        cmocka_unit_test(test_limit_and_offset),
+        cmocka_unit_test(test_alert_life),
+        cmocka_unit_test(test_same_alert_twice),
+        cmocka_unit_test(test_restart),
+        cmocka_unit_test(test_restart_of_alike_rules),
+        cmocka_unit_test(test_no_data_is_an_alert),
+        cmocka_unit_test(test_no_data_keeps_or_ends),
+        cmocka_unit_test(test_errors_do_as_the_rule_says),
+        cmocka_unit_test(test_restart_without_data),
+        cmocka_unit_test(test_sql_without_tables),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -141,6 +141,9 @@ static void test_checks(void **state)
     BAD("global: {scrape_interval: 5s, scrape_timeout: 6s}",
         "s.yml:1:47: global scrape timeout greater than scrape interval");
     BAD("global: {scrape_interval: often}", "s.yml:1:27: scrape_interval: expected a duration such as 15s");
+    BAD("alerting: {alert_relabel_configs: [{action: kep}]}", "s.yml:1:45: unknown relabel action \"kep\"");
+    BAD("alerting: {alert_relabel_config: []}",
+        "s.yml:1:12: unknown key \"alert_relabel_config\"; did you mean \"alert_relabel_configs\"?");
     BAD("scrape_config_files: ['a/*/b.yml']", "s.yml:1:23: invalid scrape config file path \"a/*/b.yml\"");
     BAD_JOB("scrape_intervall: 5s", "s.yml:3:3: unknown key \"scrape_intervall\"; did you mean \"scrape_interval\"?");
     BAD_JOB("scrape_timeout: 2m",
@@ -179,11 +182,21 @@ static void test_checks_of_http(void **state)
     BAD_JOB("bearer_token: a\n  authorization: {}", "s.yml:2:3: authorization is not compatible with bearer_token");
     BAD_JOB("basic_auth: {}\n  authorization: {}", "s.yml:2:3: at most one of basic_auth, oauth2 & authorization");
     BAD_JOB("authorization: {type: Basic}", "s.yml:3:25: authorization type cannot be set to \"basic\"");
-    BAD_JOB("oauth2: {client_id: a}", "s.yml:3:3: oauth2 is not supported; there are basic_auth and authorization");
+    BAD_JOB("basic_auth: {}\n  oauth2: {}", "s.yml:2:3: at most one of basic_auth, oauth2 & authorization");
+    BAD_JOB("oauth2: {token_url: 'http://a'}", "s.yml:3:11: oauth2 client_id must be configured");
+    BAD_JOB("oauth2: {client_id: a}", "s.yml:3:11: oauth2 token_url must be configured");
+    BAD_JOB("oauth2: {client_id: a, token_url: ftp://a}",
+            "s.yml:3:37: token_url: expected an address that begins with");
+    BAD_JOB("oauth2: {client_id: a, token_url: 'http://a', client_secret: b, client_secret_file: c}",
+            "s.yml:3:11: at most one of oauth2 client_secret & client_secret_file must be configured");
+    BAD_JOB("oauth2: {client_id: a, token_url: 'http://a', tls_config: {key: b}}", "s.yml:3:67: key: expected PEM");
+    BAD_JOB("oauth2: {client_id: a, token_url: 'http://a', client_scret: b}",
+            "s.yml:3:49: unknown key \"client_scret\"; did you mean \"client_secret\"?");
     BAD_JOB("tls_config: {cert_file: a}", "s.yml:3:15: exactly one of key or key_file must be configured");
     BAD_JOB("tls_config: {min_version: TLS9}", "s.yml:3:29: unknown TLS version: TLS9");
-    BAD_JOB("tls_config: {ca: PEM}",
-            "s.yml:3:16: \"ca\" within the configuration is not supported; write it into a file");
+    BAD_JOB("tls_config: {key_file: a}", "s.yml:3:15: exactly one of cert or cert_file must be configured");
+    BAD_JOB("tls_config: {ca: PEM}", "s.yml:3:20: ca: expected PEM, which begins with -----BEGIN");
+    BAD_JOB("tls_config: {ca: '-----BEGIN X', ca_file: a}", "s.yml:3:15: at most one of ca & ca_file must be");
     BAD_JOB("http_headers: {Host: {values: [a]}}", "s.yml:3:18: setting header \"Host\" is not allowed");
     BAD_JOB("http_headers: {'a b': {values: [a]}}", "s.yml:3:18: \"a b\" is not the name of a header field");
     BAD_JOB("http_headers: {X: {secrets: [\"a\\nb\"]}}",

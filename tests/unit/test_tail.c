@@ -65,6 +65,34 @@ static void compare(const struct model *model, const struct tail *tail)
     assert_false(tail_touches(tail, first - 10, first - 1) || tail_touches(tail, last + 1, last + 10));
 }
 
+/* Spans that begin and end at samples, between them and outside. */
+static void compare_spans(const struct model *model, const struct tail *tail, struct ap_random *random)
+{
+    static int64_t ts_ms[MODEL_MAX];
+    static double values[MODEL_MAX];
+    for (int i = 0; i < 20; i++) {
+        int64_t span[2];
+        for (int j = 0; j < 2; j++)
+            span[j] = model->ts_ms[ap_random_below(random, model->count)] + (int64_t)ap_random_below(random, 3) - 1;
+        if (ap_random_below(random, 8) == 0)
+            span[0] = INT64_MIN;
+        if (ap_random_below(random, 8) == 0)
+            span[1] = INT64_MAX;
+        size_t count = tail_read_span(tail, span[0], span[1], ts_ms, values), at = 0;
+        for (size_t s = 0; s < model->count; s++) {
+            if (model->ts_ms[s] < span[0] || model->ts_ms[s] > span[1])
+                continue;
+            assert_true(at < count && ts_ms[at] == model->ts_ms[s] && ap_double_same(values[at], model->values[s]));
+            at++;
+        }
+        assert_int_equal(at, count);
+    }
+    int64_t far_ms = (int64_t)UINT32_MAX + 1;
+    assert_int_equal(tail_read_span(tail, model->ts_ms[model->count - 1] + 1, INT64_MAX, ts_ms, values), 0);
+    assert_int_equal(tail_read_span(tail, tail->base_ts_ms + far_ms, INT64_MAX, ts_ms, values), 0);
+    assert_int_equal(tail_read_span(tail, INT64_MIN, model->ts_ms[0] - 1, ts_ms, values), 0);
+}
+
 static void test_agrees_with_model(void **state)
 {
     (void)state;
@@ -99,6 +127,8 @@ static void test_agrees_with_model(void **state)
             }
             if (dice % 50 == 0)
                 compare(&model, tail);
+            if (dice % 50 == 1 && model.count)
+                compare_spans(&model, tail, &random);
         }
         compare(&model, tail);
         tail_unpack(&tail);

@@ -240,6 +240,94 @@ static void test_waiting_tickets_become_one_group(void **state)
     wal_close(wal);
 }
 
+struct patient {
+    struct wal_ticket ticket;
+    char payload[4];
+    sem_t is_done;
+    enum ap_rc rc;
+    uint64_t lsn;
+};
+
+static void patient_done(struct wal_ticket *ticket, enum ap_rc rc, uint64_t lsn)
+{
+    struct patient *patient = AP_CONTAINER_OF(ticket, struct patient, ticket);
+    patient->rc = rc;
+    patient->lsn = lsn;
+    sem_post(&patient->is_done);
+}
+
+static void submit_patient(struct wal *wal, struct patient *patient, bool can_wait)
+{
+    struct ap_err err;
+    *patient = (struct patient){.payload = "abc"};
+    sem_init(&patient->is_done, 0, 0);
+    patient->ticket = (struct wal_ticket){.slices = {ap_slice(patient->payload, sizeof(patient->payload))},
+                                          .slice_count = 1,
+                                          .type = 1,
+                                          .can_wait = can_wait,
+                                          .done = patient_done};
+    assert_int_equal(wal_submit(wal, &patient->ticket, &err), AP_OK);
+}
+
+/* With patience without end: only what cannot wait, or the end of the log, has them written. */
+static void test_who_can_wait_is_written_with_others(void **state)
+{
+    struct disk *disk = *state;
+    struct wal_options options = fixture_options(&disk->fs);
+    options.segment_bytes = 64 * 1024;
+    options.patience_ms = 3600 * 1000;
+    struct wal *wal = fixture_open(FIXTURE_DIR_FD, &options);
+    struct patient patients[20];
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < AP_ARRAY_COUNT(patients); i++)
+            submit_patient(wal, &patients[i], i + 1 < AP_ARRAY_COUNT(patients));
+        for (size_t i = 0; i < AP_ARRAY_COUNT(patients); i++) {
+            sem_wait(&patients[i].is_done);
+            assert_int_equal(patients[i].rc, AP_OK);
+            assert_true(i == 0 || patients[i].lsn > patients[i - 1].lsn);
+        }
+    }
+    submit_patient(wal, &patients[0], true);
+    wal_stop(wal);
+    assert_int_equal(sem_trywait(&patients[0].is_done), 0);
+    assert_int_equal(patients[0].rc, AP_OK);
+    struct wal_stats stats = fixture_stats(wal);
+    assert_int_equal(stats.appended_records, 3 * AP_ARRAY_COUNT(patients) + 1);
+    assert_int_equal(stats.appended_groups, 4);
+    wal_close(wal);
+}
+
+static void test_patience_ends(void **state)
+{
+    struct disk *disk = *state;
+    struct wal_options options = fixture_options(&disk->fs);
+    options.patience_ms = 1;
+    struct wal *wal = fixture_open(FIXTURE_DIR_FD, &options);
+    struct patient patients[5];
+    for (size_t i = 0; i < AP_ARRAY_COUNT(patients); i++) {
+        submit_patient(wal, &patients[i], true);
+        sem_wait(&patients[i].is_done);
+        assert_int_equal(patients[i].rc, AP_OK);
+    }
+    wal_close(wal);
+}
+
+/* A queue that is half full is written, although nobody waits. */
+static void test_no_patience_in_a_full_queue(void **state)
+{
+    struct disk *disk = *state;
+    struct wal_options options = fixture_options(&disk->fs);
+    options.patience_ms = 3600 * 1000;
+    options.queue_bytes_max = 256;
+    struct wal *wal = fixture_open(FIXTURE_DIR_FD, &options);
+    struct patient patients[6]; /* of 32 bytes each: above half with the sixth */
+    for (size_t i = 0; i < AP_ARRAY_COUNT(patients); i++)
+        submit_patient(wal, &patients[i], true);
+    for (size_t i = 0; i < AP_ARRAY_COUNT(patients); i++)
+        sem_wait(&patients[i].is_done);
+    wal_close(wal);
+}
+
 struct blocked {
     struct wal_ticket ticket;
     sem_t is_running;
@@ -899,6 +987,9 @@ int main(void)
         TEST(test_options_that_cannot_work),
         TEST(test_many_threads_submit),
         TEST(test_waiting_tickets_become_one_group),
+        TEST(test_who_can_wait_is_written_with_others),
+        TEST(test_patience_ends),
+        TEST(test_no_patience_in_a_full_queue),
         TEST(test_queue_is_bounded),
         TEST(test_size_limit_until_a_cursor_moves),
         TEST(test_cursor_waits),

@@ -400,6 +400,32 @@ static void test_sharing_is_bounded(void **state)
     SHARED(deep.data, "t.yaml:1:9: nested deeper than 32");
 }
 
+static void check_print(const char *text, const char *want, int line)
+{
+    AP_AUTO(yaml) struct yaml_document *document = parse_or_die(text);
+    AP_AUTO_BUF struct ap_buf once = {0}, twice = {0};
+    yaml_print(yaml_root(document), &once);
+    ap_buf_add_char(&once, '\0');
+    if (strcmp(once.data, want) != 0)
+        fail_msg("line %d: %s", line, once.data);
+    AP_AUTO(yaml) struct yaml_document *again = parse_or_die(once.data);
+    yaml_print(yaml_root(again), &twice);
+    ap_buf_add_char(&twice, '\0');
+    if (strcmp(twice.data, want) != 0)
+        fail_msg("line %d: again: %s", line, twice.data);
+}
+#define PRINTS(text, want) check_print(text, want, __LINE__)
+
+static void test_print(void **state)
+{
+    (void)state;
+    PRINTS("", "{}");
+    PRINTS("a: [1, -2.5e-3, 15s, true, ~, '5', '-', --x]\nb: {}\nc: []",
+           "{\"a\": [1, -2.5e-3, 15s, true, null, \"5\", \"-\", \"--x\"], \"b\": {}, \"c\": []}");
+    PRINTS("a: 'notify =~ \"x, {y}\"'\nb: |\n  one\n  two\nc: http://x/#y",
+           "{\"a\": \"notify =~ \\\"x, {y}\\\"\", \"b\": \"one\\ntwo\\n\", \"c\": \"http://x/#y\"}");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -418,6 +444,7 @@ int main(void)
         cmocka_unit_test(test_describe),
         cmocka_unit_test(test_sharing),
         cmocka_unit_test(test_sharing_is_bounded),
+        cmocka_unit_test(test_print),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,7 +39,7 @@ static void test_agrees_with_the_c_library(void **state)
             time_t now = (time_t)at;
             struct tm want;
             assert_non_null(localtime_r(&now, &want));
-            struct zone_time got = zone_time_of(zone, at);
+            struct ap_civil got = zone_time_of(zone, at);
             if (zone_offset_s(zone, at) != want.tm_gmtoff || got.year != want.tm_year + 1900 ||
                 got.month != want.tm_mon + 1 || got.day != want.tm_mday || got.weekday != want.tm_wday ||
                 got.hour != want.tm_hour || got.minute != want.tm_min || got.second != want.tm_sec)

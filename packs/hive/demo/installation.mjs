@@ -6,7 +6,7 @@ import { OTLPMetricExporter } from '@opentelemetry/exporter-metrics-otlp-proto';
 import { resourceFromAttributes } from '@opentelemetry/resources';
 import { AggregationTemporality, MeterProvider, MetricReader } from '@opentelemetry/sdk-metrics';
 import { boundaries, shapeOf } from './shape.mjs';
-import { Chance, demand, RELEASES, trouble } from './world.mjs';
+import { Chance, demand, demoTrouble, RELEASES, trouble } from './world.mjs';
 
 const HOUR_MS = 3_600_000;
 
@@ -37,9 +37,10 @@ function instanceId(chance) {
 
 export class Installation {
   /** `index` of `count`. `upgradeAt`: when the release before the newest is replaced at a place from 0 to 1 of its users. */
-  constructor({ url, catalogue, seed, index, count, startMs, upgradeAt }) {
+  constructor({ url, catalogue, seed, index, count, startMs, beganMs, upgradeAt }) {
     this.catalogue = catalogue;
     this.seed = seed;
+    this.beganMs = beganMs;
     this.index = index;
     this.chance = new Chance(seed ^ Math.imul(index + 1, 0x85ebca6b));
     this.id = instanceId(this.chance);
@@ -100,7 +101,10 @@ export class Installation {
       await this.provider.shutdown();
       this.begin(nowMs);
     }
-    const severity = trouble(this.seed, nowMs);
+    const severity = Math.max(
+      trouble(this.seed, nowMs),
+      this.beganMs === null ? 0 : demoTrouble(this.seed, this.beganMs, nowMs),
+    );
     const busy = demand(nowMs);
     for (const prepared of this.metrics)
       this.record(prepared, { nowMs, minutes: sinceMs / 60_000, severity, busy });

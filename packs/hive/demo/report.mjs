@@ -3,8 +3,10 @@
  * exporter: first the last hours, then live.
  *
  *     node report.mjs --url http://127.0.0.1:8484 [--installations 12] [--interval 10] [--history 6] [--seed 1] [--no-live]
+ *         [--began SECONDS]
  *
- * `apiary demo` starts it and ends it. On standard output it says in single lines how far it is.
+ * `apiary demo` starts it and ends it. --began is when that began, in seconds since 1970: there is trouble then, and every
+ * twenty minutes. On standard output it says in single lines how far it is.
  */
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -32,6 +34,7 @@ function readArguments() {
       history: { type: 'string', default: '6' },
       seed: { type: 'string', default: '1' },
       'no-live': { type: 'boolean', default: false },
+      began: { type: 'string' },
     },
   });
   if (values.url === undefined) throw new Error('--url is missing: where the server is');
@@ -42,6 +45,7 @@ function readArguments() {
     historyMs: number(values.history, 'history', 0) * HOUR_MS,
     seed: number(values.seed, 'seed', 0),
     isLive: !values['no-live'],
+    beganMs: values.began === undefined ? null : number(values.began, 'began', 0) * 1000,
   };
 }
 
@@ -87,7 +91,7 @@ function warn(...parts) {
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function run() {
-  const { url, count, intervalMs, historyMs, seed, isLive } = readArguments();
+  const { url, count, intervalMs, historyMs, seed, isLive, beganMs } = readArguments();
   diag.setLogger({ error: warn, warn, info() {}, debug() {}, verbose() {} }, DiagLogLevel.WARN);
   const catalogue = readCatalogue(join(dirname(fileURLToPath(import.meta.url)), '..'));
   const nowMs = systemNow();
@@ -102,6 +106,7 @@ async function run() {
         index,
         count,
         startMs,
+        beganMs,
         // One after the other; the last third has not followed an hour from now either.
         upgradeAt: (place) => startMs + historyMs / 3 + 1.5 * place * ((2 / 3) * historyMs + HOUR_MS),
       }),

@@ -62,6 +62,21 @@ export function trouble(seed, nowMs) {
   return Math.min(Math.max(edgeMs / (3 * MINUTE_MS), 0), 1);
 }
 
+/**
+ * For who tries it out, what is to be seen within minutes: worse trouble (2) that is already there when the demo begins,
+ * and again every twenty minutes. It ends seven minutes after the beginning, so that what waits for five or ten minutes
+ * of a figure over five minutes fires, and resolves.
+ */
+export function demoTrouble(seed, beganMs, nowMs) {
+  const sinceMs = nowMs - beganMs;
+  if (sinceMs < 10 * MINUTE_MS) return sinceMs >= -4 * MINUTE_MS && sinceMs < 7 * MINUTE_MS ? 2 : 0;
+  const turn = Math.floor(sinceMs / (20 * MINUTE_MS));
+  const chance = new Chance(seed ^ Math.imul(turn + 1, 0x9e3779b1));
+  const fromMs = (20 * turn + 2 * chance.unit()) * MINUTE_MS;
+  const untilMs = fromMs + (4 + 2 * chance.unit()) * MINUTE_MS;
+  return turn > 0 && sinceMs >= fromMs && sinceMs < untilMs ? 2 : 0;
+}
+
 /** In order of appearance. Shares are of the fleet, before anybody upgrades to the newest. */
 export const RELEASES = [
   { version: '2.1.0', share: 0.2 },

@@ -4,15 +4,19 @@ import { ApiError, failureOfStatus } from './failure';
 const TIMEOUT_MS = 15_000;
 
 /** One request with a deadline. Every way in which it can fail leaves as an ApiError. */
-export async function request(path: string, init: RequestInit = {}): Promise<Response> {
-  const deadline = AbortSignal.timeout(TIMEOUT_MS);
+export async function request(
+  path: string,
+  init: RequestInit = {},
+  timeoutMs = TIMEOUT_MS,
+): Promise<Response> {
+  const deadline = AbortSignal.timeout(timeoutMs);
   const signal = init.signal ? AbortSignal.any([init.signal, deadline]) : deadline;
   let response: Response;
   try {
     response = await fetch(path, { ...init, signal, credentials: 'same-origin' });
   } catch (error) {
     if (init.signal?.aborted) throw error; // the caller gave up: not a failure
-    throw new ApiError(deadline.aborted ? { kind: 'timeout', afterMs: TIMEOUT_MS } : { kind: 'unreachable' });
+    throw new ApiError(deadline.aborted ? { kind: 'timeout', afterMs: timeoutMs } : { kind: 'unreachable' });
   }
   if (!response.ok) {
     const message = await errorMessage(response);
@@ -36,9 +40,32 @@ export async function fetchJson<T>(path: string, decode: Decoder<T>, signal?: Ab
   return decode(body, 'answer');
 }
 
+/** Sends JSON, and decodes the answer. */
+export async function sendJson<T>(
+  path: string,
+  body: unknown,
+  decode: Decoder<T>,
+  timeoutMs = TIMEOUT_MS,
+): Promise<T> {
+  const init = {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', Accept: 'application/json' },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  };
+  const response = await request(path, init, timeoutMs);
+  let answer: unknown;
+  try {
+    answer = await response.json();
+  } catch {
+    throw new ApiError({ kind: 'malformed', message: `${path}: the answer is not JSON` });
+  }
+  return decode(answer, 'answer');
+}
+
 async function errorMessage(response: Response): Promise<string> {
   try {
     const body: unknown = await response.json();
+    if (typeof body === 'string') return body; // Alertmanager's API
     if (typeof body === 'object' && body !== null && 'error' in body && typeof body.error === 'string')
       return body.error;
   } catch {

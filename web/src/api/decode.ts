@@ -52,3 +52,17 @@ export function withDefault<T>(inner: Decoder<T>, otherwise: T): Decoder<T> {
 export function oneOf<const T extends string>(choices: readonly T[], otherwise: T): Decoder<T> {
   return (value) => choices.find((choice) => choice === value) ?? otherwise;
 }
+
+/** RFC 3339 to milliseconds since 1970. What never was is in the year 1, and null here. */
+export const moment: Decoder<number | null> = (value, at) => {
+  const ms = Date.parse(text(value, at));
+  return ms > 0 ? ms : null;
+};
+
+/** As Prometheus writes the values of samples, because JSON has no infinity. */
+export const numberText: Decoder<number> = (value, at) => {
+  const word = text(value, at);
+  if (word === 'NaN') return NaN;
+  if (/^[+-]?Inf$/.test(word)) return word.startsWith('-') ? -Infinity : Infinity;
+  return Number(word);
+};

@@ -1,8 +1,8 @@
 import { queryOptions } from '@tanstack/react-query';
 import { fetchJson } from './client';
-import { type Decoder, list, number, oneOf, record, text, withDefault } from './decode';
+import { type Decoder, list, moment, number, oneOf, record, text, withDefault } from './decode';
+import { type Labels, labels } from './labels';
 
-export type Labels = Record<string, string>;
 export type Health = 'up' | 'down' | 'unknown';
 
 /** What is scraped, as Prometheus' API tells it. */
@@ -35,16 +35,6 @@ export interface Job {
   droppedCount: number;
 }
 
-const labels: Decoder<Labels> = (value, at) =>
-  Object.fromEntries(
-    Object.entries(record(value, at)).map(([name, entry]) => [name, text(entry, `${at}.${name}`)]),
-  );
-
-function momentOf(value: string): number | null {
-  const ms = Date.parse(value);
-  return ms > 0 ? ms : null; // what never was is in the year 1
-}
-
 const decodeTarget: Decoder<Target> = (value, at) => {
   const o = record(value, at);
   return {
@@ -55,7 +45,7 @@ const decodeTarget: Decoder<Target> = (value, at) => {
     discovered: labels(o['discoveredLabels'], `${at}.discoveredLabels`),
     health: oneOf(['up', 'down', 'unknown'], 'unknown')(o['health'], `${at}.health`),
     lastError: text(o['lastError'], `${at}.lastError`),
-    lastScrapeMs: momentOf(text(o['lastScrape'], `${at}.lastScrape`)),
+    lastScrapeMs: moment(o['lastScrape'], `${at}.lastScrape`),
     durationMs: number(o['lastScrapeDuration'], `${at}.lastScrapeDuration`) * 1_000,
     interval: text(o['scrapeInterval'], `${at}.scrapeInterval`),
     timeout: text(o['scrapeTimeout'], `${at}.scrapeTimeout`),

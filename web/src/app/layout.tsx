@@ -1,11 +1,13 @@
 import { useQuery, useQueryClient } from '@tanstack/react-query';
-import { Link, Outlet } from '@tanstack/react-router';
+import { Link, Outlet, useLocation } from '@tanstack/react-router';
+import { AlertBadge } from '../alerting/alert_badge';
 import { type DashboardSummary, dashboardsQuery } from '../api/dashboards';
 import { failureOf } from '../api/failure';
 import { LiveIndicator } from '../live/live_indicator';
 import { LiveProvider } from '../live/live_provider';
 import { KeyForm } from '../session/key_form';
 import { ThemeToggle } from '../theme/theme_toggle';
+import { useCurrentInView } from './current_in_view';
 import { Logo } from './logo';
 
 export function Layout() {
@@ -39,6 +41,7 @@ export function Layout() {
         </Link>
         <DashboardNav dashboards={dashboards ?? []} />
         <div className="top-tools">
+          <AlertBadge />
           <LiveIndicator />
           <ThemeToggle />
         </div>
@@ -51,8 +54,9 @@ export function Layout() {
 }
 
 function DashboardNav({ dashboards }: { dashboards: DashboardSummary[] }) {
+  const ref = useCurrentInView<HTMLElement>();
   return (
-    <nav className="dashboard-nav" aria-label="Dashboards">
+    <nav ref={ref} className="dashboard-nav" aria-label="Dashboards">
       <ul>
         {dashboards.map((dashboard) => (
           <li key={dashboard.id}>
@@ -76,7 +80,7 @@ function DashboardNav({ dashboards }: { dashboards: DashboardSummary[] }) {
             )}
           </li>
         ))}
-        <li>
+        <li className="nav-divided">
           <Link
             to="/catalogue"
             activeOptions={{ includeSearch: false }}
@@ -94,7 +98,27 @@ function DashboardNav({ dashboards }: { dashboards: DashboardSummary[] }) {
             Targets
           </Link>
         </li>
+        <li>
+          <AlertingLink />
+        </li>
       </ul>
     </nav>
+  );
+}
+
+const ALERTING_PATHS = ['/alerts', '/silences', '/rules', '/notifications', '/heartbeats'];
+
+/** One entry for all pages of alerting, which name each other below. */
+function AlertingLink() {
+  const isHere = useLocation({ select: ({ pathname }) => ALERTING_PATHS.includes(pathname) });
+  return (
+    <Link
+      to="/alerts"
+      activeProps={{}}
+      aria-current={isHere ? 'page' : undefined}
+      title="What is on fire, who is told, silences and rules"
+    >
+      Alerting
+    </Link>
   );
 }

@@ -1,6 +1,15 @@
 import { createRootRoute, createRoute, createRouter } from '@tanstack/react-router';
+import { AlertsPage } from '../alerts/alerts_page';
+import { parseAlertSearch } from '../alerts/filter';
+import { HeartbeatsPage } from '../heartbeats/heartbeats_page';
 import { parseCatalogueSearch } from '../metrics/filter';
 import { MetricsPage } from '../metrics/metrics_page';
+import { NotificationsPage } from '../notifications/notifications_page';
+import { parseNotificationSearch } from '../notifications/filter';
+import { parseRuleSearch } from '../rules/filter';
+import { RulesPage } from '../rules/rules_page';
+import { parseSilenceSearch } from '../silences/filter';
+import { SilencesPage } from '../silences/silences_page';
 import { parseTargetSearch } from '../targets/filter';
 import { TargetsPage } from '../targets/targets_page';
 import { parseSearch } from '../timerange/time_range';
@@ -34,8 +43,52 @@ const targetsRoute = createRoute({
   validateSearch: parseTargetSearch,
 });
 
+const alertsRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: '/alerts',
+  component: AlertsPage,
+  validateSearch: parseAlertSearch,
+});
+
+const silencesRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: '/silences',
+  component: SilencesPage,
+  validateSearch: parseSilenceSearch,
+});
+
+const rulesRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: '/rules',
+  component: RulesPage,
+  validateSearch: parseRuleSearch,
+});
+
+const notificationsRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: '/notifications',
+  component: NotificationsPage,
+  validateSearch: parseNotificationSearch,
+});
+
+const heartbeatsRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: '/heartbeats',
+  component: HeartbeatsPage,
+});
+
 export const router = createRouter({
-  routeTree: rootRoute.addChildren([homeRoute, chosenRoute, catalogueRoute, targetsRoute]),
+  routeTree: rootRoute.addChildren([
+    homeRoute,
+    chosenRoute,
+    catalogueRoute,
+    targetsRoute,
+    alertsRoute,
+    silencesRoute,
+    rulesRoute,
+    notificationsRoute,
+    heartbeatsRoute,
+  ]),
 });
 
 declare module '@tanstack/react-router' {

@@ -3,6 +3,7 @@ import { useSearch } from '@tanstack/react-router';
 import { useEffect, useRef } from 'react';
 import { type Dashboard, dashboardQuery, type Section } from '../api/dashboards';
 import { failureOf } from '../api/failure';
+import { PageTitle } from '../app/page_title';
 import { KpiCard } from '../kpi/kpi_card';
 import { FailureNotice } from '../states/failure_notice';
 import { RangePicker } from '../timerange/range_picker';
@@ -28,7 +29,7 @@ function LoadedDashboard({ dashboard }: { dashboard: Dashboard }) {
   const headingRef = useFocusOnArrival(dashboard.id);
   return (
     <>
-      <title>{`${dashboard.title} · Apiary`}</title>
+      <PageTitle text={dashboard.title} />
       <div className="page-head">
         <div>
           <h1 ref={headingRef} tabIndex={-1}>

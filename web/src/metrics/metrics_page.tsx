@@ -3,6 +3,7 @@ import { useNavigate, useSearch } from '@tanstack/react-router';
 import { type Catalogue, catalogueQuery, type Coverage, coverageQuery, type Metric } from '../api/catalogue';
 import { failureOf } from '../api/failure';
 import { FIGURE_HOURS, type Figure, figureQuery } from '../api/figure';
+import { PageTitle } from '../app/page_title';
 import { StaleMark } from '../dashboard/stale_mark';
 import { isTargetMet } from '../kpi/target';
 import { FailureNotice } from '../states/failure_notice';
@@ -17,7 +18,7 @@ export function MetricsPage() {
   const catalogues = packs?.filter(({ areas }) => areas.length > 0);
   return (
     <>
-      <title>Metrics · Apiary</title>
+      <PageTitle text="Metrics" />
       {catalogues?.map((catalogue) => (
         <CatalogueView key={catalogue.pack} catalogue={catalogue} />
       ))}

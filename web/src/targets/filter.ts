@@ -1,4 +1,5 @@
-import type { Health, Job, Labels, Target } from '../api/targets';
+import type { Labels } from '../api/labels';
+import type { Health, Job, Target } from '../api/targets';
 
 /** Which targets the reader wants to see. It lives in the address: `?q=node&show=down`. */
 export interface TargetSearch {

@@ -1,4 +1,4 @@
-import type { Labels } from '../api/targets';
+import type { Labels } from '../api/labels';
 
 /** name="value", in order of names. */
 export function LabelList({ labels, without }: { labels: Labels; without?: readonly string[] }) {

@@ -2,6 +2,7 @@ import { useQuery } from '@tanstack/react-query';
 import { useNavigate, useSearch } from '@tanstack/react-router';
 import { failureOf } from '../api/failure';
 import { type Job, targetsQuery } from '../api/targets';
+import { PageTitle } from '../app/page_title';
 import { StaleMark } from '../dashboard/stale_mark';
 import { FailureNotice } from '../states/failure_notice';
 import { filterJobs, type TargetSearch } from './filter';
@@ -13,7 +14,7 @@ export function TargetsPage() {
   const { data: jobs, error, refetch, dataUpdatedAt } = useQuery(targetsQuery());
   return (
     <>
-      <title>Targets · Apiary</title>
+      <PageTitle text="Targets" />
       {jobs !== undefined && jobs.length > 0 && (
         <TargetsView jobs={jobs} nowMs={dataUpdatedAt} staleFrom={error} />
       )}
