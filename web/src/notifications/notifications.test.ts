@@ -77,6 +77,7 @@ test('words', () => {
   expect(countsText(notification({ firingCount: 0 }))).toBe('resolved');
   expect(aboutText(notification({ alerts: [], groupLabels: { alertname: 'X' } }))).toBe('X');
   expect(reasonText('all_resolved')).toBe('all is over');
+  expect(reasonText('first, in place of team_db')).toBe('first time, in place of team_db');
   expect(reasonText('what_comes_later')).toBe('what comes later');
   expect(wayNoun('email')).toBe('e-mail');
   expect(wayNoun('telegram')).toBe('telegram');
