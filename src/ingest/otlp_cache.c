@@ -4,8 +4,12 @@
 
 enum {
     GROUP_LOOK_MAX = 16, /* so many series of a group are looked at one after the other */
-    /* In a larger one a look-up misses the processor's caches: of points in no order only each of so many has one. */
-    LOOK_UP_EVERY = 8,
+    /*
+     * In a larger one a look-up misses the processor's caches, and costs more than making labels: where more than a few
+     * points follow each other that are not expected, they are in no order, and nothing is tried for a while.
+     */
+    LOOK_UP_FIRST = 2,
+    LOOK_UP_EVERY = 256,
 };
 
 /* ---- Life ---- */
@@ -303,11 +307,18 @@ static uint32_t look_up(const struct otlp_cache *cache, uint32_t group, struct a
     return OTLP_CACHE_NONE;
 }
 
-uint32_t otlp_cache_find_series(struct otlp_cache *cache, uint32_t group_number, struct ap_slice attributes,
-                                bool *ret_is_new)
+bool otlp_cache_is_worth_asking(struct otlp_cache *cache, uint32_t group_number)
 {
     struct otlp_cached_group *group = &cache->groups[group_number];
-    *ret_is_new = group->count == 0;
+    if (group->missed < LOOK_UP_FIRST || group->count <= GROUP_LOOK_MAX)
+        return true;
+    group->missed = (group->missed + 1) % LOOK_UP_EVERY;
+    return false;
+}
+
+uint32_t otlp_cache_find_series(struct otlp_cache *cache, uint32_t group_number, struct ap_slice attributes)
+{
+    struct otlp_cached_group *group = &cache->groups[group_number];
     if (group->count == 0)
         return OTLP_CACHE_NONE;
     uint32_t expected = cache->series[group->last].next;
@@ -316,12 +327,10 @@ uint32_t otlp_cache_find_series(struct otlp_cache *cache, uint32_t group_number,
         group->missed = 0;
         return expected;
     }
-    if (group->count > GROUP_LOOK_MAX && group->missed++ % LOOK_UP_EVERY != 0)
-        return OTLP_CACHE_NONE;
+    group->missed++;
     uint32_t found = group->count > GROUP_LOOK_MAX ? look_up(cache, group_number, attributes)
                                                    : look_through(cache, expected, attributes);
-    *ret_is_new = found == OTLP_CACHE_NONE;
-    return *ret_is_new ? OTLP_CACHE_NONE : note_series(cache, group, found);
+    return found == OTLP_CACHE_NONE ? OTLP_CACHE_NONE : note_series(cache, group, found);
 }
 
 void otlp_cache_add_series(struct otlp_cache *cache, uint32_t group_number, struct ap_slice attributes,

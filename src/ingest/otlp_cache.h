@@ -62,7 +62,7 @@ struct otlp_cached_group {
     uint32_t next; /* as a metric's */
     uint32_t count;
     uint32_t last;   /* the series that was told last; where there are any */
-    uint32_t missed; /* points since then that were others than expected */
+    uint32_t missed; /* points since one was as expected */
 };
 
 struct otlp_cached_series {
@@ -135,11 +135,10 @@ uint32_t otlp_cache_add_metric(struct otlp_cache *cache, const struct otlp_cache
 
 /* The group of these numbers, which is there from here on. OTLP_CACHE_NONE: there is no room. */
 uint32_t otlp_cache_group(struct otlp_cache *cache, uint32_t context, uint32_t metric);
-/*
- * The group's series with these attributes, as they were sent. OTLP_CACHE_NONE: there is none (*ret_is_new), or looking
- * for it would cost more than making its labels.
- */
-uint32_t otlp_cache_find_series(struct otlp_cache *cache, uint32_t group, struct ap_slice attributes, bool *ret_is_new);
+/* To be called once for each point: false, finding it would cost more than making its labels. */
+bool otlp_cache_is_worth_asking(struct otlp_cache *cache, uint32_t group);
+/* The group's series with these attributes, as they were sent. OTLP_CACHE_NONE: there is none. */
+uint32_t otlp_cache_find_series(struct otlp_cache *cache, uint32_t group, struct ap_slice attributes);
 /* Adds one that is new, if there is room. */
 void otlp_cache_add_series(struct otlp_cache *cache, uint32_t group, struct ap_slice attributes,
                            struct labels_hash hash);

@@ -329,11 +329,13 @@ static inline const uint8_t *run_end(const uint8_t *at, const uint8_t *end, uint
 {
     struct protobuf_reader reader = {.next = at, .end = end};
     struct protobuf_field field;
-    do {
+    for (; at < end && *at == tag; at = reader.next) {
         while (end - at >= 2 && at[0] == tag && at[1] < 0x80 && at[1] <= end - at - 2)
             at += 2 + at[1];
         reader.next = at;
-    } while (protobuf_next(&reader, &field) && field.tag == tag && (at = reader.next) < end);
+        if (at == end || *at != tag || !protobuf_next(&reader, &field))
+            return at;
+    }
     return at;
 }
 
@@ -601,7 +603,8 @@ static enum ap_rc add_point(struct decoding *decoding, enum otlp_kind kind, stru
     switch (kind) {
     case OTLP_GAUGE:
     case OTLP_SUM:
-        rc = read_number_point(decoding, message, true, &point, &attribute_count, err);
+        rc = read_number_point(decoding, message, otlp_sink_is_worth_asking(decoding->sink), &point, &attribute_count,
+                               err);
         break;
     case OTLP_HISTOGRAM:
         rc = read_histogram_point(decoding, message, &point, &attribute_count, err);

@@ -51,7 +51,6 @@ struct otlp_sink {
     uint32_t context_number; /* with the scope */
     uint32_t group_number;
     uint32_t point_number; /* of its series, as otlp_sink_knows() found it */
-    bool is_new_point;     /* it is to be learned */
     /* The metric. */
     struct otlp_metric metric;
     struct ap_slice name;                    /* as Prometheus'; in the arena, as what follows */
@@ -402,12 +401,14 @@ static enum ap_rc make_labels(struct otlp_sink *sink, const struct otlp_point *p
     return rc;
 }
 
+bool otlp_sink_is_worth_asking(struct otlp_sink *sink)
+{
+    return sink->group_number != OTLP_CACHE_NONE && otlp_cache_is_worth_asking(sink->cache, sink->group_number);
+}
+
 bool otlp_sink_knows(struct otlp_sink *sink, struct ap_slice attributes)
 {
-    sink->is_new_point = false;
-    if (sink->group_number == OTLP_CACHE_NONE)
-        return false;
-    sink->point_number = otlp_cache_find_series(sink->cache, sink->group_number, attributes, &sink->is_new_point);
+    sink->point_number = otlp_cache_find_series(sink->cache, sink->group_number, attributes);
     return sink->point_number != OTLP_CACHE_NONE;
 }
 
@@ -422,7 +423,7 @@ static enum ap_rc find_or_make_labels(struct otlp_sink *sink, const struct otlp_
     enum ap_rc rc = make_labels(sink, point, ret_made, err);
     struct ap_err ignored;
     /* Who leaves labels out promises the store that they are sound. */
-    if (rc == AP_OK && point->attributes.raw.data && sink->is_new_point && !sink->cache->is_full &&
+    if (rc == AP_OK && point->attributes.raw.data && !sink->cache->is_full &&
         labels_check(ret_made->labels, &ignored) == AP_OK)
         otlp_cache_add_series(sink->cache, sink->group_number, point->attributes.raw, ret_made->hash);
     return rc;

@@ -70,9 +70,11 @@ const struct otlp_metric *otlp_sink_expected_metric(const struct otlp_sink *sink
 ap_nodiscard enum ap_rc otlp_sink_begin_metric(struct otlp_sink *sink, const struct otlp_metric *metric,
                                                struct ap_err *err);
 /*
- * Whether an earlier request told a point of this metric, a gauge or a sum, with these attributes (as
- * otlp_attributes.raw). May be asked once before each otlp_sink_add_point(), which then gets them in attributes.raw.
+ * Whether an earlier request told a point of this metric, a gauge or a sum, with these attributes. To be asked before
+ * otlp_sink_add_point(), which then gets them as attributes.raw, and only where it is worth it, which is to be asked
+ * once for each point.
  */
+bool otlp_sink_is_worth_asking(struct otlp_sink *sink);
 bool otlp_sink_knows(struct otlp_sink *sink, struct ap_slice attributes);
 ap_nodiscard enum ap_rc otlp_sink_add_point(struct otlp_sink *sink, const struct otlp_point *point, struct ap_err *err);
 ap_nodiscard enum ap_rc otlp_sink_end_resource(struct otlp_sink *sink, struct ap_err *err);

@@ -362,6 +362,8 @@ void rule_manager_stats_get(struct rule_manager *manager, struct rule_manager_st
         group_run_lock(run);
         for (size_t r = 0; r < group_run_group(run)->rule_count; r++) {
             struct rule_status status = group_run_status(run, r);
+            ret_stats->no_data_count += status.condition == RULE_CONDITION_NO_DATA;
+            ret_stats->error_count += status.condition == RULE_CONDITION_ERROR;
             for (size_t a = 0; a < status.alert_count; a++) {
                 ret_stats->pending_count += status.alerts[a].state == ALERT_STATE_PENDING;
                 ret_stats->firing_count += status.alerts[a].state == ALERT_STATE_FIRING;

@@ -148,6 +148,14 @@ static struct part_head take_part_head(struct ap_slice *rest)
     return head;
 }
 
+static void decode_part(struct ap_slice columns, int64_t first_ts_ms, size_t count, struct chunk_floats *ret_part)
+{
+    struct ap_err err;
+    bool is_sound = chunk_decode_times(&columns, first_ts_ms, count, ret_part->ts_ms, &err) == AP_OK &&
+                    chunk_decode_values(&columns, count, ret_part->values);
+    AP_ASSERT(is_sound);
+}
+
 static size_t read_packed(const struct tail *tail, uint32_t from, uint32_t to, int64_t *ret_ts_ms, double *ret_values)
 {
     struct ap_slice rest = ap_slice(tail->packed, tail->packed_bytes);
@@ -161,11 +169,7 @@ static size_t read_packed(const struct tail *tail, uint32_t from, uint32_t to, i
         if (head.first > to)
             break;
         struct chunk_floats part;
-        struct ap_err err;
-        bool is_sound = chunk_decode_times(&columns, tail->base_ts_ms + (int64_t)head.first, head.count, part.ts_ms,
-                                           &err) == AP_OK &&
-                        chunk_decode_values(&columns, head.count, part.values);
-        AP_ASSERT(is_sound);
+        decode_part(columns, tail->base_ts_ms + (int64_t)head.first, head.count, &part);
         size_t first = 0, end = head.count;
         while (first < end && part.ts_ms[first] < tail->base_ts_ms + from)
             first++;

@@ -104,11 +104,10 @@ enum { NEW = -1, NOT_LOOKED_FOR = -2 };
 
 static int64_t find_series(struct otlp_cache *cache, uint32_t group, struct ap_slice attributes)
 {
-    bool is_new;
-    uint32_t number = otlp_cache_find_series(cache, group, attributes, &is_new);
-    if (number == OTLP_CACHE_NONE)
-        return is_new ? NEW : NOT_LOOKED_FOR;
-    return (int64_t)cache->series[number].hash.low;
+    if (!otlp_cache_is_worth_asking(cache, group))
+        return NOT_LOOKED_FOR;
+    uint32_t number = otlp_cache_find_series(cache, group, attributes);
+    return number == OTLP_CACHE_NONE ? NEW : (int64_t)cache->series[number].hash.low;
 }
 
 static void test_groups(void **state)
@@ -185,11 +184,11 @@ static void test_large_group(void **state)
         assert_true(series == number || series == NOT_LOOKED_FOR);
         found += series == number;
     }
-    assert_in_range(found, COUNT / 10, COUNT / 2);
+    assert_in_range(found, 1, COUNT / 10);
     found = 0;
     for (uint32_t i = 0; i < COUNT; i++)
         found += find_series(cache, group, numbered(5000 + i)) == NEW;
-    assert_in_range(found, COUNT / 10, COUNT / 2);
+    assert_in_range(found, 1, COUNT / 10);
 }
 
 /* ---- Bounds ---- */

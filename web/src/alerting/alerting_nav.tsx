@@ -6,10 +6,10 @@ import { fireCounts } from './fire_counts';
 
 /** The pages of alerting, on each of them. */
 export function AlertingNav() {
-  const ref = useCurrentInView<HTMLElement>();
   const { data: summary } = useQuery(alertSummaryQuery());
   const firing = summary === undefined ? 0 : fireCounts(summary).total;
   const failing = summary?.failingCount ?? 0;
+  const ref = useCurrentInView<HTMLElement>(Math.sign(firing) + Math.sign(failing));
   return (
     <nav ref={ref} className="alerting-nav" aria-label="Alerting">
       <ul>

@@ -32,8 +32,10 @@ const REASONS: Record<string, string> = {
   repeat: 'repeated',
 };
 
+/** Of a fall-back it also says in whose place: "first, in place of team-db". */
 export function reasonText(reason: string): string {
-  return REASONS[reason] ?? reason.replaceAll('_', ' ');
+  const [why = '', ...place] = reason.split(', ');
+  return [REASONS[why] ?? why.replaceAll('_', ' '), ...place].join(', ');
 }
 
 export function kindText(kind: Notification['kind']): string {
