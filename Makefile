@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/build/deps/node/bin:$(PATH)
 MAKEFLAGS += --no-print-directory
 ARGS ?=
 
-.PHONY: all demo run test bench bench-scrape bench-rules bench-tsdb lint setup torture clients fuzz clean help
+.PHONY: all demo run test bench bench-alerts bench-rules bench-scrape bench-tsdb lint setup torture clients fuzz clean help
 
 all: ## build/apiary (the default)
 	@tools/setup build
@@ -27,6 +27,12 @@ bench: ## the promised speeds, measured
 	@tools/configure build
 	@ninja -C build apiary bench-programs
 	@bench/run $(ARGS)
+
+bench-alerts: ## alerting beside Debian's prometheus-alertmanager (ARGS=--quick)
+	@tools/setup bench
+	@tools/configure build
+	@ninja -C build apiary
+	@bench/alerts $(ARGS)
 
 bench-scrape: ## scraping beside Debian's prometheus and vmagent (ARGS=--quick)
 	@tools/setup bench

@@ -260,9 +260,10 @@ int64_t alerting_step(struct alerting *alerting)
 void alerting_delivered(struct alerting *alerting, struct notification *notification, const struct delivery *delivery)
 {
     pthread_mutex_lock(&alerting->mutex);
-    dispatch_delivered_locked(alerting, notification->origin, notification, delivery);
+    bool is_wanted = dispatch_delivered_locked(alerting, notification->origin, notification, delivery);
     pthread_mutex_unlock(&alerting->mutex);
-    tell_changed(alerting);
+    if (is_wanted)
+        tell_changed(alerting);
 }
 
 /* ---- Silences ---- */

@@ -51,7 +51,8 @@ const struct inhibitor *alerting_inhibitor_locked(struct alerting *alerting, int
 void dispatch_place_locked(struct alerting *alerting, struct known_alert *alert, int64_t now_ms);
 /* Does what is due; the moment when the next is. What leaves is in `leaving`. */
 int64_t dispatch_step_locked(struct alerting *alerting, int64_t now_ms);
-void dispatch_delivered_locked(struct alerting *alerting, struct sending *sending, const struct notification *told,
+/* Whether a step is wanted soon: something waits that may leave now, or is to be tried again. */
+bool dispatch_delivered_locked(struct alerting *alerting, struct sending *sending, const struct notification *told,
                                const struct delivery *delivery);
 /* The clock was set back: nothing waits for longer than it would have. */
 void dispatch_set_back_locked(struct alerting *alerting, int64_t now_ms);

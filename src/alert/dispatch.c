@@ -305,21 +305,24 @@ static void failed_locked(struct alerting *alerting, struct sending *sending, co
     }
 }
 
-void dispatch_delivered_locked(struct alerting *alerting, struct sending *sending, const struct notification *told,
+bool dispatch_delivered_locked(struct alerting *alerting, struct sending *sending, const struct notification *told,
                                const struct delivery *delivery)
 {
+    struct lane *lane = sending->lane;
     int64_t now_ms = alerting_now_ms(alerting);
     alerting->stats.failures[told->way->kind] += delivery->outcome != DELIVERY_DONE;
     alerting->stats.given_up[told->way->kind] += delivery->outcome == DELIVERY_REFUSED && sending->group;
     sending->state = SENDING_IDLE;
-    if (sending->lane)
-        sending->lane->in_flight_count--;
+    if (lane)
+        lane->in_flight_count--;
     if (sending->group)
         group_set_wake_at(&alerting->groups, sending->group, AP_MIN(sending->group->wake_ms, now_ms));
     if (delivery->outcome == DELIVERY_DONE)
         succeeded_locked(alerting, sending, delivery);
     else
         failed_locked(alerting, sending, delivery, now_ms);
+    return delivery->outcome != DELIVERY_DONE ||
+           (lane && lane->first && lane->in_flight_count <= LANE_IN_FLIGHT_MAX / 2);
 }
 
 /* ---- The clock ---- */

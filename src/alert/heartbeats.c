@@ -211,7 +211,7 @@ void heartbeats_each(struct heartbeats *heartbeats, heartbeat_fn each, void *con
 
 struct restoring {
     struct heartbeats *heartbeats;
-    struct yaml_texts forgotten; /* owned: names that are waited for no more */
+    bool is_changed; /* the settings are others than those of before */
 };
 
 static void restore(const struct kept_beat *kept, void *context)
@@ -219,9 +219,7 @@ static void restore(const struct kept_beat *kept, void *context)
     struct restoring *restoring = context;
     struct waited *waited = find(restoring->heartbeats, ap_slice_cstr(kept->name));
     if (!waited) {
-        struct yaml_texts *forgotten = &restoring->forgotten;
-        forgotten->items = ap_realloc(forgotten->items, (forgotten->count + 1) * sizeof(*forgotten->items));
-        forgotten->items[forgotten->count++] = ap_strdup(kept->name);
+        restoring->is_changed = true;
         return;
     }
     waited->since_ms = kept->since_ms;
@@ -231,31 +229,21 @@ static void restore(const struct kept_beat *kept, void *context)
 }
 
 /* When each of those that are new was waited for the first time is to be known after a restart, too. */
-static enum ap_rc keep_new(struct heartbeats *heartbeats, struct ap_err *err)
-{
-    enum ap_rc rc = AP_OK;
-    for (size_t i = 0; i < heartbeats->count && rc == AP_OK; i++) {
-        struct waited *waited = &heartbeats->items[i];
-        if (waited->since_ms)
-            continue;
-        waited->since_ms = now_ms(heartbeats);
-        const struct kept_beat kept = kept_of(waited);
-        rc = beats_put(heartbeats->meta, &kept, err);
-    }
-    return rc;
-}
-
 static enum ap_rc restore_all(struct heartbeats *heartbeats, struct ap_err *err)
 {
     struct restoring restoring = {.heartbeats = heartbeats};
     enum ap_rc rc = beats_each(heartbeats->meta, restore, &restoring, err);
-    for (size_t i = 0; i < restoring.forgotten.count; i++) {
-        if (rc == AP_OK)
-            rc = beats_delete(heartbeats->meta, restoring.forgotten.items[i], err);
-        free((char *)restoring.forgotten.items[i]);
+    if (rc != AP_OK)
+        return rc;
+    AP_AUTO_FREE struct kept_beat *kept = ap_new0_array(struct kept_beat, heartbeats->count + 1);
+    for (size_t i = 0; i < heartbeats->count; i++) {
+        struct waited *waited = &heartbeats->items[i];
+        restoring.is_changed |= waited->since_ms == 0;
+        if (waited->since_ms == 0)
+            waited->since_ms = now_ms(heartbeats);
+        kept[i] = kept_of(waited);
     }
-    free(restoring.forgotten.items);
-    return rc == AP_OK ? keep_new(heartbeats, err) : rc;
+    return restoring.is_changed ? beats_put_all(heartbeats->meta, kept, heartbeats->count, err) : AP_OK;
 }
 
 static enum ap_rc set_labels(struct waited *waited, struct ap_err *err)

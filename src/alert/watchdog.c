@@ -22,6 +22,7 @@ void watchdog_add_rules(const struct watchdog *watchdog, struct ap_buf *out)
         "  rules:\n"
         "  - alert: " ALERT "\n"
         "    expr: vector(1)\n"
+        "    on_error: ok\n" /* an alert that is told on would say that rules are evaluated */
         "    labels: {severity: none, " LABEL ": " VALUE "}\n"
         "    annotations:\n"
         "      summary: Alerting works\n"
@@ -54,6 +55,11 @@ static void print_config(const struct watchdog *watchdog, struct ap_buf *out)
                   "    %s: ",
                   watchdog->interval_ms, watchdog->interval_ms / 2, watchdog->url_file ? "url_file" : "url");
     ap_buf_add_json_string(out, ap_slice_cstr(watchdog->url_file ? watchdog->url_file : watchdog->url));
+    if (watchdog->key_file) {
+        ap_buf_add_cstr(out, "\n    http_config: {authorization: {credentials_file: ");
+        ap_buf_add_json_string(out, ap_slice_cstr(watchdog->key_file));
+        ap_buf_add_cstr(out, "}}");
+    }
     ap_buf_add_char(out, '\n');
 }
 

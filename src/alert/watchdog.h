@@ -27,7 +27,8 @@
 struct watchdog {
     const char *url; /* secret */
     const char *url_file;
-    int64_t interval_ms; /* between beats */
+    const char *key_file; /* of a key to send along, or NULL */
+    int64_t interval_ms;  /* between beats */
 };
 
 /* Whether there is an address to tell. */

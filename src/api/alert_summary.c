@@ -44,6 +44,14 @@ static void count_severity(struct tally *tally, struct ap_slice name)
     severity->count = 1;
 }
 
+/* A Watchdog fires to show that alerting works, whatever its severity. */
+static struct ap_slice severity_of(struct ap_slice labels)
+{
+    if (ap_slice_equal_cstr(labels_get(labels, ap_slice_cstr("alertname")), "Watchdog"))
+        return ap_slice_cstr("none");
+    return labels_get(labels, ap_slice_cstr("severity"));
+}
+
 /* Each alert counts once: what a silence holds back is not asked whether it is inhibited as well. */
 static void count_alert(const struct alert_view *view, void *context)
 {
@@ -58,7 +66,7 @@ static void count_alert(const struct alert_view *view, void *context)
         tally->muted++;
     else {
         tally->active++;
-        count_severity(tally, labels_get(view->alert.labels, ap_slice_cstr("severity")));
+        count_severity(tally, severity_of(view->alert.labels));
     }
 }
 

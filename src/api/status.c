@@ -35,6 +35,7 @@ struct figures {
     struct ingest_table_stats ingest[INGEST_ENDPOINT_COUNT];
     struct metrics_stats metrics[METRICS_WAY_COUNT];
     struct otlp_streams_stats deltas;
+    uint64_t otlp_cache_bytes;
     uint64_t rss_bytes;
     int64_t now_ms;
 };
@@ -77,6 +78,7 @@ static void take_figures(const struct api *api, struct figures *figures)
     ingest_stats_get(api->ingest, figures->ingest);
     ingest_metrics_stats_get(api->ingest, figures->metrics);
     ingest_otlp_stats_get(api->ingest, &figures->deltas);
+    figures->otlp_cache_bytes = ingest_otlp_cache_bytes(api->ingest);
     figures->rss_bytes = resident_bytes();
     figures->now_ms = ap_clock_wall_us(api->clock) / AP_US_PER_MS;
 }
@@ -396,6 +398,8 @@ void status_add_metrics(const struct api *api, struct ap_buf *out)
     add_ingest_metrics(out, &figures);
     add_metrics_ingest_metrics(out, &figures);
     add_delta_metrics(out, &figures.deltas);
+    add_metric(out, "otlp_cache_bytes", METRIC_GAUGE,
+               "Memory for what senders of OTLP metrics repeat with every request.", (double)figures.otlp_cache_bytes);
     add_http_metrics(out, &figures.http);
     add_store_metrics(out, &figures);
     add_disk_metrics(out, api->data_dir);

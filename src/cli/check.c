@@ -6,13 +6,13 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "cli/check_warehouse.h"
 #include "cli/commands.h"
 #include "cli/config.h"
 #include "cli/options.h"
 #include "cli/serve_postgres.h"
 #include "collect/probe_module.h"
 #include "pack/pack.h"
-#include "warehouse/warehouse.h"
 
 struct report {
     bool is_json;
@@ -47,32 +47,15 @@ static void report_query(const struct pack *pack, const char *what, const char *
     add_result(report, what, error);
 }
 
-/* Binds the queries of the packs in a warehouse of their own that is thrown away. */
 static void check_packs(const struct pack *const *packs, size_t pack_count, struct report *report)
 {
-    char dir[] = "/tmp/apiary-check-XXXXXX";
+    AP_AUTO(check_warehouse) struct check_warehouse *made = NULL;
     struct ap_err err;
-    AP_AUTO(warehouse) struct warehouse *warehouse = NULL;
-    if (!mkdtemp(dir)) {
-        add_result(report, "packs", "cannot make a temporary directory in /tmp");
-        return;
-    }
-    struct warehouse_options options;
-    warehouse_options_init(&options);
-    options.dir = dir;
-    enum ap_rc rc = pack_check_together(packs, pack_count, &err);
-    if (rc == AP_OK)
-        rc = warehouse_open(&options, &warehouse, &err);
-    if (rc == AP_OK)
-        rc = pack_apply(packs, pack_count, warehouse, NULL, NULL, &err);
+    enum ap_rc rc = check_warehouse_open(packs, pack_count, &made, &err);
     if (rc != AP_OK)
         add_result(report, "packs", err.text);
     for (size_t i = 0; i < pack_count && rc == AP_OK; i++)
-        (void)!pack_check(packs[i], warehouse, report_query, report, &err);
-    warehouse_close(AP_MOVE(warehouse));
-    AP_AUTO_FREE char *file = ap_asprintf("%s/hot.duckdb", dir);
-    unlink(file);
-    rmdir(dir);
+        (void)!pack_check(packs[i], check_warehouse_of(made), report_query, report, &err);
 }
 
 static void check_postgres(const struct config *config, struct report *report)

@@ -1,4 +1,4 @@
-/* apiary check alerts: alerts of packs and rule files in words, the PromQL they are, and when they would have fired. */
+/* apiary check alerts: alerts of packs and rule files in words, the query they are, and when they would have fired. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -8,9 +8,10 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "cli/check_warehouse.h"
 #include "cli/commands.h"
 #include "cli/options.h"
-#include "cli/range_query.h"
+#include "cli/range_sql.h"
 #include "codec/yaml.h"
 #include "pack/alerts.h"
 #include "pack/catalogue.h"
@@ -18,6 +19,7 @@
 #include "promql/parser.h"
 #include "rules/rule_file.h"
 #include "rules/self.h"
+#include "rules/sql_query.h"
 #include "tsdb/labels.h"
 
 struct arguments {
@@ -37,8 +39,17 @@ struct subject {
     bool is_downward;               /* the worst value is the least one */
 };
 
+/* What of a subject is replayed. */
+struct span {
+    int64_t start_ms, end_ms, step_ms;
+    const char *reason; /* why nothing at all can be; NULL: it can */
+};
+
 struct report {
     const struct arguments *arguments;
+    const struct cli_list *packs;
+    struct check_warehouse *made; /* owned; NULL until SQL is to be bound */
+    bool is_not_made;             /* and cannot be */
     size_t shown;
     size_t failed;
     struct ap_buf errors; /* for programs: those of files */
@@ -83,7 +94,7 @@ static bool print_comparison(const struct promql_expr *expr, struct ap_buf *out)
     return false;
 }
 
-static void explain_rule(const struct rule *rule, struct ap_buf *out)
+static void explain_promql(const struct rule *rule, struct ap_buf *out)
 {
     struct promql_query query;
     struct ap_err err;
@@ -108,7 +119,20 @@ static void explain_rule(const struct rule *rule, struct ap_buf *out)
         pack_alert_print_duration(rule->keep_firing_for_ms, out);
         ap_buf_add_cstr(out, " when that has ended");
     }
-    print_rule_labels(rule, out);
+    pack_alert_explain_absence(rule, out);
+}
+
+static void explain(const struct subject *subject, struct ap_buf *out)
+{
+    if (subject->alert) {
+        pack_alert_explain(subject->alert, out);
+        return;
+    }
+    if (subject->rule->language == RULE_LANGUAGE_SQL)
+        pack_alert_explain_sql(subject->rule, subject->group->interval_ms, out);
+    else
+        explain_promql(subject->rule, out);
+    print_rule_labels(subject->rule, out);
     ap_buf_add_char(out, '.');
 }
 
@@ -116,6 +140,8 @@ static bool is_downward(const struct rule *rule)
 {
     struct promql_query query;
     struct ap_err err;
+    if (rule->language == RULE_LANGUAGE_SQL)
+        return rule->threshold.op == THRESHOLD_LESS || rule->threshold.op == THRESHOLD_LESS_EQUAL;
     if (promql_parse(rule->expr, true, &query, &err) != AP_OK)
         return false;
     const struct promql_expr *expr = without_parens(query.expr);
@@ -168,7 +194,7 @@ static void print_firing(const struct subject *subject, const struct replay_firi
     ap_buf_add_cstr(out, is_over ? "  for " : "  and still, for ");
     pack_alert_print_duration((is_over ? firing->resolved_ms : end_ms) - firing->fired_ms, out);
     ap_buf_add_cstr(out, subject->is_downward ? ", down to " : ", up to ");
-    if (subject->alert)
+    if (subject->alert && subject->alert->metric)
         pack_alert_print_value(subject->alert, peak_of(subject, firing), out);
     else
         ap_buf_add_cstr(out, go_float(peak_of(subject, firing)).text);
@@ -177,7 +203,7 @@ static void print_firing(const struct subject *subject, const struct replay_firi
 }
 
 static void print_firings(const struct arguments *arguments, const struct subject *subject, const struct replay *replay,
-                          int64_t end_ms, struct ap_buf *out)
+                          const struct span *span, struct ap_buf *out)
 {
     size_t count;
     const struct replay_firing *firings = replay_firings(replay, &count);
@@ -187,7 +213,21 @@ static void print_firings(const struct arguments *arguments, const struct subjec
         ap_buf_printf(out, "  Would have fired %zu time%s in the last %s:\n", count, count == 1 ? "" : "s",
                       arguments->since);
     for (size_t i = 0; i < count; i++)
-        print_firing(subject, &firings[i], end_ms, out);
+        print_firing(subject, &firings[i], span->end_ms, out);
+}
+
+static void print_query(const struct rule *rule, struct ap_buf *out)
+{
+    struct ap_slice rest = ap_slice_trim(rule->expr);
+    if (rule->language == RULE_LANGUAGE_PROMQL) {
+        ap_buf_printf(out, "  PromQL: %.*s\n", AP_SLICE_ARG(rule->expr));
+        return;
+    }
+    ap_buf_add_cstr(out, "  SQL:\n");
+    while (rest.bytes) {
+        struct ap_slice line = ap_slice_split(&rest, '\n');
+        ap_buf_printf(out, "    %.*s\n", AP_SLICE_ARG(line));
+    }
 }
 
 static void print_head(const struct subject *subject, size_t shown, struct ap_buf *out)
@@ -197,11 +237,45 @@ static void print_head(const struct subject *subject, size_t shown, struct ap_bu
     if (subject->alert)
         ap_buf_printf(out, ", %s", subject->alert->severity);
     ap_buf_printf(out, "  (%s:%d)\n  ", subject->group->file, rule->line);
-    if (subject->alert)
-        pack_alert_explain(subject->alert, out);
-    else
-        explain_rule(rule, out);
-    ap_buf_printf(out, "\n  PromQL: %.*s\n", AP_SLICE_ARG(rule->expr));
+    explain(subject, out);
+    ap_buf_add_char(out, '\n');
+    print_query(rule, out);
+}
+
+/* ---- What cannot be replayed ---- */
+
+/* Of rules by SQL, and those that have a word on no data or errors; each sentence begins with `before`. */
+static void add_left_out(const struct arguments *arguments, const struct subject *subject, const struct span *span,
+                         void (*add)(struct ap_buf *out, const char *sentence), struct ap_buf *out)
+{
+    const struct rule *rule = subject->rule;
+    if (span->reason) {
+        add(out, span->reason);
+        return;
+    }
+    if (span->end_ms - span->start_ms + span->step_ms <= arguments->since_ms) {
+        AP_AUTO_BUF struct ap_buf text = {0};
+        ap_buf_printf(&text, "what was before ");
+        print_time(span->start_ms, &text);
+        ap_buf_printf(&text, ": SQL is asked once for each evaluation, here the last %d", RANGE_SQL_STEPS_MAX);
+        ap_buf_add_char(&text, '\0');
+        add(out, text.data);
+    }
+    if (rule->language == RULE_LANGUAGE_SQL)
+        add(out, "rows as they were at the time: those that came late are there, and those that are gone are not");
+    if (rule->no_data != RULE_NO_DATA_OK || rule->on_error == RULE_ON_ERROR_ALERT)
+        add(out, "what the rule does without data, and when it cannot be evaluated");
+}
+
+static void print_left_out(struct ap_buf *out, const char *sentence)
+{
+    ap_buf_printf(out, "  Not replayed: %s.\n", sentence);
+}
+
+static void add_left_out_json(struct ap_buf *out, const char *sentence)
+{
+    ap_buf_add_cstr(out, out->data[out->bytes - 1] == '[' ? "" : ",");
+    ap_buf_add_json_string(out, ap_slice_cstr(sentence));
 }
 
 /* ---- For programs ---- */
@@ -254,15 +328,13 @@ static void add_head(const struct subject *subject, size_t shown, struct ap_buf 
 {
     const struct rule *rule = subject->rule;
     AP_AUTO_BUF struct ap_buf words = {0};
-    if (subject->alert)
-        pack_alert_explain(subject->alert, &words);
-    else
-        explain_rule(rule, &words);
+    explain(subject, &words);
     add_member(out, shown ? ",\n{\"name\":" : "{\"name\":", ap_slice_cstr(rule->name));
     add_member(out, ",\"group\":", ap_slice_cstr(subject->group->name));
     add_member(out, ",\"file\":", ap_slice_cstr(subject->group->file));
     ap_buf_printf(out, ",\"line\":%d", rule->line);
     add_member(out, ",\"explanation\":", ap_buf_slice(&words));
+    add_member(out, ",\"language\":", ap_slice_cstr(rule->language == RULE_LANGUAGE_SQL ? "sql" : "promql"));
     add_member(out, ",\"query\":", rule->expr);
     ap_buf_printf(out, ",\"for_ms\":%" PRId64 ",\"labels\":{", rule->for_ms);
     for (size_t i = 0; i < rule->labels.count; i++) {
@@ -274,34 +346,76 @@ static void add_head(const struct subject *subject, size_t shown, struct ap_buf 
 
 /* ---- One alert ---- */
 
-static enum ap_rc replay_subject(const struct arguments *arguments, const struct subject *subject,
-                                 struct replay **ret_replay, int64_t *ret_end_ms, struct ap_err *err)
+/* The group's own moments, as far back as was asked for and can be. */
+static struct span span_of(const struct arguments *arguments, const struct subject *subject)
 {
-    int64_t step_ms = subject->group->interval_ms ? subject->group->interval_ms : arguments->interval_ms;
-    int64_t end_ms = arguments->now_ms - arguments->now_ms % step_ms;
-    int64_t start_ms = end_ms - arguments->since_ms / step_ms * step_ms;
-    AP_AUTO_FREE char *query = ap_asprintf("%.*s", AP_SLICE_ARG(subject->rule->expr));
+    struct span span = {.step_ms = subject->group->interval_ms ? subject->group->interval_ms : arguments->interval_ms};
+    int64_t steps = arguments->since_ms / span.step_ms;
+    if (subject->rule->language == RULE_LANGUAGE_SQL) {
+        steps = AP_MIN(steps, (int64_t)RANGE_SQL_STEPS_MAX - 1);
+        if (!range_sql_has_time(subject->rule->expr))
+            span.reason = "anything: the query has no $now, $from or $to in it, and so gives today's answer for each "
+                          "moment of the past";
+    }
+    span.end_ms = arguments->now_ms - arguments->now_ms % span.step_ms;
+    span.start_ms = span.end_ms - steps * span.step_ms;
+    return span;
+}
+
+static enum ap_rc replay_subject(const struct arguments *arguments, const struct subject *subject,
+                                 const struct span *span, struct replay **ret_replay, struct ap_err *err)
+{
+    const struct rule *rule = subject->rule;
+    AP_AUTO_FREE char *query = ap_asprintf("%.*s", AP_SLICE_ARG(rule->expr));
     const struct range_query request = {.server = arguments->server,
                                         .key = arguments->key,
                                         .query = query,
-                                        .start_ms = start_ms,
-                                        .end_ms = end_ms,
-                                        .step_ms = step_ms};
+                                        .start_ms = span->start_ms,
+                                        .end_ms = span->end_ms,
+                                        .step_ms = span->step_ms};
     struct range_answer given;
-    enum ap_rc rc = range_query_ask(&request, &given, err);
+    enum ap_rc rc = rule->language == RULE_LANGUAGE_SQL ? range_sql_ask(&request, rule, &given, err)
+                                                        : range_query_ask(&request, &given, err);
     if (rc != AP_OK)
         return rc;
-    const struct replay_input input = {.rule = subject->rule,
+    const struct replay_input input = {.rule = rule,
                                        .series = given.series,
                                        .series_count = given.series_count,
-                                       .start_ms = start_ms,
-                                       .end_ms = end_ms,
-                                       .step_ms = step_ms,
+                                       .start_ms = span->start_ms,
+                                       .end_ms = span->end_ms,
+                                       .step_ms = span->step_ms,
                                        .external_url = ap_slice_cstr("")};
     rc = replay_run(&input, ret_replay, err);
     range_answer_clear(&given);
-    *ret_end_ms = end_ms;
     return rc;
+}
+
+/* `replay` NULL: nothing is. */
+static void print_subject(const struct report *report, const struct subject *subject, const struct replay *replay,
+                          const struct span *span, struct ap_buf *out)
+{
+    const struct arguments *arguments = report->arguments;
+    print_head(subject, report->shown, out);
+    if (replay)
+        print_firings(arguments, subject, replay, span, out);
+    if (replay || span->reason)
+        add_left_out(arguments, subject, span, print_left_out, out);
+}
+
+static void add_subject(const struct report *report, const struct subject *subject, const struct replay *replay,
+                        const struct span *span, const char *error, struct ap_buf *out)
+{
+    add_head(subject, report->shown, out);
+    if (replay)
+        add_firings(subject, replay, out);
+    if (replay || span->reason) {
+        ap_buf_add_cstr(out, ",\"not_replayed\":[");
+        add_left_out(report->arguments, subject, span, add_left_out_json, out);
+        ap_buf_add_char(out, ']');
+    }
+    if (error)
+        add_member(out, ",\"error\":", ap_slice_cstr(error));
+    ap_buf_add_char(out, '}');
 }
 
 static void report_subject(struct report *report, const struct subject *subject)
@@ -311,22 +425,17 @@ static void report_subject(struct report *report, const struct subject *subject)
         return;
     AP_AUTO(replay) struct replay *replay = NULL;
     AP_AUTO_BUF struct ap_buf out = {0};
-    struct ap_err err = {0};
-    int64_t end_ms = 0;
-    bool is_replayed = arguments->server && replay_subject(arguments, subject, &replay, &end_ms, &err) == AP_OK;
-    bool has_failed = arguments->server && !is_replayed;
-    if (arguments->is_json) {
-        add_head(subject, report->shown, &out);
-        if (is_replayed)
-            add_firings(subject, replay, &out);
-        if (has_failed)
-            add_member(&out, ",\"error\":", ap_slice_cstr(err.text));
-        ap_buf_add_char(&out, '}');
-    } else {
-        print_head(subject, report->shown, &out);
-        if (is_replayed)
-            print_firings(arguments, subject, replay, end_ms, &out);
+    struct ap_err err;
+    struct span span = {0};
+    bool has_failed = false;
+    if (arguments->server) {
+        span = span_of(arguments, subject);
+        has_failed = !span.reason && replay_subject(arguments, subject, &span, &replay, &err) != AP_OK;
     }
+    if (arguments->is_json)
+        add_subject(report, subject, replay, &span, has_failed ? err.text : NULL, &out);
+    else
+        print_subject(report, subject, replay, &span, &out);
     fwrite(out.data, 1, out.bytes, stdout);
     if (has_failed && !arguments->is_json) {
         fflush(stdout); /* before what goes to standard error */
@@ -355,6 +464,27 @@ static const struct rule_group *group_of(const struct pack *pack, const struct r
     return group;
 }
 
+static void report_sentence(const char *sentence, void *context)
+{
+    fail_file(context, sentence);
+}
+
+/* Whether a warehouse with the packs understands the SQL. */
+static void check_sql(struct report *report, const struct rule_group *groups, size_t count)
+{
+    struct ap_err err;
+    for (size_t i = 0; i < count && !report->is_not_made; i++) {
+        if (!rules_group_has_sql(&groups[i]))
+            continue;
+        if (!report->made && check_warehouse_open_dirs(report->packs, &report->made, &err) != AP_OK) {
+            fail_file(report, err.text);
+            report->is_not_made = true;
+            return;
+        }
+        (void)rules_sql_check_group(check_warehouse_of(report->made), &groups[i], report_sentence, report);
+    }
+}
+
 static void report_pack(struct report *report, const char *dir)
 {
     AP_AUTO(pack) struct pack *pack = NULL;
@@ -363,24 +493,20 @@ static void report_pack(struct report *report, const char *dir)
         fail_file(report, err.text);
         return;
     }
+    check_sql(report, pack->rule_groups, pack->rule_group_count);
     for (size_t i = 0; i < pack->alert_count; i++) {
         const struct pack_alert *alert = &pack->alerts[i];
         const struct subject subject = {.rule = alert->rule,
                                         .group = group_of(pack, alert->rule),
                                         .alert = alert,
-                                        .is_downward =
-                                            alert->bound.op == PACK_TARGET_LT || alert->bound.op == PACK_TARGET_LE};
+                                        .is_downward = is_downward(alert->rule)};
         report_subject(report, &subject);
     }
 }
 
-static void report_sentence(const char *sentence, void *context)
-{
-    fail_file(context, sentence);
-}
-
 static void report_file(struct report *report, const struct rule_file *file)
 {
+    check_sql(report, file->groups, file->group_count);
     for (size_t g = 0; g < file->group_count; g++) {
         for (size_t r = 0; r < file->groups[g].rule_count; r++) {
             const struct rule *rule = &file->groups[g].rules[r];
@@ -410,7 +536,7 @@ static void report_self(struct report *report)
 
 static int report_all(const struct arguments *arguments, const struct cli_list *packs, const struct cli_list *rules)
 {
-    struct report report = {.arguments = arguments};
+    struct report report = {.arguments = arguments, .packs = packs};
     if (arguments->is_json)
         fputs("{\"alerts\":[", stdout);
     for (size_t i = 0; i < packs->count; i++)
@@ -428,6 +554,7 @@ static int report_all(const struct arguments *arguments, const struct cli_list *
         printf("],\"errors\":[%.*s],\"ok\":%s}\n", AP_SLICE_ARG(ap_buf_slice(&report.errors)),
                report.failed ? "false" : "true");
     ap_buf_clear(&report.errors);
+    check_warehouse_close(report.made);
     return report.failed ? CLI_FAILED : CLI_DONE;
 }
 
@@ -453,7 +580,7 @@ int cli_check_alerts(int argc, char **argv)
     const struct cli_command command = {
         .name = "check alerts",
         .arguments = "[NAME]",
-        .summary = "Explains alerts in words and shows their PromQL; with a server, when they would have fired.",
+        .summary = "Explains alerts in words and shows their PromQL or SQL; with a server, when they would have fired.",
         .details =
             "Examples:\n"
             "  apiary check alerts --pack packs/hive\n"

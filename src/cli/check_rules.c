@@ -1,10 +1,17 @@
-/* apiary check rules: Prometheus' rule files, looked at without serving. */
+/* apiary check rules: rule files, looked at without serving. */
 #include <stdio.h>
 
 #include "base/buf.h"
+#include "cli/check_warehouse.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "rules/rule_file.h"
+#include "rules/sql_query.h"
+
+struct arguments {
+    struct cli_list packs; /* whose views rules by SQL may ask */
+    bool is_json, is_experimental, is_strict;
+};
 
 struct report {
     bool is_json;
@@ -32,9 +39,28 @@ static void add_duplicate(const struct rule_group *group, const struct rule *rul
     add_sentence(sentence, context);
 }
 
-/* False: something is wrong with it. */
-static bool check_file(const char *path, bool is_experimental, bool is_strict, bool is_json)
+/* Whether a warehouse with these packs understands its SQL. */
+static bool check_sql(const struct rule_file *file, const struct cli_list *packs, struct report *report)
 {
+    AP_AUTO(check_warehouse) struct check_warehouse *made = NULL;
+    struct ap_err err;
+    size_t wrong = 0;
+    for (size_t i = 0; i < file->group_count; i++) {
+        if (!rules_group_has_sql(&file->groups[i]))
+            continue;
+        if (!made && check_warehouse_open_dirs(packs, &made, &err) != AP_OK) {
+            add_sentence(err.text, report);
+            return false;
+        }
+        wrong += rules_sql_check_group(check_warehouse_of(made), &file->groups[i], add_sentence, report);
+    }
+    return wrong == 0;
+}
+
+/* False: something is wrong with it. */
+static bool check_file(const char *path, const struct arguments *arguments)
+{
+    bool is_json = arguments->is_json, is_strict = arguments->is_strict;
     struct report report = {.is_json = is_json};
     if (!is_json) {
         printf("Checking %s\n", path);
@@ -42,7 +68,8 @@ static bool check_file(const char *path, bool is_experimental, bool is_strict, b
     }
     AP_AUTO(rule_file) struct rule_file *file = NULL;
     struct ap_err err;
-    bool is_good = rule_file_load(path, is_experimental, add_sentence, &report, &file, &err) == AP_OK;
+    bool is_good = rule_file_load(path, arguments->is_experimental, add_sentence, &report, &file, &err) == AP_OK &&
+                   check_sql(file, &arguments->packs, &report);
     size_t error_count = report.error_count, duplicates = 0;
     AP_AUTO_BUF struct ap_buf errors = report.json;
     report.json = (struct ap_buf){0};
@@ -67,18 +94,20 @@ static bool check_file(const char *path, bool is_experimental, bool is_strict, b
 
 int cli_check_rules(int argc, char **argv)
 {
-    bool is_json = false, is_experimental = false, is_strict = false;
+    struct arguments arguments = {0};
     const struct cli_option options[] = {
-        {"experimental", 0, CLI_OPTION_FLAG, NULL, &is_experimental,
+        {"experimental", 0, CLI_OPTION_FLAG, NULL, &arguments.is_experimental,
          "allow what Prometheus keeps behind a flag (setting promql.experimental)"},
-        {"strict", 0, CLI_OPTION_FLAG, NULL, &is_strict, "a rule that is there twice is an error"},
-        {"json", 0, CLI_OPTION_FLAG, NULL, &is_json, "for programs: one object a file"},
+        {"pack", 0, CLI_OPTION_LIST, "DIR", &arguments.packs, "pack whose views rules by SQL may ask, may be repeated"},
+        {"strict", 0, CLI_OPTION_FLAG, NULL, &arguments.is_strict, "a rule that is there twice is an error"},
+        {"json", 0, CLI_OPTION_FLAG, NULL, &arguments.is_json, "for programs: one object a file"},
     };
     const struct cli_command command = {
         .name = "check rules",
         .arguments = "FILE...",
-        .summary = "Checks Prometheus rule files: their form, labels, every query and every template.",
-        .details = "Example:\n  apiary check rules alerts.yml recording.yml\n",
+        .summary = "Checks rule files: their form, labels, every query (PromQL and SQL) and every template.",
+        .details = "Examples:\n  apiary check rules alerts.yml recording.yml\n"
+                   "  apiary check rules --pack packs/hive product.yml\n",
         .options = options,
         .option_count = AP_ARRAY_COUNT(options),
     };
@@ -89,6 +118,6 @@ int cli_check_rules(int argc, char **argv)
         return cli_misused(&command, "name at least one rule file");
     bool are_good = true;
     for (int i = first; i < argc; i++)
-        are_good = check_file(argv[i], is_experimental, is_strict, is_json) && are_good;
+        are_good = check_file(argv[i], &arguments) && are_good;
     return are_good ? CLI_DONE : CLI_FAILED;
 }

@@ -83,6 +83,7 @@ struct config {
         int64_t path_test_at;
         const char *watchdog_url; /* secret, shown nowhere; NULL: none, as the next */
         const char *watchdog_url_file;
+        const char *watchdog_key_file;
         int64_t watchdog_interval;
     } alerting;
     const struct yaml_node *heartbeats; /* NULL: none; alert/heartbeat_list.h reads it */

@@ -308,6 +308,12 @@ const struct yaml_field config_settings[] = {
      .type = YAML_TYPE_TEXT,
      AT(alerting.watchdog_url_file),
      .doc = "The same in a file, read anew for each beat."},
+    {.key = "alerting.watchdog_key_file",
+     .type = YAML_TYPE_TEXT,
+     AT(alerting.watchdog_key_file),
+     .doc =
+         "File with a key that is sent along, as `Authorization: Bearer KEY`: an operator key of another Apiary, when "
+         "that waits for the beats (`heartbeats`)."},
     {.key = "alerting.watchdog_interval",
      .type = YAML_TYPE_DURATION,
      AT(alerting.watchdog_interval),

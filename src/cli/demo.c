@@ -327,8 +327,9 @@ static int run(struct demo *demo, const struct demo_server_options *server_optio
     }
     printf("Apiary is at  %s\nIt fills while you look.\n", demo->server.url);
     if (server_options->alerting)
-        printf("Alerts tell an inbox in place of people; what it gets is said here, and shown at  %s/\n",
-               demo_inbox_url(demo->inbox));
+        printf("Alerts are at  %salerts\nThey tell an inbox in place of people; what it gets is said here, and shown "
+               "at  %s/\n",
+               demo->server.url, demo_inbox_url(demo->inbox));
     start_reporter(demo);
     fflush(stdout);
     rc = simulate(demo, &err);

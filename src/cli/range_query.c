@@ -14,7 +14,6 @@
 enum {
     DEADLINE_MS = 150 * 1000,
     STEPS_MAX = 10000, /* of one request; servers answer 11,000 points a series */
-    SERIES_MAX = 10000,
 };
 
 /* ---- Reading answers ---- */
@@ -33,14 +32,14 @@ static enum ap_rc read_labels(const json_t *metric, struct ap_buf *out, struct a
     return count ? labels_encode(labels, count, out, err) : AP_OK;
 }
 
-static struct replay_series *find_series(struct range_answer *all, struct ap_slice labels, size_t hint)
+struct replay_series *range_answer_find(struct range_answer *all, struct ap_slice labels, size_t hint)
 {
     for (size_t i = 0; i < all->series_count; i++) { /* answers are sorted: mostly it is where it was before */
         struct replay_series *series = &all->series[(hint + i) % all->series_count];
         if (ap_slice_equal(series->labels, labels))
             return series;
     }
-    if (all->series_count == SERIES_MAX)
+    if (all->series_count == RANGE_SERIES_MAX)
         return NULL;
     all->series = ap_realloc(all->series, (all->series_count + 1) * sizeof(*all->series));
     struct replay_series *series = &all->series[all->series_count++];
@@ -51,19 +50,26 @@ static struct replay_series *find_series(struct range_answer *all, struct ap_sli
     return series;
 }
 
-static enum ap_rc add_points(struct replay_series *series, const json_t *values, struct ap_err *err)
+struct replay_point *range_answer_grow(struct replay_series *series, size_t count)
 {
-    size_t count = json_array_size(values);
     struct replay_point *points =
         ap_realloc((void *)series->points, (series->count + count + 1) * sizeof(*series->points));
     series->points = points;
+    series->count += count;
+    return points + series->count - count;
+}
+
+static enum ap_rc add_points(struct replay_series *series, const json_t *values, struct ap_err *err)
+{
+    size_t count = json_array_size(values);
+    struct replay_point *points = range_answer_grow(series, count);
     for (size_t i = 0; i < count; i++) {
         const json_t *pair = json_array_get(values, i);
         const char *text = json_string_value(json_array_get(pair, 1));
         if (!text)
             return ap_fail(err, AP_E_PARSE, "the answer has a point without a value");
-        points[series->count++] = (struct replay_point){
-            .ts_ms = llround(json_number_value(json_array_get(pair, 0)) * 1000), .value = strtod(text, NULL)};
+        points[i] = (struct replay_point){.ts_ms = llround(json_number_value(json_array_get(pair, 0)) * 1000),
+                                          .value = strtod(text, NULL)};
     }
     return AP_OK;
 }
@@ -79,9 +85,9 @@ static enum ap_rc read_matrix(const json_t *answer, struct range_answer *all, st
         enum ap_rc rc = read_labels(json_object_get(item, "metric"), &labels, err);
         if (rc != AP_OK)
             return rc;
-        struct replay_series *series = find_series(all, ap_buf_slice(&labels), i);
+        struct replay_series *series = range_answer_find(all, ap_buf_slice(&labels), i);
         if (!series)
-            return ap_fail(err, AP_E_LIMIT, "the query gives more than %d series", SERIES_MAX);
+            return ap_fail(err, AP_E_LIMIT, "the query gives more than %d series", RANGE_SERIES_MAX);
         rc = add_points(series, json_object_get(item, "values"), err);
         if (rc != AP_OK)
             return rc;

@@ -15,7 +15,7 @@
 #include "wal/wal.h"
 #include "warehouse/warehouse.h"
 
-enum { LOG_INTERVAL_MS = 1000 };
+enum { LOG_INTERVAL_MS = 1000, REMEMBER_INTERVAL_MS = 100 };
 
 struct serve_alerting {
     /* Constant. */
@@ -25,6 +25,7 @@ struct serve_alerting {
     struct notifier *notifier;
     struct notification_log *log;
     struct path_test *path_test;
+    struct warehouse *warehouse;       /* lent */
     struct alert_forwarder *forwarder; /* NULL: nothing is forwarded */
     struct alerts_from_rules from_rules;
     pthread_t thread;
@@ -67,14 +68,60 @@ static bool wait_for_change(struct serve_alerting *serving, int64_t wait_ms)
     return !is_ending;
 }
 
+/* ---- Tests before this start ---- */
+
+static void remember(struct warehouse_result *take_result, const struct warehouse_query_err *err, void *context)
+{
+    const struct serve_alerting *serving = context;
+    AP_AUTO(warehouse_result) struct warehouse_result *result = take_result;
+    if (!result) {
+        trouble(&err->err, NULL);
+        return;
+    }
+    for (size_t row = 0; row < warehouse_result_rows(result); row++) {
+        const struct warehouse_cell *cells[5];
+        for (size_t i = 0; i < AP_ARRAY_COUNT(cells); i++)
+            cells[i] = warehouse_result_cell(result, row, i);
+        AP_AUTO_FREE char *receiver = ap_slice_dup(cells[0]->text);
+        path_test_remember(serving->path_test, receiver, cells[1]->text, (size_t)cells[2]->integer, cells[3]->integer,
+                           cells[4]->integer != 0);
+    }
+}
+
+/*
+ * So that a restart is not taken for a test that is overdue. False: the warehouse does not have all of the log yet, and
+ * perhaps not the newest ones.
+ */
+static bool remember_tests(struct serve_alerting *serving)
+{
+    static const char sql[] =
+        "SELECT receiver, way, CAST(way_index AS BIGINT), epoch_ms(timestamp), CAST(outcome = 'done' AS BIGINT) "
+        "FROM notifications WHERE kind = 'test' AND date >= CURRENT_DATE - 62 " /* two of the longest intervals */
+        "QUALIFY row_number() OVER (PARTITION BY receiver, way, way_index ORDER BY lsn DESC) = 1";
+    const struct warehouse_query query = {.sql = ap_slice(sql, sizeof(sql) - 1)};
+    struct warehouse_stats stats;
+    struct ap_err err;
+    warehouse_stats_get(serving->warehouse, &stats);
+    if (!stats.is_caught_up)
+        return false;
+    if (warehouse_query_submit(serving->warehouse, &query, remember, serving, &err) != AP_OK)
+        trouble(&err, NULL);
+    return true;
+}
+
+/* ---- At work ---- */
+
 static void *work(void *context)
 {
     struct serve_alerting *serving = context;
+    bool has_remembered = false;
     int64_t wait_ms;
     do {
+        has_remembered = has_remembered || remember_tests(serving);
+        int64_t test_ms = path_test_step(serving->path_test);
         wait_ms = alerting_step(serving->alerting);
-        wait_ms = AP_MIN(wait_ms, path_test_step(serving->path_test));
-    } while (wait_for_change(serving, wait_ms));
+        wait_ms = AP_MIN(wait_ms, test_ms);
+    } while (wait_for_change(serving, has_remembered ? wait_ms : AP_MIN(wait_ms, REMEMBER_INTERVAL_MS)));
     return NULL;
 }
 
@@ -193,6 +240,7 @@ enum ap_rc serve_alerting_open(const struct config *config, struct wal *wal, str
     serving->watchdog = (struct watchdog){
         .url = config->alerting.watchdog_url,
         .url_file = config->alerting.watchdog_url_file,
+        .key_file = config->alerting.watchdog_key_file,
         .interval_ms = config->alerting.watchdog_interval,
     };
     serving->from_rules = (struct alerts_from_rules){
@@ -219,42 +267,9 @@ enum ap_rc serve_alerting_open(const struct config *config, struct wal *wal, str
     return rc == AP_OK ? open_forwarder(serving, &config->alerting.alertmanagers, err) : rc;
 }
 
-/* ---- Tests before this start ---- */
-
-static void remember(struct warehouse_result *take_result, const struct warehouse_query_err *err, void *context)
-{
-    const struct serve_alerting *serving = context;
-    AP_AUTO(warehouse_result) struct warehouse_result *result = take_result;
-    if (!result) {
-        trouble(&err->err, NULL);
-        return;
-    }
-    for (size_t row = 0; row < warehouse_result_rows(result); row++) {
-        const struct warehouse_cell *cells[5];
-        for (size_t i = 0; i < AP_ARRAY_COUNT(cells); i++)
-            cells[i] = warehouse_result_cell(result, row, i);
-        AP_AUTO_FREE char *receiver = ap_slice_dup(cells[0]->text);
-        path_test_remember(serving->path_test, receiver, cells[1]->text, (size_t)cells[2]->integer, cells[3]->integer,
-                           cells[4]->integer != 0);
-    }
-}
-
-/* So that a restart is not taken for a test that is overdue. */
-static void remember_tests(struct serve_alerting *serving, struct warehouse *warehouse)
-{
-    static const char sql[] =
-        "SELECT receiver, way, CAST(way_index AS BIGINT), epoch_ms(timestamp), CAST(outcome = 'done' AS BIGINT) "
-        "FROM notifications WHERE kind = 'test' AND date >= CURRENT_DATE - 62 " /* two of the longest intervals */
-        "QUALIFY row_number() OVER (PARTITION BY receiver, way, way_index ORDER BY lsn DESC) = 1";
-    const struct warehouse_query query = {.sql = ap_slice(sql, sizeof(sql) - 1)};
-    struct ap_err err;
-    if (warehouse_query_submit(warehouse, &query, remember, serving, &err) != AP_OK)
-        trouble(&err, NULL);
-}
-
 enum ap_rc serve_alerting_start(struct serve_alerting *serving, struct warehouse *warehouse, struct ap_err *err)
 {
-    remember_tests(serving, warehouse);
+    serving->warehouse = warehouse;
     enum ap_rc rc = os_thread_start("alerting", work, serving, &serving->thread, err);
     serving->is_started = rc == AP_OK;
     return rc;

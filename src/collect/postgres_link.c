@@ -1,8 +1,10 @@
 #include "collect/postgres_link.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <libpq-fe.h>
+#include <net/if.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +13,7 @@
 #include "base/assert.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "collect/lookup.h"
 
 enum { COLUMNS_MAX = 64, SETTINGS_BYTES_MAX = 64 << 10 };
 
@@ -127,6 +130,91 @@ static enum ap_rc connect_before(struct postgres_link *link, int64_t deadline_us
     return AP_OK;
 }
 
+/*
+ * The hosts of a connection, name for name with an address each. libpq looks names up by itself, for as long as the
+ * resolver likes; where it is told addresses it does not, and takes the names for certificates and passwords. Lists
+ * with commas, as it wants them: a name with several addresses is there several times.
+ */
+struct hosts {
+    struct ap_buf names, addresses, ports;
+    size_t count;
+};
+
+static void hosts_clear(struct hosts *hosts)
+{
+    ap_buf_clear(&hosts->names);
+    ap_buf_clear(&hosts->addresses);
+    ap_buf_clear(&hosts->ports);
+}
+
+static void hosts_add(struct hosts *hosts, struct ap_slice name, const char *address, struct ap_slice port)
+{
+    const char *comma = hosts->count++ ? "," : "";
+    ap_buf_printf(&hosts->names, "%s%.*s", comma, AP_SLICE_ARG(name));
+    ap_buf_printf(&hosts->addresses, "%s%s", comma, address);
+    ap_buf_printf(&hosts->ports, "%s%.*s", comma, AP_SLICE_ARG(port));
+}
+
+static enum ap_rc hosts_look_up(struct hosts *hosts, struct ap_slice name, struct ap_slice port, int64_t deadline_us,
+                                struct ap_err *err)
+{
+    if (name.bytes == 0 || name.data[0] == '/' || name.data[0] == '@') { /* a socket of this machine */
+        hosts_add(hosts, name, "", port);
+        return AP_OK;
+    }
+    AP_AUTO_FREE char *text = ap_slice_dup(name);
+    struct addrinfo *found;
+    enum ap_rc rc = lookup_host(text, deadline_us, &found, err);
+    if (rc != AP_OK)
+        return rc;
+    for (const struct addrinfo *one = found; one; one = one->ai_next) {
+        char address[INET6_ADDRSTRLEN + IF_NAMESIZE + 1];
+        if (getnameinfo(one->ai_addr, one->ai_addrlen, address, sizeof(address), NULL, 0, NI_NUMERICHOST) == 0)
+            hosts_add(hosts, name, address, port);
+    }
+    freeaddrinfo(found);
+    return AP_OK;
+}
+
+/* What the string says, or else the environment; "" for nothing. */
+static const char *option_of(const PQconninfoOption *said, const PQconninfoOption *others, const char *keyword)
+{
+    const PQconninfoOption *const lists[] = {said, others};
+    for (size_t i = 0; i < AP_ARRAY_COUNT(lists); i++)
+        for (const PQconninfoOption *option = lists[i]; option && option->keyword; option++)
+            if (strcmp(option->keyword, keyword) == 0 && option->val && option->val[0])
+                return option->val;
+    return "";
+}
+
+/* One that has an address is enough. What libpq knows better (a service, addresses that are given) is left to it. */
+static enum ap_rc hosts_of(const PQconninfoOption *said, const PQconninfoOption *others, int64_t deadline_us,
+                           struct hosts *ret_hosts, struct ap_err *err)
+{
+    struct ap_slice names = ap_slice_cstr(option_of(said, others, "host"));
+    struct ap_slice ports = ap_slice_cstr(option_of(said, others, "port"));
+    bool is_one_port = !ports.data || !memchr(ports.data, ',', ports.bytes);
+    if (names.bytes == 0 || option_of(said, others, "hostaddr")[0])
+        return AP_OK;
+    enum ap_rc rc = AP_OK;
+    while (names.data) {
+        struct ap_slice port = is_one_port ? ports : ap_slice_split(&ports, ',');
+        enum ap_rc one = hosts_look_up(ret_hosts, ap_slice_split(&names, ','), port, deadline_us, err);
+        rc = one == AP_OK ? rc : one;
+    }
+    return ret_hosts->count ? AP_OK : rc;
+}
+
+static enum ap_rc find_hosts(const char *conninfo, int64_t deadline_us, struct hosts *ret_hosts, struct ap_err *err)
+{
+    PQconninfoOption *said = PQconninfoParse(conninfo, NULL);
+    PQconninfoOption *others = PQconndefaults();
+    enum ap_rc rc = hosts_of(said, others, deadline_us, ret_hosts, err);
+    PQconninfoFree(said);
+    PQconninfoFree(others);
+    return rc;
+}
+
 /* Of a socket's directory the name is as long as a path; what is in labels has no more than this. */
 static void name_server(struct postgres_link *link)
 {
@@ -135,11 +223,29 @@ static void name_server(struct postgres_link *link)
     link->server = ap_asprintf("%s:%s", host && *host ? host : "localhost", port && *port ? port : "5432");
 }
 
-static enum ap_rc start(const char *conninfo, const char *database, struct postgres_link *link, struct ap_err *err)
+static enum ap_rc start(const char *conninfo, const char *database, int64_t deadline_us, struct postgres_link *link,
+                        struct ap_err *err)
 {
+    AP_CLEANUP(hosts_clear) struct hosts hosts = {.count = 0};
+    enum ap_rc rc = find_hosts(conninfo, deadline_us, &hosts, err);
+    if (rc != AP_OK)
+        return rc;
     /* Of a keyword that is given twice the later counts: the string is behind what it may change. */
-    const char *const keywords[] = {"fallback_application_name", "dbname", database ? "dbname" : NULL, NULL};
-    const char *const values[] = {"apiary", conninfo, database, NULL};
+    const char *keywords[7] = {"fallback_application_name", "dbname"}, *values[7] = {"apiary", conninfo};
+    size_t count = 2;
+    if (database) {
+        keywords[count] = "dbname";
+        values[count++] = database;
+    }
+    if (hosts.count) {
+        static const char *const lists[] = {"host", "hostaddr", "port"};
+        struct ap_buf *const texts[] = {&hosts.names, &hosts.addresses, &hosts.ports};
+        for (size_t i = 0; i < AP_ARRAY_COUNT(lists); i++) {
+            ap_buf_add_char(texts[i], '\0');
+            keywords[count] = lists[i];
+            values[count++] = texts[i]->data;
+        }
+    }
     link->conn = PQconnectStartParams(keywords, values, 1);
     if (!link->conn)
         return ap_fail(err, AP_E_NOMEM, "no memory for a connection");
@@ -162,7 +268,7 @@ enum ap_rc postgres_link_open(const char *conninfo, const char *database, int64_
     if (rc != AP_OK)
         return rc;
     AP_AUTO(postgres_link) struct postgres_link *link = ap_new0(struct postgres_link);
-    rc = start(conninfo, database, link, err);
+    rc = start(conninfo, database, deadline_us, link, err);
     if (rc == AP_OK)
         rc = connect_before(link, deadline_us, err);
     if (rc != AP_OK)

@@ -1,12 +1,9 @@
 #include <arpa/inet.h>
-#include <errno.h>
-#include <netdb.h>
-#include <pthread.h>
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "collect/lookup.h"
 #include "collect/probe_internal.h"
-#include "os/thread.h"
 
 bool probe_split_host_port(const char *text, char **ret_host, char **ret_port)
 {
@@ -22,51 +19,7 @@ bool probe_split_host_port(const char *text, char **ret_host, char **ret_port)
     return true;
 }
 
-/* ---- Looking up, not for longer than there is time ---- */
-
-/*
- * getaddrinfo() waits for as long as the resolver's own limits allow, and nothing ends it. So it runs on a thread of
- * its own, which is left behind when it takes too long. Counted: by who waits and by the thread.
- */
-struct lookup {
-    char *host; /* owned */
-    pthread_mutex_t mtx;
-    pthread_cond_t done;
-    /* Under mtx. */
-    unsigned ref_count;
-    bool is_done;
-    int error;              /* EAI_… */
-    struct addrinfo *found; /* owned */
-};
-
-static void lookup_unref_locked(struct lookup *lookup)
-{
-    bool is_last = --lookup->ref_count == 0;
-    pthread_mutex_unlock(&lookup->mtx);
-    if (!is_last)
-        return;
-    if (lookup->found)
-        freeaddrinfo(lookup->found);
-    pthread_cond_destroy(&lookup->done);
-    pthread_mutex_destroy(&lookup->mtx);
-    free(lookup->host);
-    free(lookup);
-}
-
-static void *lookup_run(void *context)
-{
-    struct lookup *lookup = context;
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-    struct addrinfo *found = NULL;
-    int error = getaddrinfo(lookup->host, NULL, &hints, &found);
-    pthread_mutex_lock(&lookup->mtx);
-    lookup->is_done = true;
-    lookup->error = error;
-    lookup->found = error ? NULL : found;
-    pthread_cond_broadcast(&lookup->done);
-    lookup_unref_locked(lookup);
-    return NULL;
-}
+/* ---- Looking up ---- */
 
 /* Addresses in order of `found`: those of the family first, then, with `is_fallback`, any. */
 static bool choose(const struct addrinfo *found, int family, bool is_fallback, struct probe_address *ret_address)
@@ -85,48 +38,15 @@ static bool choose(const struct addrinfo *found, int family, bool is_fallback, s
     return true;
 }
 
-/* An address that is written out needs nobody to be asked. */
-static struct addrinfo *parse_address(const char *host)
-{
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST};
-    struct addrinfo *found = NULL;
-    return getaddrinfo(host, NULL, &hints, &found) == 0 ? found : NULL;
-}
-
 static bool look_up(struct probe *probe, const char *host, int family, bool is_fallback,
                     struct probe_address *ret_address)
 {
-    struct addrinfo *written = parse_address(host);
-    if (written) {
-        bool is_chosen = choose(written, family, is_fallback, ret_address);
-        freeaddrinfo(written);
-        return is_chosen || probe_fail(probe, "%s is not an address of the protocol that is wanted", host);
-    }
-    struct lookup *lookup = ap_new0(struct lookup);
-    lookup->host = ap_strdup(host);
-    lookup->ref_count = 2;
-    pthread_mutex_init(&lookup->mtx, NULL);
-    os_cond_init(&lookup->done);
-    pthread_t thread;
+    struct addrinfo *found;
     struct ap_err err;
-    if (os_thread_start("lookup", lookup_run, lookup, &thread, &err) != AP_OK) {
-        pthread_mutex_lock(&lookup->mtx);
-        lookup->ref_count--;
-        lookup_unref_locked(lookup);
+    if (lookup_host(host, probe->deadline_us, &found, &err) != AP_OK)
         return probe_fail(probe, "%s", err.text);
-    }
-    pthread_detach(thread);
-    pthread_mutex_lock(&lookup->mtx);
-    while (!lookup->is_done && os_cond_wait_until(&lookup->done, &lookup->mtx, probe->deadline_us))
-        ;
-    bool is_done = lookup->is_done;
-    int error = lookup->error;
-    bool is_chosen = is_done && choose(lookup->found, family, is_fallback, ret_address);
-    lookup_unref_locked(lookup);
-    if (!is_done)
-        return probe_fail(probe, "looking up %s took too long", host);
-    if (error)
-        return probe_fail(probe, "looking up %s: %s", host, gai_strerror(error));
+    bool is_chosen = choose(found, family, is_fallback, ret_address);
+    freeaddrinfo(found);
     return is_chosen || probe_fail(probe, "%s has no address of the protocol that is wanted", host);
 }
 

@@ -175,6 +175,11 @@ void ingest_otlp_stats_get(const struct ingest *ingest, struct otlp_streams_stat
         otlp_streams_stats_get(metrics_streams(ingest->metrics), ret_stats);
 }
 
+uint64_t ingest_otlp_cache_bytes(const struct ingest *ingest)
+{
+    return ingest->metrics ? metrics_otlp_cache_bytes(ingest->metrics) : 0;
+}
+
 void ingest_metrics_stats_get(const struct ingest *ingest, struct metrics_stats ret_stats[METRICS_WAY_COUNT])
 {
     memset(ret_stats, 0, METRICS_WAY_COUNT * sizeof(*ret_stats));

@@ -117,7 +117,8 @@ enum { INGEST_ENDPOINT_COUNT = 4 /* of those that take rows */ };
 /* One entry an endpoint. Any thread. */
 void ingest_stats_get(const struct ingest *ingest, struct ingest_table_stats ret_stats[INGEST_ENDPOINT_COUNT]);
 
-/* Both: zeros without a store for metrics. Any thread. */
+/* All three: zeros without a store for metrics. Any thread. */
 struct otlp_streams_stats; /* ingest/otlp_streams.h */
 void ingest_otlp_stats_get(const struct ingest *ingest, struct otlp_streams_stats *ret_stats);
+uint64_t ingest_otlp_cache_bytes(const struct ingest *ingest); /* metrics_otlp_cache_bytes() */
 void ingest_metrics_stats_get(const struct ingest *ingest, struct metrics_stats ret_stats[METRICS_WAY_COUNT]);

@@ -13,6 +13,7 @@
 #include "ingest/cors.h"
 #include "ingest/metrics_body.h"
 #include "ingest/metrics_protocol.h"
+#include "ingest/otlp_cache.h"
 #include "ingest/otlp_sink.h"
 #include "ingest/otlp_streams.h"
 #include "meta/keyring.h"
@@ -42,6 +43,7 @@ struct metrics {
     /* Any thread, atomic. */
     bool is_draining;
     struct metrics_stats stats[METRICS_WAY_COUNT];
+    uint64_t otlp_cache_bytes; /* of all bodies, each as it was when it was given back */
     struct ap_log_limit log_limit;
     /* Under idle_mtx, a leaf. */
     pthread_mutex_t idle_mtx;
@@ -87,6 +89,11 @@ struct otlp_streams *metrics_streams(struct metrics *metrics)
     return metrics->streams;
 }
 
+uint64_t metrics_otlp_cache_bytes(const struct metrics *metrics)
+{
+    return __atomic_load_n(&metrics->otlp_cache_bytes, __ATOMIC_RELAXED);
+}
+
 void metrics_drain(struct metrics *metrics)
 {
     __atomic_store_n(&metrics->is_draining, true, __ATOMIC_SEQ_CST);
@@ -103,13 +110,21 @@ static struct metrics_body *body_take(struct metrics *metrics)
     return body ? body : metrics_body_new(metrics->options.hash_seed, metrics->options.is_injecting_start_zeros);
 }
 
-static void body_give(struct metrics *metrics, struct metrics_body *take_body)
+static uint64_t cache_bytes(const struct metrics_body *body)
+{
+    return body->otlp_cache ? otlp_cache_bytes(body->otlp_cache) : 0;
+}
+
+/* `taken_cache_bytes`: how large its cache was when it was taken. */
+static void body_give(struct metrics *metrics, struct metrics_body *take_body, uint64_t taken_cache_bytes)
 {
     metrics_body_reset(take_body);
     pthread_mutex_lock(&metrics->idle_mtx);
     bool has_room = metrics->idle_count < IDLE_BODIES_MAX;
     if (has_room)
         metrics->idle[metrics->idle_count++] = take_body;
+    uint64_t now_cache_bytes = has_room ? cache_bytes(take_body) : 0;
+    __atomic_fetch_add(&metrics->otlp_cache_bytes, now_cache_bytes - taken_cache_bytes, __ATOMIC_RELAXED);
     pthread_mutex_unlock(&metrics->idle_mtx);
     if (!has_room)
         metrics_body_free(take_body);
@@ -480,7 +495,8 @@ void metrics_handle(struct metrics *metrics, struct http_request *http)
         return;
     }
     struct metrics_body *body = body_take(metrics);
+    uint64_t taken_cache_bytes = cache_bytes(body);
     /* From here on the request may be gone; what the batch lends is not read. */
     handle_bytes(request, body, http_body(http));
-    body_give(metrics, body);
+    body_give(metrics, body, taken_cache_bytes);
 }

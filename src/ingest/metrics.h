@@ -60,7 +60,8 @@ struct metrics *metrics_new(const struct metrics_options *options);
 void metrics_free(struct metrics *metrics); /* NULL is allowed; no request may be under way */
 AP_DEFINE_AUTO(metrics, struct metrics, metrics_free)
 
-struct otlp_streams *metrics_streams(struct metrics *metrics); /* for figures, and the protocol */
+struct otlp_streams *metrics_streams(struct metrics *metrics);    /* for figures, and the protocol */
+uint64_t metrics_otlp_cache_bytes(const struct metrics *metrics); /* memory of ingest/otlp_cache.h; any thread */
 
 /* For http_server_options.admit and .handle, as ingest_admit() and ingest_handle(). */
 void metrics_admit(struct metrics *metrics, const struct metrics_protocol *protocol, struct ap_slice rest,

@@ -52,6 +52,7 @@ void metrics_body_free(struct metrics_body *body)
     ap_buf_clear(&body->symbols);
     ap_buf_clear(&body->metadata_cache);
     otlp_cache_free(body->otlp_cache);
+    metrics_body_free(body->again);
     free(body);
 }
 
@@ -81,6 +82,8 @@ void metrics_body_reset(struct metrics_body *body)
         reset_buf(&body->numbers[i]);
     reset_buf(&body->symbols);
     reset_buf(&body->metadata_cache);
+    metrics_body_free(body->again);
+    body->again = NULL;
     body->samples_refused = 0;
     body->histograms_refused = 0;
     body->exemplars_refused = 0;

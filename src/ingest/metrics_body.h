@@ -53,6 +53,7 @@ struct metrics_body {
     struct ap_buf symbols;         /* 2.0: struct ap_slice of each */
     struct ap_buf metadata_cache;  /* 2.0: which metadata this request has told already */
     struct otlp_cache *otlp_cache; /* owned; NULL: none yet. Survives the reset */
+    struct metrics_body *again;    /* owned, until the reset: of otlp_known.c */
 };
 
 struct metrics_body *metrics_body_new(uint64_t hash_seed, bool is_injecting_start_zeros);

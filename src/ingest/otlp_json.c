@@ -386,7 +386,7 @@ static enum ap_rc keep_attributes(struct decoding *decoding, struct json_reader 
         attributes = otlp_array_reserve(decoding->arena, attributes, count, &capacity, 1, sizeof(*attributes));
         rc = attributes ? read_attribute(decoding, reader, &attributes[count++], err) : fail_full(err);
     }
-    *ret_attributes = (struct otlp_attributes){attributes, count};
+    *ret_attributes = (struct otlp_attributes){.items = attributes, .count = count};
     return rc;
 }
 
@@ -657,7 +657,8 @@ static enum ap_rc add_point(struct decoding *decoding, struct json_reader *reade
         return rc;
     if (attribute_count > OTLP_ATTRIBUTES_MAX)
         point.fault = "a point has too many attributes";
-    point.attributes = (struct otlp_attributes){decoding->attributes, AP_MIN(attribute_count, OTLP_ATTRIBUTES_MAX)};
+    point.attributes =
+        (struct otlp_attributes){.items = decoding->attributes, .count = AP_MIN(attribute_count, OTLP_ATTRIBUTES_MAX)};
     return otlp_sink_add_point(decoding->sink, &point, err);
 }
 

@@ -30,6 +30,11 @@ struct otlp_attribute {
 struct otlp_attributes {
     const struct otlp_attribute *items;
     size_t count;
+    /*
+     * The bytes that they were read from, with all else that a resource or scope says there: who sends the same bytes
+     * means the same. Data NULL: they are not in one piece, or of an encoding that does not keep them.
+     */
+    struct ap_slice raw;
 };
 
 struct otlp_scope {
@@ -48,6 +53,7 @@ struct otlp_metric {
     struct ap_slice name;
     struct ap_slice description;
     struct ap_slice unit;
+    struct ap_slice head; /* the bytes that these three were read from; data NULL: as otlp_attributes.raw */
     enum otlp_kind kind;
     uint64_t temporality; /* enum otlp_temporality, or a number that is none; of sums and histograms */
     bool is_monotonic;    /* of sums */
@@ -75,6 +81,7 @@ struct otlp_exemplar {
 
 /* A point of any kind. What its kind does not have is 0. */
 struct otlp_point {
+    bool is_known;     /* otlp_sink_knows() has said so: its attributes need not be here */
     const char *fault; /* why it is refused, whatever it says; static. NULL: it is not */
     struct otlp_attributes attributes;
     uint64_t start_ns; /* 0: not said */

@@ -212,7 +212,7 @@ static enum ap_rc read_exemplar(struct decoding *decoding, struct ap_slice messa
     size_t attribute_count = AP_MIN(count_fields(message, BYTES(7)), (size_t)OTLP_ATTRIBUTES_MAX);
     struct otlp_attribute *attributes = ap_arena_try_alloc(decoding->arena, attribute_count * sizeof(*attributes));
     enum ap_rc rc = AP_OK;
-    *exemplar = (struct otlp_exemplar){.attributes = {attributes, 0}};
+    *exemplar = (struct otlp_exemplar){.attributes = {.items = attributes}};
     if (!attributes)
         return fail_full(err);
     while (rc == AP_OK && protobuf_next(&reader, &field)) {
@@ -324,19 +324,55 @@ static inline const uint8_t *take_plain_fields(const uint8_t *at, const uint8_t 
     return value;
 }
 
-static enum ap_rc read_number_point(struct decoding *decoding, struct ap_slice message, struct otlp_point *point,
-                                    size_t *attribute_count, struct ap_err *err)
+/* Where fields of this tag end that stand one behind the other. */
+static inline const uint8_t *run_end(const uint8_t *at, const uint8_t *end, uint8_t tag)
+{
+    struct protobuf_reader reader = {.next = at, .end = end};
+    struct protobuf_field field;
+    for (; at < end && *at == tag; at = reader.next) {
+        while (end - at >= 2 && at[0] == tag && at[1] < 0x80 && at[1] <= end - at - 2)
+            at += 2 + at[1];
+        reader.next = at;
+        if (at == end || *at != tag || !protobuf_next(&reader, &field))
+            return at;
+    }
+    return at;
+}
+
+/* `is_asking`: attributes need not be read that the sink knows. */
+static enum ap_rc read_number_point(struct decoding *decoding, struct ap_slice message, bool is_asking,
+                                    struct otlp_point *point, size_t *attribute_count, struct ap_err *err)
 {
     struct protobuf_reader reader = protobuf_reader(message);
     struct protobuf_field field;
     bool has_exemplars = false;
+    const uint8_t *attributes_end = NULL; /* where the last run of attributes ends */
     enum ap_rc rc = AP_OK;
     reader.next = take_plain_fields(reader.next, reader.end, point);
-    reader.next = add_plain_attributes(decoding, reader.next, reader.end, BYTES(7), attribute_count);
-    while (rc == AP_OK && protobuf_next(&reader, &field)) {
+    for (const uint8_t *at = reader.next; rc == AP_OK && protobuf_next(&reader, &field); at = reader.next) {
+        const uint8_t *behind = at;
         switch (field.tag) {
         case BYTES(7):
-            rc = add_attribute(decoding, field.bytes, attribute_count, err);
+            if (point->is_known) { /* there are more of them */
+                *point = (struct otlp_point){.fault = NULL};
+                return read_number_point(decoding, message, false, point, attribute_count, err);
+            }
+            if (is_asking && !attributes_end) {
+                attributes_end = run_end(at, reader.end, BYTES(7));
+                point->attributes.raw = ap_slice(at, (size_t)(attributes_end - at));
+                point->is_known = otlp_sink_knows(decoding->sink, point->attributes.raw);
+                if (point->is_known) {
+                    reader.next = attributes_end;
+                    break;
+                }
+            } else if (is_asking && at >= attributes_end) { /* they are not in one piece */
+                point->attributes.raw = (struct ap_slice){0};
+            }
+            behind = add_plain_attributes(decoding, at, reader.end, BYTES(7), attribute_count);
+            if (behind > at)
+                reader.next = behind;
+            else
+                rc = add_attribute(decoding, field.bytes, attribute_count, err);
             break;
         case FIXED64(2):
             point->start_ns = field.number;
@@ -364,6 +400,10 @@ static enum ap_rc read_number_point(struct decoding *decoding, struct ap_slice m
     }
     if (reader.is_malformed)
         return fail_malformed(decoding, reader.next, "a point", err);
+    if (!attributes_end && is_asking) {
+        point->attributes.raw = ap_slice("", 0);
+        point->is_known = otlp_sink_knows(decoding->sink, point->attributes.raw);
+    }
     return rc == AP_OK && has_exemplars ? read_exemplars(decoding, message, BYTES(5), point, err) : rc;
 }
 
@@ -563,7 +603,8 @@ static enum ap_rc add_point(struct decoding *decoding, enum otlp_kind kind, stru
     switch (kind) {
     case OTLP_GAUGE:
     case OTLP_SUM:
-        rc = read_number_point(decoding, message, &point, &attribute_count, err);
+        rc = read_number_point(decoding, message, otlp_sink_is_worth_asking(decoding->sink), &point, &attribute_count,
+                               err);
         break;
     case OTLP_HISTOGRAM:
         rc = read_histogram_point(decoding, message, &point, &attribute_count, err);
@@ -581,7 +622,8 @@ static enum ap_rc add_point(struct decoding *decoding, enum otlp_kind kind, stru
         return rc;
     if (attribute_count > OTLP_ATTRIBUTES_MAX)
         point.fault = "a point has too many attributes";
-    point.attributes = (struct otlp_attributes){decoding->attributes, AP_MIN(attribute_count, OTLP_ATTRIBUTES_MAX)};
+    point.attributes.items = decoding->attributes;
+    point.attributes.count = AP_MIN(attribute_count, (size_t)OTLP_ATTRIBUTES_MAX);
     return otlp_sink_add_point(decoding->sink, &point, err);
 }
 
@@ -605,14 +647,17 @@ static enum otlp_kind kind_of(uint32_t tag)
     }
 }
 
-/* The small fields of a metric's data, which may stand behind its points. */
-static enum ap_rc read_data_head(struct decoding *decoding, struct ap_slice data, struct otlp_metric *metric,
+/* The small fields of a metric's data, which may stand behind its points: *data ends with these then. */
+static enum ap_rc read_data_head(struct decoding *decoding, struct ap_slice *data, struct otlp_metric *metric,
                                  struct ap_err *err)
 {
-    struct protobuf_reader reader = protobuf_reader(data);
+    struct protobuf_reader reader = protobuf_reader(*data);
     struct protobuf_field field;
+    data->bytes = 0;
     while (protobuf_next(&reader, &field)) {
-        if (field.tag == VARINT(2))
+        if (field.tag == BYTES(1))
+            data->bytes = (size_t)((const char *)reader.next - data->data);
+        else if (field.tag == VARINT(2))
             metric->temporality = field.number;
         else if (field.tag == VARINT(3))
             metric->is_monotonic = field.number != 0;
@@ -620,30 +665,68 @@ static enum ap_rc read_data_head(struct decoding *decoding, struct ap_slice data
     return reader.is_malformed ? fail_malformed(decoding, reader.next, "a metric", err) : AP_OK;
 }
 
-static enum ap_rc add_metric(struct decoding *decoding, struct ap_slice message, struct ap_err *err)
+/* Its head as it was last time, and behind it nothing but data. */
+static bool read_expected_metric(struct decoding *decoding, struct ap_slice message, struct otlp_metric *metric,
+                                 struct ap_slice *ret_data)
 {
-    struct otlp_metric metric = {.name = ap_slice("", 0), .description = ap_slice("", 0), .unit = ap_slice("", 0)};
+    const struct otlp_metric *expected = otlp_sink_expected_metric(decoding->sink, message);
+    uint64_t bytes;
+    if (!expected || expected->head.bytes == message.bytes)
+        return false;
+    const uint8_t *at = (const uint8_t *)message.data + expected->head.bytes;
+    const uint8_t *end = (const uint8_t *)message.data + message.bytes;
+    enum otlp_kind kind = kind_of(*at);
+    at = protobuf_varint(at + 1, end, &bytes);
+    if (kind == OTLP_NO_DATA || !at || bytes != (uint64_t)(end - at))
+        return false;
+    *metric = *expected;
+    metric->kind = kind;
+    metric->is_monotonic = false;
+    metric->temporality = OTLP_UNSPECIFIED;
+    *ret_data = ap_slice(at, (size_t)bytes);
+    return true;
+}
+
+static enum ap_rc read_metric(struct decoding *decoding, struct ap_slice message, struct otlp_metric *metric,
+                              struct ap_slice *ret_data, struct ap_err *err)
+{
     struct protobuf_reader reader = protobuf_reader(message);
     struct protobuf_field field;
-    struct ap_slice data = {0};
-    while (protobuf_next(&reader, &field)) {
+    const uint8_t *head_end = NULL; /* what is behind is nothing but data */
+    for (const uint8_t *at = reader.next; protobuf_next(&reader, &field); at = reader.next) {
+        head_end = NULL;
         if (field.tag == BYTES(1)) {
-            metric.name = field.bytes;
+            metric->name = field.bytes;
         } else if (field.tag == BYTES(2)) {
-            metric.description = field.bytes;
+            metric->description = field.bytes;
         } else if (field.tag == BYTES(3)) {
-            metric.unit = field.bytes;
+            metric->unit = field.bytes;
         } else if (kind_of(field.tag) != OTLP_NO_DATA) {
-            metric.kind = kind_of(field.tag);
-            data = field.bytes;
+            metric->kind = kind_of(field.tag);
+            *ret_data = field.bytes;
+            head_end = at;
         }
     }
     if (reader.is_malformed)
         return fail_malformed(decoding, reader.next, "a metric", err);
-    enum ap_rc rc = read_data_head(decoding, data, &metric, err);
+    if (head_end)
+        metric->head = ap_slice(message.data, (size_t)((const char *)head_end - message.data));
+    return AP_OK;
+}
+
+static enum ap_rc add_metric(struct decoding *decoding, struct ap_slice message, struct ap_err *err)
+{
+    struct otlp_metric metric = {.name = ap_slice("", 0), .description = ap_slice("", 0), .unit = ap_slice("", 0)};
+    struct ap_slice data = {0};
+    enum ap_rc rc = AP_OK;
+    if (!read_expected_metric(decoding, message, &metric, &data))
+        rc = read_metric(decoding, message, &metric, &data, err);
+    if (rc == AP_OK)
+        rc = read_data_head(decoding, &data, &metric, err);
     if (rc == AP_OK)
         rc = otlp_sink_begin_metric(decoding->sink, &metric, err);
-    reader = protobuf_reader(data);
+    struct protobuf_reader reader = protobuf_reader(data);
+    struct protobuf_field field;
     while (rc == AP_OK && protobuf_next(&reader, &field))
         if (field.tag == BYTES(1))
             rc = add_point(decoding, metric.kind, field.bytes, err);
@@ -660,7 +743,7 @@ static enum ap_rc read_attributes(struct decoding *decoding, struct ap_slice mes
     struct protobuf_field field;
     size_t count = AP_MIN(count_fields(message, tag), (size_t)OTLP_ATTRIBUTES_MAX);
     struct otlp_attribute *attributes = ap_arena_try_alloc(decoding->arena, count * sizeof(*attributes));
-    *ret_attributes = (struct otlp_attributes){attributes, 0};
+    *ret_attributes = (struct otlp_attributes){.items = attributes, .raw = message};
     enum ap_rc rc = attributes ? AP_OK : fail_full(err);
     while (rc == AP_OK && protobuf_next(&reader, &field))
         if (field.tag == tag && ret_attributes->count < count)
@@ -687,17 +770,26 @@ static enum ap_rc add_scope(struct decoding *decoding, struct ap_slice message, 
     struct otlp_scope scope = {.name = ap_slice("", 0), .version = ap_slice("", 0), .schema_url = ap_slice("", 0)};
     struct protobuf_reader reader = protobuf_reader(message);
     struct protobuf_field field;
-    enum ap_rc rc = AP_OK;
+    size_t scope_count = 0;
+    bool is_begun = !otlp_sink_reads_scopes(decoding->sink); /* then one pass is enough */
+    enum ap_rc rc = is_begun ? otlp_sink_begin_scope(decoding->sink, &scope, err) : AP_OK;
     while (rc == AP_OK && protobuf_next(&reader, &field)) {
-        if (field.tag == BYTES(1))
+        if (field.tag == BYTES(1)) {
             rc = read_scope(decoding, field.bytes, &scope, err);
-        else if (field.tag == BYTES(3))
+            scope_count++;
+        } else if (field.tag == BYTES(3)) {
             scope.schema_url = field.bytes;
+        } else if (field.tag == BYTES(2) && is_begun) {
+            rc = add_metric(decoding, field.bytes, err);
+        }
     }
     if (reader.is_malformed)
         return fail_malformed(decoding, reader.next, "a scope's metrics", err);
-    if (rc == AP_OK)
-        rc = otlp_sink_begin_scope(decoding->sink, &scope, err);
+    if (is_begun || rc != AP_OK)
+        return rc;
+    if (scope_count != 1) /* what several say is put together */
+        scope.attributes.raw = scope_count == 0 ? ap_slice("", 0) : (struct ap_slice){0};
+    rc = otlp_sink_begin_scope(decoding->sink, &scope, err);
     reader = protobuf_reader(message);
     while (rc == AP_OK && protobuf_next(&reader, &field))
         if (field.tag == BYTES(2))
@@ -707,7 +799,7 @@ static enum ap_rc add_scope(struct decoding *decoding, struct ap_slice message, 
 
 static enum ap_rc add_resource(struct decoding *decoding, struct ap_slice message, struct ap_err *err)
 {
-    struct otlp_attributes attributes = {0};
+    struct otlp_attributes attributes = {.raw = ap_slice("", 0)};
     struct protobuf_reader reader = protobuf_reader(message);
     struct protobuf_field field;
     enum ap_rc rc = AP_OK;

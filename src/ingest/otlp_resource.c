@@ -118,7 +118,7 @@ static enum ap_rc make_target_info(const struct otlp_resource *resource, const s
     static const char field[] = "\x0a\x17\x0a\x08" LABEL_METRIC_NAME "\x12\x0b"
                                 "target_info";
     struct otlp_attribute kept[OTLP_ATTRIBUTES_MAX];
-    struct otlp_attributes attributes = {kept, 0};
+    struct otlp_attributes attributes = {.items = kept};
     for (size_t i = 0; i < resource->attributes.count; i++)
         if (settings->is_keeping_identifying || !is_identifying(resource->attributes.items[i].key))
             kept[attributes.count++] = resource->attributes.items[i];

@@ -11,6 +11,7 @@
 #include "codec/protobuf.h"
 #include "ingest/otlp_cache.h"
 #include "ingest/otlp_histogram.h"
+#include "ingest/otlp_known.h"
 #include "ingest/otlp_resource.h"
 #include "ingest/otlp_streams.h"
 #include "tsdb/labels.h"
@@ -24,8 +25,6 @@ enum {
     TARGET_INFO_SAMPLES_MAX = 100, /* of one resource in one request: four hours */
 };
 
-/* Which of metrics_body.numbers holds what: the number of the point that each series of the batch is from. */
-enum { POINTS };
 #define NO_POINT UINT32_MAX
 
 /* The series of a metric: its name, and for histograms and summaries with what comes behind it. */
@@ -36,7 +35,9 @@ struct otlp_sink {
     struct metrics_body *body;            /* lent */
     const struct otlp_settings *settings; /* lent */
     struct otlp_streams *streams;         /* lent; may be NULL */
+    struct otlp_cache *cache;             /* the body's */
     bool has_turn;                        /* they are locked */
+    bool is_making_all_labels;
     int64_t now_ms;
     bool has_told_target_info; /* in this request */
     uint32_t point_count;
@@ -45,6 +46,11 @@ struct otlp_sink {
     struct otlp_resource resource;
     uint64_t ts_ns_min; /* of its points; UINT64_MAX: none */
     uint64_t ts_ns_max;
+    /* What it is in the cache, OTLP_CACHE_NONE: not there. */
+    uint32_t resource_number;
+    uint32_t context_number; /* with the scope */
+    uint32_t group_number;
+    uint32_t point_number; /* of its series, as otlp_sink_knows() found it */
     /* The metric. */
     struct otlp_metric metric;
     struct ap_slice name;                    /* as Prometheus'; in the arena, as what follows */
@@ -79,10 +85,12 @@ struct otlp_sink *otlp_sink_new(const struct otlp_sink_options *options)
     sink->has_turn = false;
     sink->has_told_target_info = false;
     sink->point_count = 0;
-    body->numbers[POINTS].bytes_max = 0;
+    sink->is_making_all_labels = options->is_making_all_labels;
+    otlp_known_begin(body, options->settings);
     if (!body->otlp_cache)
-        body->otlp_cache = otlp_cache_new();
-    otlp_cache_begin(body->otlp_cache);
+        body->otlp_cache = otlp_cache_new(body->hash_seed);
+    sink->cache = body->otlp_cache;
+    otlp_cache_begin(sink->cache, sink->now_ms);
     otlp_labels_init(&sink->labels, &options->settings->naming, &body->arena, options->source);
     return sink;
 }
@@ -109,6 +117,9 @@ enum ap_rc otlp_sink_begin_resource(struct otlp_sink *sink, const struct otlp_at
 {
     sink->ts_ns_min = UINT64_MAX;
     sink->ts_ns_max = 0;
+    sink->resource_number = sink->context_number = OTLP_CACHE_NONE;
+    if (attributes->raw.data && !sink->is_making_all_labels)
+        sink->resource_number = sink->context_number = otlp_cache_text(sink->cache, attributes->raw);
     return otlp_resource_begin(&sink->resource, attributes, sink->settings, &sink->labels, err);
 }
 
@@ -120,7 +131,10 @@ bool otlp_sink_reads_scopes(const struct otlp_sink *sink)
 enum ap_rc otlp_sink_begin_scope(struct otlp_sink *sink, const struct otlp_scope *scope, struct ap_err *err)
 {
     otlp_labels_begin_scope(&sink->labels);
-    if (!sink->settings->is_promoting_scope || scope->name.bytes == 0)
+    if (!sink->settings->is_promoting_scope)
+        return AP_OK;
+    sink->context_number = otlp_known_context(sink->cache, sink->resource_number, scope);
+    if (scope->name.bytes == 0)
         return AP_OK;
     return otlp_resource_set_scope(scope, &sink->settings->naming, &sink->labels, err);
 }
@@ -208,17 +222,8 @@ static void say_fault(struct otlp_sink *sink, const char *reason)
              name.data ? name.data : "", reason);
 }
 
-/* What the names of its series depend on, and its description. */
-static struct labels_hash key_of_metric(const struct otlp_sink *sink, const struct otlp_metric *metric)
-{
-    struct labels_hash key = labels_hash_of(sink->body->hash_seed, metric->name);
-    key = labels_hash_of(key.low ^ (uint64_t)metric->kind << 1 ^ metric->is_monotonic, metric->unit);
-    struct labels_hash description = labels_hash_of(key.low, metric->description);
-    return (struct labels_hash){description.low ^ key.low, description.high ^ key.high};
-}
-
 /* Names and metadata of a metric that the cache does not know; keeps them there. */
-static enum ap_rc learn_metric(struct otlp_sink *sink, struct labels_hash key, struct ap_err *err)
+static enum ap_rc learn_metric(struct otlp_sink *sink, uint32_t *ret_number, struct ap_err *err)
 {
     AP_AUTO_BUF struct ap_buf name = {0};
     const struct otlp_metric *metric = &sink->metric;
@@ -229,15 +234,37 @@ static enum ap_rc learn_metric(struct otlp_sink *sink, struct labels_hash key, s
     enum ap_rc rc = make_names(sink, ap_buf_slice(&name), err);
     if (rc != AP_OK)
         return rc;
-    struct otlp_cached_metric cached = {.key = key, .told_ms = sink->now_ms, .name = sink->name};
+    struct otlp_cached_metric cached = {.metric = *metric, .told_ms = sink->now_ms, .name = sink->name};
     memcpy(cached.parts, sink->parts, sizeof(cached.parts));
-    otlp_cache_add(sink->body->otlp_cache, &cached);
+    *ret_number = otlp_cache_add_metric(sink->cache, &cached);
     return add_metadata(sink, err);
+}
+
+static enum ap_rc recall_metric(struct otlp_sink *sink, uint32_t number, struct ap_err *err)
+{
+    struct otlp_cached_metric *cached = &sink->cache->metrics[number];
+    sink->name = cached->name;
+    memcpy(sink->parts, cached->parts, sizeof(sink->parts));
+    if (sink->now_ms - cached->told_ms < TELL_AGAIN_MS)
+        return AP_OK;
+    cached->told_ms = sink->now_ms;
+    return add_metadata(sink, err);
+}
+
+static bool is_number(const struct otlp_sink *sink)
+{
+    return sink->metric.kind == OTLP_GAUGE || sink->metric.kind == OTLP_SUM;
+}
+
+const struct otlp_metric *otlp_sink_expected_metric(const struct otlp_sink *sink, struct ap_slice message)
+{
+    return otlp_cache_expected_metric(sink->cache, message);
 }
 
 enum ap_rc otlp_sink_begin_metric(struct otlp_sink *sink, const struct otlp_metric *metric, struct ap_err *err)
 {
     sink->metric = *metric;
+    sink->group_number = OTLP_CACHE_NONE;
     sink->metric.is_monotonic = metric->kind == OTLP_SUM && metric->is_monotonic;
     sink->fault[0] = '\0';
     sink->bounds = NULL;
@@ -250,16 +277,11 @@ enum ap_rc otlp_sink_begin_metric(struct otlp_sink *sink, const struct otlp_metr
         say_fault(sink, "its aggregation temporality is neither delta nor cumulative");
         return AP_OK;
     }
-    struct labels_hash key = key_of_metric(sink, &sink->metric);
-    struct otlp_cached_metric *cached = otlp_cache_find(sink->body->otlp_cache, key);
-    if (!cached)
-        return learn_metric(sink, key, err);
-    sink->name = cached->name;
-    memcpy(sink->parts, cached->parts, sizeof(sink->parts));
-    if (sink->now_ms - cached->told_ms < TELL_AGAIN_MS)
-        return AP_OK;
-    cached->told_ms = sink->now_ms;
-    return add_metadata(sink, err);
+    uint32_t number = otlp_cache_find_metric(sink->cache, &sink->metric);
+    enum ap_rc rc = number == OTLP_CACHE_NONE ? learn_metric(sink, &number, err) : recall_metric(sink, number, err);
+    if (number != OTLP_CACHE_NONE && sink->context_number != OTLP_CACHE_NONE && is_number(sink))
+        sink->group_number = otlp_cache_group(sink->cache, sink->context_number, number);
+    return rc;
 }
 
 /* ---- Points ---- */
@@ -287,12 +309,17 @@ static enum ap_rc refuse_or_fail(struct otlp_sink *sink, enum ap_rc rc, const st
     return AP_OK;
 }
 
-static void begin_series(struct otlp_sink *sink, struct ap_slice labels, struct labels_hash hash, uint32_t point)
+/* A series of the batch: its labels and their hash, and what it is in the cache. */
+struct made {
+    struct ap_slice labels; /* data NULL: it is known */
+    struct labels_hash hash;
+    uint32_t number; /* OTLP_CACHE_NONE: it is not there */
+};
+
+static void begin_series(struct otlp_sink *sink, const struct made *made, uint32_t point)
 {
-    struct ap_buf *points = &sink->body->numbers[POINTS];
-    memcpy(ap_buf_reserve(points, sizeof(point)), &point, sizeof(point));
-    points->bytes += sizeof(point);
-    (void)batch_add_series(&sink->body->batch, labels, hash);
+    otlp_known_add_origin(sink->body, (struct otlp_origin){.point = point, .number = made->number});
+    (void)batch_add_series(&sink->body->batch, made->labels, made->hash);
 }
 
 /* ---- Values in time: as they came, or summed up ---- */
@@ -337,14 +364,14 @@ static void make_cumulative(const struct otlp_sink *sink, const struct otlp_poin
 }
 
 /* One series with one value. `is_counter`: it rises from 0 on. */
-static void add_value(struct otlp_sink *sink, const struct otlp_point *point, struct ap_slice labels,
-                      struct labels_hash hash, double value, bool is_counter)
+static void add_value(struct otlp_sink *sink, const struct otlp_point *point, const struct made *made, double value,
+                      bool is_counter)
 {
     struct metrics_body *body = sink->body;
     struct otlp_cumulative cumulative;
     make_cumulative(sink, point, is_stale(point) ? ap_double_of_bits(STALE_NAN_BITS) : value, is_counter, &cumulative);
     if (is_delta(sink)) {
-        struct otlp_delta delta = delta_of(sink, point, hash, is_counter);
+        struct otlp_delta delta = delta_of(sink, point, made->hash, is_counter);
         if (is_stale(point))
             otlp_streams_note_stale(sink->streams, &delta, false);
         else
@@ -352,7 +379,7 @@ static void add_value(struct otlp_sink *sink, const struct otlp_point *point, st
     }
     if (cumulative.is_nothing)
         return;
-    begin_series(sink, labels, hash, sink->point_count);
+    begin_series(sink, made, sink->point_count);
     if (cumulative.has_zero) {
         struct batch_series *series = &body->batch.series[body->batch.series_count - 1];
         series->has_start_zero = true;
@@ -363,12 +390,42 @@ static void add_value(struct otlp_sink *sink, const struct otlp_point *point, st
 }
 
 /* The labels of a point that is one series, and their hash. */
-static enum ap_rc make_labels(struct otlp_sink *sink, const struct otlp_point *point, struct ap_slice *ret_labels,
-                              struct labels_hash *ret_hash, struct ap_err *err)
+static enum ap_rc make_labels(struct otlp_sink *sink, const struct otlp_point *point, struct made *ret_made,
+                              struct ap_err *err)
 {
-    enum ap_rc rc = otlp_labels_of_series(&sink->labels, &point->attributes, sink->parts[PART_PLAIN], ret_labels, err);
+    enum ap_rc rc =
+        otlp_labels_of_series(&sink->labels, &point->attributes, sink->parts[PART_PLAIN], &ret_made->labels, err);
     if (rc == AP_OK)
-        *ret_hash = labels_hash_of(sink->body->hash_seed, *ret_labels);
+        ret_made->hash = labels_hash_of(sink->body->hash_seed, ret_made->labels);
+    ret_made->number = OTLP_CACHE_NONE;
+    return rc;
+}
+
+bool otlp_sink_is_worth_asking(struct otlp_sink *sink)
+{
+    return sink->group_number != OTLP_CACHE_NONE && otlp_cache_is_worth_asking(sink->cache, sink->group_number);
+}
+
+bool otlp_sink_knows(struct otlp_sink *sink, struct ap_slice attributes)
+{
+    sink->point_number = otlp_cache_find_series(sink->cache, sink->group_number, attributes);
+    return sink->point_number != OTLP_CACHE_NONE;
+}
+
+/* The same of a point that may be known. */
+static enum ap_rc find_or_make_labels(struct otlp_sink *sink, const struct otlp_point *point, struct made *ret_made,
+                                      struct ap_err *err)
+{
+    if (point->is_known) {
+        *ret_made = (struct made){{0}, sink->cache->series[sink->point_number].hash, sink->point_number};
+        return AP_OK;
+    }
+    enum ap_rc rc = make_labels(sink, point, ret_made, err);
+    struct ap_err ignored;
+    /* Who leaves labels out promises the store that they are sound. */
+    if (rc == AP_OK && point->attributes.raw.data && !sink->cache->is_full &&
+        labels_check(ret_made->labels, &ignored) == AP_OK)
+        otlp_cache_add_series(sink->cache, sink->group_number, point->attributes.raw, ret_made->hash);
     return rc;
 }
 
@@ -417,17 +474,16 @@ static enum ap_rc add_exemplars(struct otlp_sink *sink, const struct otlp_point 
 
 static enum ap_rc add_number(struct otlp_sink *sink, const struct otlp_point *point, struct ap_err *err)
 {
-    struct ap_slice labels;
-    struct labels_hash hash;
+    struct made made;
     if (!point->has_value && !is_stale(point)) {
         refuse_point(sink, "a point has no value");
         return AP_OK;
     }
-    enum ap_rc rc = make_labels(sink, point, &labels, &hash, err);
+    enum ap_rc rc = find_or_make_labels(sink, point, &made, err);
     if (rc != AP_OK)
         return refuse_or_fail(sink, rc, err);
     size_t before = sink->body->batch.series_count;
-    add_value(sink, point, labels, hash, point->value, sink->metric.kind == OTLP_SUM && sink->metric.is_monotonic);
+    add_value(sink, point, &made, point->value, sink->metric.kind == OTLP_SUM && sink->metric.is_monotonic);
     bool is_added = sink->body->batch.series_count > before;
     return is_added && sink->metric.kind == OTLP_SUM ? add_exemplars(sink, point, err) : AP_OK;
 }
@@ -437,11 +493,13 @@ static enum ap_rc add_number(struct otlp_sink *sink, const struct otlp_point *po
 static enum ap_rc add_part(struct otlp_sink *sink, const struct otlp_base *base, enum part part, struct ap_slice extra,
                            const struct otlp_point *point, double value, struct ap_err *err)
 {
-    struct ap_slice labels;
-    enum ap_rc rc = otlp_labels_complete(&sink->labels, base, sink->parts[part], extra, &labels, err);
-    if (rc == AP_OK)
-        add_value(sink, point, labels, labels_hash_of(sink->body->hash_seed, labels), value, part != PART_PLAIN);
-    return rc;
+    struct made made = {.number = OTLP_CACHE_NONE};
+    enum ap_rc rc = otlp_labels_complete(&sink->labels, base, sink->parts[part], extra, &made.labels, err);
+    if (rc != AP_OK)
+        return rc;
+    made.hash = labels_hash_of(sink->body->hash_seed, made.labels);
+    add_value(sink, point, &made, value, part != PART_PLAIN);
+    return AP_OK;
 }
 
 /* As Go's 'f' format: no exponent, as many digits as it takes. */
@@ -583,8 +641,8 @@ static enum ap_rc keep_histogram(struct otlp_sink *sink, const struct histogram 
 }
 
 /* One series with one histogram, and the empty one before it where it begins. */
-static enum ap_rc add_histograms(struct otlp_sink *sink, const struct otlp_point *point, struct ap_slice labels,
-                                 struct labels_hash hash, const struct histogram *histogram, struct ap_err *err)
+static enum ap_rc add_histograms(struct otlp_sink *sink, const struct otlp_point *point, const struct made *made,
+                                 const struct histogram *histogram, struct ap_err *err)
 {
     struct metrics_body *body = sink->body;
     struct histogram sum = *histogram;
@@ -597,7 +655,7 @@ static enum ap_rc add_histograms(struct otlp_sink *sink, const struct otlp_point
     enum ap_rc rc = AP_OK;
     make_cumulative(sink, point, 0, true, &cumulative);
     if (is_delta(sink)) {
-        struct otlp_delta delta = delta_of(sink, point, hash, true);
+        struct otlp_delta delta = delta_of(sink, point, made->hash, true);
         if (is_stale(point))
             otlp_streams_note_stale(sink->streams, &delta, true);
         else
@@ -612,7 +670,7 @@ static enum ap_rc add_histograms(struct otlp_sink *sink, const struct otlp_point
         rc = keep_histogram(sink, &sum, &blob, err);
     if (rc != AP_OK)
         return rc;
-    begin_series(sink, labels, hash, sink->point_count);
+    begin_series(sink, made, sink->point_count);
     if (cumulative.has_zero) {
         struct batch_series *series = &body->batch.series[body->batch.series_count - 1];
         series->has_start_zero = true;
@@ -626,14 +684,13 @@ static enum ap_rc add_histograms(struct otlp_sink *sink, const struct otlp_point
 static enum ap_rc add_native(struct otlp_sink *sink, const struct otlp_point *point, struct ap_err *err)
 {
     struct histogram histogram;
-    struct ap_slice labels;
-    struct labels_hash hash;
+    struct made made;
     enum ap_rc rc = otlp_histogram_make(sink->metric.kind, point, &sink->body->arena, &histogram, err);
     if (rc == AP_OK)
-        rc = make_labels(sink, point, &labels, &hash, err);
+        rc = make_labels(sink, point, &made, err);
     if (rc != AP_OK)
         return refuse_or_fail(sink, rc, err);
-    return add_histograms(sink, point, labels, hash, &histogram, err);
+    return add_histograms(sink, point, &made, &histogram, err);
 }
 
 static enum ap_rc add_any(struct otlp_sink *sink, const struct otlp_point *point, struct ap_err *err)
@@ -679,14 +736,15 @@ enum ap_rc otlp_sink_add_point(struct otlp_sink *sink, const struct otlp_point *
 enum ap_rc otlp_sink_end_resource(struct otlp_sink *sink, struct ap_err *err)
 {
     struct metrics_body *body = sink->body;
-    struct ap_slice labels;
+    struct made made = {.number = OTLP_CACHE_NONE};
     bool is_wanted;
     if (sink->ts_ns_min == UINT64_MAX)
         return AP_OK;
-    enum ap_rc rc = otlp_resource_target_info(&sink->resource, sink->settings, body, &is_wanted, &labels, err);
+    enum ap_rc rc = otlp_resource_target_info(&sink->resource, sink->settings, body, &is_wanted, &made.labels, err);
     if (rc != AP_OK || !is_wanted)
         return rc;
-    begin_series(sink, labels, labels_hash_of(body->hash_seed, labels), NO_POINT);
+    made.hash = labels_hash_of(body->hash_seed, made.labels);
+    begin_series(sink, &made, NO_POINT);
     if (!sink->has_told_target_info && body->batch.metadata_count < METRICS_SERIES_MAX)
         *batch_add_metadata(&body->batch) = (struct batch_metadata){.metric = ap_slice_cstr("target_info"),
                                                                     .help = ap_slice_cstr("Target metadata"),
@@ -706,14 +764,14 @@ enum ap_rc otlp_sink_end_resource(struct otlp_sink *sink, struct ap_err *err)
 
 uint64_t otlp_sink_settle(struct otlp_sink *sink, const uint32_t *refused_by_series)
 {
-    const uint32_t *points = (const void *)sink->body->numbers[POINTS].data;
-    size_t count = sink->body->numbers[POINTS].bytes / sizeof(*points);
+    const struct otlp_origin *origins = otlp_known_origins(sink->body);
+    size_t count = sink->body->batch.series_count;
     uint64_t refused = 0;
     uint32_t last = NO_POINT;
     for (size_t i = 0; i < count && refused_by_series; i++) {
-        if (refused_by_series[i] == 0 || points[i] == NO_POINT || points[i] == last)
+        if (refused_by_series[i] == 0 || origins[i].point == NO_POINT || origins[i].point == last)
             continue;
-        last = points[i];
+        last = origins[i].point;
         refused++;
     }
     if (sink->has_turn)

@@ -5,7 +5,9 @@
  * then that the resource ends. What cannot be kept is counted and told with its reason (body->samples_refused counts
  * points here), and the rest is kept.
  *
- * How a point becomes series: docs/ingest.md. One owner, no locks; lives as long as one request.
+ * How a point becomes series: docs/ingest.md. Points of one series that an earlier request told are known by their
+ * bytes (otlp_cache.h) and come without labels into the batch; these are found when the store asks, for as long as the
+ * body has the batch. A body is used with the same settings always. One owner, no locks; lives as long as one request.
  */
 #pragma once
 
@@ -44,9 +46,10 @@ struct otlp_sink_options {
     struct metrics_body *body; /* all lent */
     const struct otlp_settings *settings;
     struct otlp_streams
-        *streams;           /* NULL: deltas are refused; otherwise locked from the first one to otlp_sink_settle() */
-    struct ap_slice source; /* the request's body, where most of what points say lies */
-    int64_t now_ms;         /* monotonic */
+        *streams;              /* NULL: deltas are refused; otherwise locked from the first one to otlp_sink_settle() */
+    struct ap_slice source;    /* the request's body, where most of what points say lies */
+    int64_t now_ms;            /* monotonic */
+    bool is_making_all_labels; /* of series that are known, too; otherwise batch.find_labels() does it when asked */
 };
 struct otlp_sink *otlp_sink_new(const struct otlp_sink_options *options);
 void otlp_sink_free(struct otlp_sink *sink); /* NULL is allowed */
@@ -61,8 +64,18 @@ ap_nodiscard enum ap_rc otlp_sink_begin_resource(struct otlp_sink *sink, const s
 bool otlp_sink_reads_scopes(const struct otlp_sink *sink);
 ap_nodiscard enum ap_rc otlp_sink_begin_scope(struct otlp_sink *sink, const struct otlp_scope *scope,
                                               struct ap_err *err);
+/* The metric that is expected next, if the message begins with its head; else NULL. */
+const struct otlp_metric *otlp_sink_expected_metric(const struct otlp_sink *sink, struct ap_slice message);
+
 ap_nodiscard enum ap_rc otlp_sink_begin_metric(struct otlp_sink *sink, const struct otlp_metric *metric,
                                                struct ap_err *err);
+/*
+ * Whether an earlier request told a point of this metric, a gauge or a sum, with these attributes. To be asked before
+ * otlp_sink_add_point(), which then gets them as attributes.raw, and only where it is worth it, which is to be asked
+ * once for each point.
+ */
+bool otlp_sink_is_worth_asking(struct otlp_sink *sink);
+bool otlp_sink_knows(struct otlp_sink *sink, struct ap_slice attributes);
 ap_nodiscard enum ap_rc otlp_sink_add_point(struct otlp_sink *sink, const struct otlp_point *point, struct ap_err *err);
 ap_nodiscard enum ap_rc otlp_sink_end_resource(struct otlp_sink *sink, struct ap_err *err);
 

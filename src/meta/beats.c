@@ -2,13 +2,6 @@
 
 #include "meta/meta_internal.h"
 
-static const char what[] = "keep a heart-beat in meta.sqlite";
-
-static enum ap_rc run(struct meta *meta, sqlite3_stmt *statement, struct ap_err *err)
-{
-    return sqlite3_step(statement) == SQLITE_DONE ? AP_OK : meta_fail(meta, err, what);
-}
-
 enum ap_rc beats_put(struct meta *meta, const struct kept_beat *beat, struct ap_err *err)
 {
     META_AUTO_STATEMENT sqlite3_stmt *insert = NULL;
@@ -21,17 +14,19 @@ enum ap_rc beats_put(struct meta *meta, const struct kept_beat *beat, struct ap_
     sqlite3_bind_int64(insert, 4, beat->failed_ms);
     sqlite3_bind_text64(insert, 5, beat->source.data ? beat->source.data : "", beat->source.bytes, SQLITE_STATIC,
                         SQLITE_UTF8);
-    return run(meta, insert, err);
+    return sqlite3_step(insert) == SQLITE_DONE ? AP_OK : meta_fail(meta, err, "keep a heart-beat in meta.sqlite");
 }
 
-enum ap_rc beats_delete(struct meta *meta, const char *name, struct ap_err *err)
+enum ap_rc beats_put_all(struct meta *meta, const struct kept_beat *beats, size_t count, struct ap_err *err)
 {
-    META_AUTO_STATEMENT sqlite3_stmt *statement = NULL;
-    enum ap_rc rc = meta_prepare(meta, "DELETE FROM heartbeats WHERE name = ?1", &statement, err);
+    enum ap_rc rc = meta_run(meta, "BEGIN IMMEDIATE; DELETE FROM heartbeats", err);
+    for (size_t i = 0; i < count && rc == AP_OK; i++)
+        rc = beats_put(meta, &beats[i], err);
+    if (rc == AP_OK)
+        rc = meta_run(meta, "COMMIT", err);
     if (rc != AP_OK)
-        return rc;
-    sqlite3_bind_text(statement, 1, name, -1, SQLITE_STATIC);
-    return run(meta, statement, err);
+        (void)sqlite3_exec(meta->db, "ROLLBACK", NULL, NULL, NULL); /* the first error is the one to tell */
+    return rc;
 }
 
 enum ap_rc beats_each(struct meta *meta, beats_fn each, void *context, struct ap_err *err)

@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/rc.h"
@@ -20,7 +21,9 @@ struct kept_beat {
 
 /* In place of what there was; on disk when it returns. */
 ap_nodiscard enum ap_rc beats_put(struct meta *meta, const struct kept_beat *beat, struct ap_err *err);
-ap_nodiscard enum ap_rc beats_delete(struct meta *meta, const char *name, struct ap_err *err);
+/* These in place of all that there were, in one transaction. */
+ap_nodiscard enum ap_rc beats_put_all(struct meta *meta, const struct kept_beat *beats, size_t count,
+                                      struct ap_err *err);
 
 /* All, in order of names; what `each` gets is lent for the call. */
 typedef void (*beats_fn)(const struct kept_beat *beat, void *context);

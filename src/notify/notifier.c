@@ -7,6 +7,7 @@
 #include "notify/post.h"
 #include "notify/sender.h"
 #include "os/thread.h"
+#include "scrape/oauth2.h"
 
 enum { THREADS_DEFAULT = 16, QUEUE_DEFAULT = 100000, HTTP_TOO_MANY_REQUESTS = 429 };
 
@@ -19,6 +20,7 @@ struct job {
 struct lane {
     char *receiver;                  /* owned */
     struct notifier_way_stats stats; /* and which way it is; failing_us: the monotonic clock's when that began */
+    bool is_configured;              /* the configuration has it, so that there are figures of it */
     struct job *first;               /* in order of arrival */
     struct job **tail;
     struct ap_slice *busy; /* owned; group keys that are being sent, lent by their notifications */
@@ -29,7 +31,8 @@ struct lane {
 struct notifier {
     /* Set before the threads start, then constant. */
     struct notifier_options options;
-    char *external_url; /* owned */
+    char *external_url;           /* owned */
+    struct oauth2_tokens *tokens; /* owned */
     pthread_t *threads;
     unsigned thread_count;
     unsigned way_max; /* threads that one way may take */
@@ -108,6 +111,10 @@ static struct job *take_locked(struct notifier *notifier, struct lane **ret_lane
     return NULL;
 }
 
+/*
+ * Wakes nobody: at most one job may be taken now that could not be before, and whoever leaves looks for one next. While
+ * a thread waits there was none.
+ */
 static void leave_locked(struct notifier *notifier, struct lane *lane, struct ap_slice group_key)
 {
     for (unsigned i = 0; i < lane->busy_count; i++)
@@ -116,7 +123,6 @@ static void leave_locked(struct notifier *notifier, struct lane *lane, struct ap
             break;
         }
     notifier->stats.sending--;
-    pthread_cond_broadcast(&notifier->changed);
 }
 
 /* ---- Sending ---- */
@@ -171,7 +177,10 @@ static void send_one(struct notifier *notifier, struct notification *notificatio
     AP_AUTO(message)
     struct message *message = message_new(notification, templates, ap_slice_cstr(notifier->external_url),
                                           ap_clock_wall_us(notifier->options.clock) / 1000);
-    struct sending sending = {.notification = notification, .message = message, .is_ending = &notifier->is_ending};
+    struct sending sending = {.notification = notification,
+                              .message = message,
+                              .is_ending = &notifier->is_ending,
+                              .tokens = notifier->tokens};
     sending_run(&sending, ret);
     ret->duration_us = ap_clock_monotonic_us(notifier->options.clock) - start_us;
 }
@@ -217,7 +226,8 @@ void notifier_deliver(void *context, struct notification *notification)
         *lane->tail = job;
         lane->tail = &job->next;
         notifier->stats.waiting++;
-        pthread_cond_signal(&notifier->changed);
+        if (lane->busy_count < notifier->way_max) /* else one of those takes it */
+            pthread_cond_signal(&notifier->changed);
     } else {
         notifier->stats.overflows += !is_ending;
     }
@@ -260,13 +270,20 @@ static enum ap_rc load(const struct alert_config *config, struct message_templat
     return rc;
 }
 
-/* Their figures begin at 0, so that the first failure is seen as one more. */
+/*
+ * One for each way from the start, whose figures begin at 0, so that the first failure is seen as one more. A way that
+ * is no longer there is not failing any more.
+ */
 static void make_lanes_locked(struct notifier *notifier, const struct alert_config *config)
 {
+    for (struct lane *lane = notifier->lanes; lane; lane = lane->next) {
+        lane->stats.failing_us = lane->is_configured ? lane->stats.failing_us : 0;
+        lane->is_configured = false;
+    }
     for (; config; config = config->builtin)
         for (size_t i = 0; i < config->receiver_count; i++)
             for (size_t w = 0; w < config->receivers[i].way_count; w++)
-                lane_of_locked(notifier, &config->receivers[i], &config->receivers[i].ways[w]);
+                lane_of_locked(notifier, &config->receivers[i], &config->receivers[i].ways[w])->is_configured = true;
 }
 
 enum ap_rc notifier_reload(struct notifier *notifier, const struct alert_config *config, struct ap_err *err)
@@ -297,6 +314,7 @@ enum ap_rc notifier_open(const struct notifier_options *options, struct notifier
     notifier->options.config = NULL;
     notifier->external_url = ap_slice_dup(options->external_url);
     notifier->templates = templates;
+    notifier->tokens = oauth2_tokens_new();
     pthread_mutex_init(&notifier->mtx, NULL);
     pthread_cond_init(&notifier->changed, NULL);
     unsigned thread_count = options->thread_count ? options->thread_count : THREADS_DEFAULT;
@@ -357,6 +375,7 @@ void notifier_close(struct notifier *notifier)
         free(lane);
     }
     message_templates_unref(notifier->templates);
+    oauth2_tokens_free(notifier->tokens);
     pthread_cond_destroy(&notifier->changed);
     pthread_mutex_destroy(&notifier->mtx);
     free(notifier->external_url);
@@ -380,7 +399,8 @@ void notifier_each_way(struct notifier *notifier, void (*each)(const struct noti
         struct notifier_way_stats stats = lane->stats;
         if (stats.failing_us)
             stats.failing_us = AP_MAX(now_us - stats.failing_us, INT64_C(1));
-        each(&stats, context);
+        if (lane->is_configured)
+            each(&stats, context);
     }
     pthread_mutex_unlock(&notifier->mtx);
 }

@@ -80,7 +80,7 @@ const char *notifier_failure_name(enum notifier_failure failure); /* "no_answer"
 enum { NOTIFIER_DURATION_COUNT = 10 };
 extern const int64_t notifier_durations_us[NOTIFIER_DURATION_COUNT]; /* upper bounds; the last is INT64_MAX */
 
-/* Of one way, since the start. There is one from the moment that the configuration has it. */
+/* Of one way, since the start, for as long as the configuration has it. */
 struct notifier_way_stats {
     const char *receiver; /* lent for the call */
     enum receiver_kind kind;

@@ -17,7 +17,7 @@
  *
  *     apiary_alerting_path_test_success == 0
  *     time() - apiary_alerting_path_test_timestamp_seconds
- *       > on() group_left() 2 * (apiary_alerting_path_test_interval_seconds > 0)
+ *       > on (job, instance) group_left () 2 * (apiary_alerting_path_test_interval_seconds > 0)
  *
  * Threads: all functions from any.
  */

@@ -8,6 +8,7 @@
 #include "promql/lexer.h"
 #include "scrape/http_config.h"
 #include "scrape/http_setup.h"
+#include "scrape/oauth2.h"
 
 /* ---- Settings ---- */
 
@@ -124,6 +125,35 @@ static void perform(struct sending *sending, CURL *curl, const struct post *post
     answer->retry_after_ms = (int64_t)AP_MIN(retry_after_s, (curl_off_t)86400) * 1000;
 }
 
+/* False: nothing was sent, and *ret says why. */
+static bool ask(struct sending *sending, const struct post *post, const struct scrape_http *http,
+                struct post_answer *answer, struct delivery *ret)
+{
+    struct ap_err err;
+    AP_CLEANUP(curl_free_handle) CURL *curl = curl_easy_init();
+    AP_ASSERT(curl != NULL);
+    struct http_setup setup = {0};
+    if (http_setup_apply(&setup, curl, http, post->url, &err) != AP_OK) {
+        http_setup_clear(&setup, curl);
+        sending_refuse(sending, ret, &err);
+        return false;
+    }
+    if (oauth2_authorize(sending->tokens, http, &setup, sending->is_ending, timeout_of(post->timeout), &err) != AP_OK) {
+        http_setup_clear(&setup, curl);
+        /* Whatever it is, it passes or somebody mends it; the alert waits for that. */
+        delivery_say(ret, DELIVERY_RETRY, "%s", err.text);
+        return false;
+    }
+    http_setup_add(&setup, "Content-Type: application/json");
+    http_setup_add(&setup, "Expect:");
+    for (size_t i = 0; i < AP_ARRAY_COUNT(post->headers) && post->headers[i]; i++)
+        http_setup_add(&setup, post->headers[i]);
+    http_setup_finish(&setup, curl);
+    perform(sending, curl, post, answer, ret);
+    http_setup_clear(&setup, curl);
+    return true;
+}
+
 bool post_json(struct sending *sending, const struct post *post, struct post_answer *ret_answer, struct delivery *ret)
 {
     *ret_answer = (struct post_answer){0};
@@ -142,21 +172,16 @@ bool post_json(struct sending *sending, const struct post *post, struct post_ans
         delivery_say(ret, DELIVERY_DONE, "not sent");
         return false;
     }
-    AP_CLEANUP(curl_free_handle) CURL *curl = curl_easy_init();
-    AP_ASSERT(curl != NULL);
-    struct http_setup setup = {0};
-    if (http_setup_apply(&setup, curl, &http, post->url, &err) != AP_OK) {
-        http_setup_clear(&setup, curl);
-        sending_refuse(sending, ret, &err);
-        return false;
+    bool is_worth_it = true;
+    for (int attempt = 0; is_worth_it && attempt < 2; attempt++) {
+        ap_buf_clear(&ret_answer->body);
+        *ret_answer = (struct post_answer){0};
+        if (!ask(sending, post, &http, ret_answer, ret))
+            return false;
+        is_worth_it = ret_answer->status == 401 && http.oauth2 && sending->tokens;
+        if (is_worth_it) /* the token that was kept may have been withdrawn: once more, with a new one */
+            oauth2_tokens_forget(sending->tokens, http.oauth2);
     }
-    http_setup_add(&setup, "Content-Type: application/json");
-    http_setup_add(&setup, "Expect:");
-    for (size_t i = 0; i < AP_ARRAY_COUNT(post->headers) && post->headers[i]; i++)
-        http_setup_add(&setup, post->headers[i]);
-    http_setup_finish(&setup, curl);
-    perform(sending, curl, post, ret_answer, ret);
-    http_setup_clear(&setup, curl);
     return ret_answer->status > 0;
 }
 

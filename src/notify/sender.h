@@ -13,13 +13,16 @@
 #include "base/buf.h"
 #include "notify/message.h"
 
+struct oauth2_tokens; /* scrape/oauth2.h */
+
 /* One attempt. In the caller's memory. */
 struct sending {
     const struct notification *notification;
     struct message *message;
-    const bool *is_ending; /* atomic: becomes true when it is to give up */
-    struct ap_buf *shown;  /* NULL: it is sent. Otherwise nothing is, and the message goes here, for people */
-    bool is_over_limit;    /* the sender's to say: the message becomes too large */
+    const bool *is_ending;        /* atomic: becomes true when it is to give up */
+    struct oauth2_tokens *tokens; /* lent; of the ways that need one; NULL: they are not kept */
+    struct ap_buf *shown;         /* NULL: it is sent. Otherwise nothing is, and the message goes here, for people */
+    bool is_over_limit;           /* the sender's to say: the message becomes too large */
 };
 
 struct sender {

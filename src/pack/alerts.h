@@ -68,6 +68,9 @@ struct pack_alert {
  */
 void pack_alert_explain_sql(const struct rule *rule, int64_t interval_ms, struct ap_buf *out);
 
+/* "; when there is no data, what fires ends, and when …": of any rule by SQL, of others where it is not as usual. */
+void pack_alert_explain_absence(const struct rule *rule, struct ap_buf *out);
+
 /* "Fires when Start-up, p95 (startup_time) is above 250 ms for 5 minutes; told to slack." */
 void pack_alert_explain(const struct pack_alert *alert, struct ap_buf *out);
 

@@ -180,16 +180,24 @@ static void print_wait(const char *before, int64_t ms, struct ap_buf *out)
     pack_alert_print_duration(ms, out);
 }
 
-void pack_alert_explain_sql(const struct rule *rule, int64_t interval_ms, struct ap_buf *out)
+void pack_alert_explain_absence(const struct rule *rule, struct ap_buf *out)
 {
-    static const char *const comparisons[THRESHOLD_OP_COUNT] = {"there",   "above", "at least", "below",
-                                                                "at most", "",      "not"};
     static const char *const no_data[] = {[RULE_NO_DATA_OK] = "what fires ends",
                                           [RULE_NO_DATA_ALERT] = "there is an alert about that",
                                           [RULE_NO_DATA_KEEP] = "all stays as it is"};
     static const char *const on_error[] = {[RULE_ON_ERROR_OK] = "what fires ends",
                                            [RULE_ON_ERROR_ALERT] = "there is an alert about that",
                                            [RULE_ON_ERROR_KEEP] = "all stays as it is"};
+    bool is_usual = rule->no_data == RULE_NO_DATA_OK && rule->on_error == RULE_ON_ERROR_KEEP;
+    if (rule->language == RULE_LANGUAGE_SQL || !is_usual)
+        ap_buf_printf(out, "; when there is no data, %s, and when it cannot be evaluated, %s", no_data[rule->no_data],
+                      on_error[rule->on_error]);
+}
+
+void pack_alert_explain_sql(const struct rule *rule, int64_t interval_ms, struct ap_buf *out)
+{
+    static const char *const comparisons[THRESHOLD_OP_COUNT] = {"there",   "above", "at least", "below",
+                                                                "at most", "",      "not"};
     const char *comparison = comparisons[rule->threshold.op];
     ap_buf_printf(out, "Fires for each row whose figure is %s%s%.15g", comparison, *comparison ? " " : "",
                   rule->threshold.value);
@@ -197,8 +205,7 @@ void pack_alert_explain_sql(const struct rule *rule, int64_t interval_ms, struct
     print_wait(", asked every ", interval_ms, out);
     print_wait(", and on for ", rule->keep_firing_for_ms, out);
     ap_buf_add_cstr(out, rule->keep_firing_for_ms ? " when that has ended" : "");
-    ap_buf_printf(out, "; when there is no data, %s, and when it cannot be evaluated, %s", no_data[rule->no_data],
-                  on_error[rule->on_error]);
+    pack_alert_explain_absence(rule, out);
 }
 
 void pack_describe_sql_rule(struct ap_buf *out)

@@ -191,20 +191,12 @@ static void note_alike(const struct plan *plan)
             }
 }
 
-static bool has_sql(const struct rule_group *group)
-{
-    bool is_found = false;
-    for (size_t i = 0; i < group->rule_count; i++)
-        is_found = is_found || group->rules[i].language == RULE_LANGUAGE_SQL;
-    return is_found;
-}
-
 static void add_entry(struct plan *plan, const struct rule_group *group, const struct rule_manager_options *options)
 {
     plan->entries[plan->count++] =
         (struct entry){.run = group_run_new(group, &options->world),
                        .interval_ms = group->interval_ms ? group->interval_ms : options->interval_ms,
-                       .has_sql = has_sql(group)};
+                       .has_sql = rules_group_has_sql(group)};
 }
 
 /*
@@ -370,6 +362,8 @@ void rule_manager_stats_get(struct rule_manager *manager, struct rule_manager_st
         group_run_lock(run);
         for (size_t r = 0; r < group_run_group(run)->rule_count; r++) {
             struct rule_status status = group_run_status(run, r);
+            ret_stats->no_data_count += status.condition == RULE_CONDITION_NO_DATA;
+            ret_stats->error_count += status.condition == RULE_CONDITION_ERROR;
             for (size_t a = 0; a < status.alert_count; a++) {
                 ret_stats->pending_count += status.alerts[a].state == ALERT_STATE_PENDING;
                 ret_stats->firing_count += status.alerts[a].state == ALERT_STATE_FIRING;

@@ -65,6 +65,8 @@ struct rule_manager_stats {
     uint64_t missed;        /* evaluations of groups that were left out */
     uint64_t pending_count; /* alerts */
     uint64_t firing_count;
+    uint64_t no_data_count; /* rules whose last evaluation came to that */
+    uint64_t error_count;
     uint64_t is_reload_good; /* 0: the rule files could not be read the last time; those before are in effect */
     int64_t loaded_ms;       /* when the rule files in effect were read */
 };

@@ -42,7 +42,7 @@ struct test {
     const struct test_form *form;
     const char *name;
     size_t failed;
-    struct ap_arena arena; /* histograms of the input */
+    struct ap_arena arena; /* groups without SQL, histograms of the input */
     struct input_sample *input;
     size_t input_count;
     size_t input_capacity;
@@ -173,8 +173,26 @@ static void print_alert(struct ap_slice labels, struct ap_slice annotations, str
     labels_format(annotations, out);
 }
 
+static bool is_by_sql(const struct suite *suite, const char *alertname)
+{
+    bool is_found = false;
+    for (size_t f = 0; f < suite->files.count; f++)
+        for (size_t g = 0; g < suite->files.items[f]->group_count; g++) {
+            const struct rule_group *group = &suite->files.items[f]->groups[g];
+            for (size_t r = 0; r < group->rule_count; r++)
+                is_found = is_found || (group->rules[r].language == RULE_LANGUAGE_SQL && group->rules[r].is_alert &&
+                                        strcmp(group->rules[r].name, alertname) == 0);
+        }
+    return is_found;
+}
+
 static void compare_alerts_at(struct test *test, const struct alert_test_form *form)
 {
+    if (is_by_sql(test->suite, form->alertname)) {
+        say(test, "%s:%d: alertname: %s is a rule by SQL, which cannot be tested: a test has series and no tables",
+            yaml_file(form->node->document), form->node->line, form->alertname);
+        return;
+    }
     struct fired fired = collect_fired(test, form->alertname);
     bool is_same = fired.count == form->alert_count;
     for (size_t i = 0; is_same && i < fired.count; i++)
@@ -283,6 +301,19 @@ static size_t order_of(const struct suite *suite, const char *group)
     return 0; /* as in Prometheus: a group that is not named goes with the first */
 }
 
+/* A test has no tables: rules by SQL are left out, and the others are as they would be without them. */
+static const struct rule_group *without_sql(struct test *test, const struct rule_group *group)
+{
+    struct rule_group *copy = ap_arena_alloc0(&test->arena, sizeof(*copy));
+    *copy = *group;
+    copy->rules = ap_arena_alloc0(&test->arena, (group->rule_count + 1) * sizeof(*copy->rules));
+    copy->rule_count = 0;
+    for (size_t i = 0; i < group->rule_count; i++)
+        if (group->rules[i].language != RULE_LANGUAGE_SQL)
+            copy->rules[copy->rule_count++] = group->rules[i];
+    return copy;
+}
+
 static void open_groups(struct test *test)
 {
     const struct suite *suite = test->suite;
@@ -294,7 +325,8 @@ static void open_groups(struct test *test)
         for (size_t f = 0; f < suite->files.count; f++)
             for (size_t g = 0; g < suite->files.items[f]->group_count; g++)
                 if (order_of(suite, suite->files.items[f]->groups[g].name) == order)
-                    test->groups[test->group_count++] = group_run_new(&suite->files.items[f]->groups[g], &test->world);
+                    test->groups[test->group_count++] =
+                        group_run_new(without_sql(test, &suite->files.items[f]->groups[g]), &test->world);
 }
 
 /* False: a rule cannot be evaluated, so that what comes after means nothing. */

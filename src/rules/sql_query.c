@@ -7,112 +7,11 @@
 
 #include "base/buf.h"
 #include "os/thread.h"
+#include "rules/sql_columns.h"
 #include "tsdb/labels.h"
 #include "warehouse/warehouse.h"
 
-enum { COLUMNS_MAX = 64, LOOK_MS = 100 /* how often whether the program ends */ };
-
-/* ---- Columns ---- */
-
-struct sql_column {
-    const char *name; /* as the query has it */
-    enum warehouse_kind kind;
-    const char *label; /* what it is called as a label */
-};
-
-struct sql_columns {
-    struct ap_arena *arena; /* of the names */
-    struct sql_column items[COLUMNS_MAX];
-    size_t count; /* may be above COLUMNS_MAX: those beyond it are not there */
-    size_t figure;
-};
-
-static void add_column(const char *name, enum warehouse_kind kind, void *context)
-{
-    struct sql_columns *columns = context;
-    if (columns->count++ >= COLUMNS_MAX)
-        return;
-    size_t bytes = strlen(name);
-    char *copy = ap_arena_alloc0(columns->arena, bytes + 1);
-    memcpy(copy, name, bytes);
-    columns->items[columns->count - 1] = (struct sql_column){.name = copy, .kind = kind};
-}
-
-static bool is_number(const struct sql_column *column)
-{
-    return column->kind == WAREHOUSE_KIND_NUMBER || column->kind == WAREHOUSE_KIND_BOOLEAN;
-}
-
-static enum ap_rc find_figure(struct sql_columns *columns, struct ap_err *err)
-{
-    size_t number_count = 0;
-    for (size_t i = 0; i < columns->count; i++) {
-        const struct sql_column *column = &columns->items[i];
-        if (ap_slice_equal_nocase(ap_slice_cstr(column->name), "value")) {
-            columns->figure = i;
-            return is_number(column) ? AP_OK
-                                     : ap_fail(err, AP_E_PARSE, "the column value is a %s, and has to be a number",
-                                               warehouse_kind_name(column->kind));
-        }
-        if (column->kind != WAREHOUSE_KIND_NUMBER)
-            continue;
-        columns->figure = i;
-        number_count++;
-    }
-    if (number_count == 1)
-        return AP_OK;
-    return ap_fail(err, AP_E_PARSE,
-                   number_count ? "several columns are numbers: call the figure \"value\""
-                                : "no column is a number: expected the figure, called \"value\"");
-}
-
-static bool is_name_char(char c, bool is_first)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (!is_first && c >= '0' && c <= '9');
-}
-
-static const char *label_name(struct ap_arena *arena, const char *name)
-{
-    size_t bytes = strlen(name), at = 0;
-    char *label = ap_arena_alloc0(arena, bytes + 2);
-    if (!is_name_char(name[0], true) && is_name_char(name[0], false))
-        label[at++] = '_';
-    for (size_t i = 0; i < bytes; i++)
-        label[at++] = is_name_char(name[i], false) ? name[i] : '_';
-    return label;
-}
-
-static enum ap_rc name_label(struct sql_columns *columns, size_t index, struct ap_err *err)
-{
-    struct sql_column *column = &columns->items[index];
-    if (column->kind == WAREHOUSE_KIND_TIMESTAMP)
-        return ap_fail(err, AP_E_PARSE,
-                       "the column %s is a time, and can be no label: each moment would be an alert of its own; leave "
-                       "it out",
-                       column->name);
-    if (column->kind == WAREHOUSE_KIND_NUMBER)
-        return ap_fail(err, AP_E_PARSE,
-                       "the column %s is a number beside the figure: leave it out, or make a text of it that can be a "
-                       "label (%s::VARCHAR)",
-                       column->name, column->name);
-    column->label = label_name(columns->arena, column->name);
-    for (size_t i = 0; i < index; i++)
-        if (columns->items[i].label && strcmp(columns->items[i].label, column->label) == 0)
-            return ap_fail(err, AP_E_PARSE, "the columns %s and %s would be one label, %s", columns->items[i].name,
-                           column->name, column->label);
-    return AP_OK;
-}
-
-static enum ap_rc judge_columns(struct sql_columns *columns, struct ap_err *err)
-{
-    if (columns->count > COLUMNS_MAX)
-        return ap_fail(err, AP_E_LIMIT, "%zu columns, at most %d can be labels", columns->count, COLUMNS_MAX);
-    enum ap_rc rc = find_figure(columns, err);
-    for (size_t i = 0; i < columns->count && rc == AP_OK; i++)
-        if (i != columns->figure)
-            rc = name_label(columns, i, err);
-    return rc;
-}
+enum { LOOK_MS = 100 /* how often whether the program ends */ };
 
 /* ---- Asking ---- */
 
@@ -216,7 +115,7 @@ static enum ap_rc row_labels(const struct sql_columns *columns, const struct war
                              struct ap_slice *ret_labels, struct ap_err *err)
 {
     AP_AUTO_BUF struct ap_buf bytes = {0};
-    struct label labels[COLUMNS_MAX];
+    struct label labels[SQL_COLUMNS_MAX];
     size_t count = 0;
     for (size_t i = 0; i < columns->count; i++) {
         if (i == columns->figure)
@@ -279,8 +178,8 @@ enum ap_rc rules_sql_query(const struct rules_world *world, const struct rule *r
         return ap_fail(err, AP_E_LIMIT, "the query gives more than %d rows", RULES_SQL_ROWS_MAX);
     struct sql_columns columns = {.arena = arena};
     for (size_t i = 0; i < warehouse_result_columns(result); i++)
-        add_column(warehouse_result_name(result, i), warehouse_result_kind(result, i), &columns);
-    rc = judge_columns(&columns, err);
+        sql_columns_add(warehouse_result_name(result, i), warehouse_result_kind(result, i), &columns);
+    rc = sql_columns_judge(&columns, err);
     struct rules_vector vector = {0};
     if (rc == AP_OK)
         rc = read_rows(&columns, result, rule, ts_ms, &vector, ret_has_figure, err);
@@ -300,13 +199,21 @@ enum ap_rc rules_sql_check(struct warehouse *warehouse, struct ap_slice sql, int
     struct sql_columns columns = {.arena = &arena};
     make_params(0, 60000, params); /* any will do: types are what counts */
     const struct warehouse_query query = {.sql = sql, .params = params, .param_count = SQL_PARAM_COUNT};
-    enum ap_rc rc = warehouse_query_describe(warehouse, &query, add_column, &columns, &query_err);
+    enum ap_rc rc = warehouse_query_describe(warehouse, &query, sql_columns_add, &columns, &query_err);
     *ret_line = rc != AP_OK && query_err.line ? (int)query_err.line : 1;
     if (rc != AP_OK) {
         *err = query_err.err;
         return rc;
     }
-    return columns.count ? judge_columns(&columns, err) : AP_OK; /* none: they are known when it runs */
+    return columns.count ? sql_columns_judge(&columns, err) : AP_OK; /* none: they are known when it runs */
+}
+
+bool rules_group_has_sql(const struct rule_group *group)
+{
+    bool is_found = false;
+    for (size_t i = 0; i < group->rule_count; i++)
+        is_found = is_found || group->rules[i].language == RULE_LANGUAGE_SQL;
+    return is_found;
 }
 
 size_t rules_sql_check_group(struct warehouse *warehouse, const struct rule_group *group, rule_file_report_fn report,
@@ -321,6 +228,8 @@ size_t rules_sql_check_group(struct warehouse *warehouse, const struct rule_grou
             continue;
         ap_fail(&sentence, AP_E_PARSE, "%s:%d: %s %s: sql: %s", group->file, rule->expr_line + line - 1,
                 rule->is_alert ? "alert" : "record", rule->name, reason.text);
+        for (char *at = sentence.text; (at = strchr(at, '\n')) != NULL;)
+            *at = ' '; /* DuckDB's: a sentence is a line in logs */
         report(sentence.text, context);
         wrong++;
     }

@@ -32,6 +32,7 @@ ap_nodiscard enum ap_rc rules_sql_query(const struct rules_world *world, const s
  */
 ap_nodiscard enum ap_rc rules_sql_check(struct warehouse *warehouse, struct ap_slice sql, int *ret_line,
                                         struct ap_err *err);
+bool rules_group_has_sql(const struct rule_group *group);
 /* That of all rules of a group: each that is wrong is told as "file:line: alert NAME: sql: sentence". How many were. */
 size_t rules_sql_check_group(struct warehouse *warehouse, const struct rule_group *group, rule_file_report_fn report,
                              void *context);

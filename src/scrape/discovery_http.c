@@ -7,6 +7,7 @@
 #include "scrape/discovery.h"
 #include "scrape/http_config.h"
 #include "scrape/http_setup.h"
+#include "scrape/oauth2.h"
 
 enum { DEFAULT_INTERVAL_MS = 60 * 1000, ANSWER_BYTES_MAX = 256 << 20 };
 
@@ -18,8 +19,9 @@ struct http_discovery_config {
 
 struct discovery {
     const struct http_discovery_config *config;
-    const bool *is_ending; /* atomic; lent */
-    CURL *curl;            /* owned */
+    const bool *is_ending;        /* atomic; lent */
+    CURL *curl;                   /* owned */
+    struct oauth2_tokens *tokens; /* owned */
     struct labels_hash text_hash;
     bool has_answered;
 };
@@ -135,7 +137,7 @@ static enum ap_rc check_answer(CURL *curl, CURLcode code, const struct ap_buf *b
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(curl, CURLINFO_CONTENT_TYPE, &type);
     if (status != 200)
-        return ap_fail(err, AP_E_IO, "server returned HTTP status %ld", status);
+        return ap_fail(err, status == 401 ? AP_E_AUTH : AP_E_IO, "server returned HTTP status %ld", status);
     if (!is_json(type))
         return ap_fail(err, AP_E_PARSE, "unsupported content type \"%.100s\"", type ? type : "");
     return AP_OK;
@@ -150,11 +152,17 @@ static enum ap_rc ask(const struct discovery *discovery, struct ap_buf *body, st
     curl_easy_reset(curl); /* its connections stay open */
     set_options(discovery, body);
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, said);
-    enum ap_rc rc = http_setup_apply(&setup, curl, &discovery->config->http, discovery->config->url, err);
+    const struct scrape_http *http = &discovery->config->http;
+    enum ap_rc rc = http_setup_apply(&setup, curl, http, discovery->config->url, err);
+    if (rc == AP_OK)
+        rc = oauth2_authorize(discovery->tokens, http, &setup, discovery->is_ending,
+                              (long)discovery->config->interval_ms, err);
     if (rc == AP_OK) {
         add_fields(discovery, &setup);
         http_setup_finish(&setup, curl);
         rc = check_answer(curl, curl_easy_perform(curl), body, said, err);
+        if (rc == AP_E_AUTH && http->oauth2)
+            oauth2_tokens_forget(discovery->tokens, http->oauth2);
     }
     http_setup_clear(&setup, curl);
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, NULL);
@@ -194,6 +202,7 @@ static struct discovery *open_http(const void *config, const bool *is_ending)
     struct discovery *discovery = ap_new0(struct discovery);
     discovery->config = config;
     discovery->is_ending = is_ending;
+    discovery->tokens = oauth2_tokens_new();
     discovery->curl = curl_easy_init();
     AP_ASSERT(discovery->curl != NULL);
     return discovery;
@@ -212,6 +221,7 @@ static int watch_of_http(const struct discovery *discovery)
 
 static void close_http(struct discovery *discovery)
 {
+    oauth2_tokens_free(discovery->tokens);
     curl_easy_cleanup(discovery->curl);
     free(discovery);
 }

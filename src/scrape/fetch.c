@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/slice.h"
 #include "scrape/http_setup.h"
+#include "scrape/oauth2.h"
 
 enum {
     EVENTS_MAX = 64,
@@ -39,6 +40,7 @@ struct fetch {
     size_t body_bytes_max;
     bool is_in_body;           /* the last header has come */
     bool is_out_of_room;       /* all together hold too much */
+    bool is_for_token;         /* under way is the request for the token; that for the page follows */
     char reason[REASON_BYTES]; /* "Not Found" */
     char curl_error[CURL_ERROR_SIZE];
     struct fetch *next; /* of all, or of the idle ones */
@@ -47,6 +49,7 @@ struct fetch {
 
 struct fetcher {
     CURLM *multi;
+    struct oauth2_tokens *tokens; /* owned */
     int epoll_fd;
     int wake_fd;
     int64_t timer_us; /* monotonic: when curl wants to be called; INT64_MAX: not */
@@ -99,6 +102,7 @@ enum ap_rc fetcher_open(struct fetcher **ret_fetcher, struct ap_err *err)
         return ap_fail_errno(err, errno, "add to an epoll");
     fetcher->multi = curl_multi_init();
     AP_ASSERT(fetcher->multi != NULL);
+    fetcher->tokens = oauth2_tokens_new();
     curl_multi_setopt(fetcher->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
     curl_multi_setopt(fetcher->multi, CURLMOPT_SOCKETDATA, fetcher);
     curl_multi_setopt(fetcher->multi, CURLMOPT_TIMERFUNCTION, on_timer);
@@ -136,6 +140,7 @@ void fetcher_close(struct fetcher *fetcher)
     }
     if (fetcher->multi)
         curl_multi_cleanup(fetcher->multi);
+    oauth2_tokens_free(fetcher->tokens);
     if (fetcher->epoll_fd >= 0)
         close(fetcher->epoll_fd);
     if (fetcher->wake_fd >= 0)
@@ -183,6 +188,18 @@ static size_t on_body(char *data, size_t one, size_t bytes, void *context)
         fetcher_release(fetch->fetcher, bytes);
         return 0; /* curl gives up */
     }
+    ap_buf_add(body, data, bytes);
+    return bytes;
+}
+
+/* Of a token; whatever the status. */
+static size_t on_token(char *data, size_t one, size_t bytes, void *context)
+{
+    (void)one;
+    struct fetch *fetch = context;
+    struct ap_buf *body = &fetch->answer.body;
+    if (body->bytes + bytes > OAUTH2_ANSWER_BYTES_MAX)
+        return 0; /* curl gives up */
     ap_buf_add(body, data, bytes);
     return bytes;
 }
@@ -285,6 +302,8 @@ static void read_answer(struct fetch *fetch, CURLcode code)
         fail_of_curl(fetch, code);
         return;
     }
+    if (status == 401 && fetch->request.job->http.oauth2)
+        oauth2_tokens_forget(fetch->fetcher->tokens, fetch->request.job->http.oauth2);
     if (status != 200) {
         (void)ap_fail(&answer->err, AP_E_IO, "server returned HTTP status %ld%s%s", status, fetch->reason[0] ? " " : "",
                       fetch->reason);
@@ -343,17 +362,19 @@ static void set_fields(struct fetch *fetch)
 static void set_options(struct fetch *fetch)
 {
     CURL *curl = fetch->curl;
+    int64_t spent_ms = (ap_clock_monotonic_us(&ap_clock_system) - fetch->began_us) / AP_US_PER_MS;
+    int64_t left_ms = AP_MAX(fetch->request.timeout_ms - spent_ms, INT64_C(1));
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, fetch->curl_error);
     curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 32L << 10); /* of each that is under way, and all may hang at once */
     /* At the end of each request curl would look through all names that it remembers. Go remembers none either. */
     curl_easy_setopt(curl, CURLOPT_DNS_CACHE_TIMEOUT, 0L);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, fetch->is_for_token ? on_token : on_body);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, fetch);
     curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(curl, CURLOPT_HEADERDATA, fetch);
     curl_easy_setopt(curl, CURLOPT_PRIVATE, fetch);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)fetch->request.timeout_ms);
-    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)fetch->request.timeout_ms);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)left_ms);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)left_ms);
 }
 
 /* ---- Beginning and end ---- */
@@ -383,6 +404,39 @@ static void link_first(struct fetcher *fetcher, struct fetch *fetch)
     fetcher->first = fetch;
 }
 
+/* It will not even be sent, and is answered as the others are: from fetcher_wait(). */
+static void fail_before_asking(struct fetch *fetch, const struct ap_err *err)
+{
+    (void)fail_get(fetch, err->rc, err->text);
+    curl_easy_setopt(fetch->curl, CURLOPT_URL, "");
+}
+
+/* `authorization`: a header field, or NULL. */
+static void ask_for_page(struct fetch *fetch, const char *authorization)
+{
+    struct ap_err err;
+    fetch->is_for_token = false;
+    set_options(fetch);
+    set_fields(fetch);
+    if (authorization)
+        http_setup_add(&fetch->setup, authorization);
+    if (http_setup_apply(&fetch->setup, fetch->curl, &fetch->request.job->http, fetch->request.url, &err) != AP_OK)
+        fail_before_asking(fetch, &err);
+    http_setup_finish(&fetch->setup, fetch->curl);
+    curl_multi_add_handle(fetch->fetcher->multi, fetch->curl);
+}
+
+static void ask_for_token(struct fetch *fetch)
+{
+    struct ap_err err;
+    fetch->is_for_token = true;
+    set_options(fetch);
+    if (oauth2_request(fetch->fetcher->tokens, fetch->request.job->http.oauth2, &fetch->setup, fetch->curl, &err) !=
+        AP_OK)
+        fail_before_asking(fetch, &err);
+    curl_multi_add_handle(fetch->fetcher->multi, fetch->curl);
+}
+
 void fetcher_start(struct fetcher *fetcher, const struct fetch_request *request,
                    void (*answered)(void *context, struct fetch_answer *answer), void *context)
 {
@@ -396,25 +450,57 @@ void fetcher_start(struct fetcher *fetcher, const struct fetch_request *request,
     fetch->body_bytes_max = max && max < FETCH_BODY_BYTES_MAX ? (size_t)max : (size_t)FETCH_BODY_BYTES_MAX;
     fetch->is_in_body = fetch->is_out_of_room = false;
     fetch->reason[0] = fetch->curl_error[0] = '\0';
-    set_options(fetch);
-    set_fields(fetch);
     link_first(fetcher, fetch);
+    AP_AUTO_BUF struct ap_buf authorization = {0};
+    const struct oauth2 *oauth2 = request->job->http.oauth2;
+    if (!oauth2 || oauth2_tokens_find(fetcher->tokens, oauth2, &authorization))
+        ask_for_page(fetch, authorization.data);
+    else
+        ask_for_token(fetch);
+}
+
+/* A token has come, or not. True: the next request of this fetch is under way. */
+static bool go_on_from_token(struct fetch *fetch, CURLcode code)
+{
+    AP_AUTO_BUF struct ap_buf authorization = {0};
+    struct ap_buf body = fetch->answer.body;
+    fetch->answer.body = (struct ap_buf){0};
+    long status = 0;
     struct ap_err err;
-    if (http_setup_apply(&fetch->setup, fetch->curl, &request->job->http, request->url, &err) != AP_OK) {
-        (void)fail_get(fetch, err.rc, err.text);
-        /* It will not even be sent, and is answered as the others are: from fetcher_wait(). */
-        curl_easy_setopt(fetch->curl, CURLOPT_URL, "");
+    curl_easy_getinfo(fetch->curl, CURLINFO_RESPONSE_CODE, &status);
+    enum ap_rc rc = AP_E_IO;
+    if (code == CURLE_OK)
+        rc = oauth2_tokens_take(fetch->fetcher->tokens, fetch->request.job->http.oauth2, (unsigned)status,
+                                ap_buf_slice(&body), &authorization, &err);
+    else
+        rc = ap_fail(&err, code == CURLE_OPERATION_TIMEDOUT ? AP_E_TIMEOUT : AP_E_IO, "oauth2: no token: %s",
+                     code == CURLE_OPERATION_TIMEDOUT ? "context deadline exceeded" : curl_easy_strerror(code));
+    ap_buf_clear(&body);
+    if (rc != AP_OK && rc != AP_E_CONFLICT) {
+        (void)fail_get(fetch, rc, err.text);
+        return false;
     }
-    http_setup_finish(&fetch->setup, fetch->curl);
-    curl_multi_add_handle(fetcher->multi, fetch->curl);
+    curl_multi_remove_handle(fetch->fetcher->multi, fetch->curl);
+    http_setup_clear(&fetch->setup, fetch->curl);
+    curl_easy_reset(fetch->curl);
+    fetch->reason[0] = fetch->curl_error[0] = '\0';
+    if (rc == AP_OK)
+        ask_for_page(fetch, authorization.data);
+    else
+        ask_for_token(fetch);
+    return true;
 }
 
 static void finish(struct fetcher *fetcher, CURL *curl, CURLcode code)
 {
     struct fetch *fetch = NULL;
     curl_easy_getinfo(curl, CURLINFO_PRIVATE, (char **)&fetch);
-    if (fetch->answer.err.rc == AP_OK)
+    if (fetch->answer.err.rc == AP_OK && fetch->is_for_token) {
+        if (go_on_from_token(fetch, code))
+            return;
+    } else if (fetch->answer.err.rc == AP_OK) {
         read_answer(fetch, code);
+    }
     if (fetch->answer.err.rc != AP_OK) {
         fetcher_release(fetcher, fetch->answer.body.bytes);
         ap_buf_clear(&fetch->answer.body);

@@ -1,9 +1,16 @@
 #include "scrape/fields.h"
 
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 #include "promql/lexer.h"
+
+enum { PATH_BYTES = 32 };
 
 /* ---- Sources ---- */
 
@@ -45,6 +52,9 @@ void scrape_source_unref(struct scrape_source *source)
 {
     if (!source || __atomic_sub_fetch(&source->ref_count, 1, __ATOMIC_ACQ_REL) > 0)
         return;
+    for (size_t i = 0; i < source->fd_count; i++)
+        close(source->fds[i]);
+    free(source->fds);
     yaml_free(source->document);
     ap_arena_clear(&source->arena);
     free(source);
@@ -61,6 +71,32 @@ const char *scrape_source_path(struct scrape_source *source, const char *path)
     memcpy(joined, file, dir_bytes);
     memcpy(joined + dir_bytes, path, path_bytes);
     return joined;
+}
+
+static bool write_all(int fd, const char *text)
+{
+    for (size_t left = strlen(text); left > 0;) {
+        ssize_t written = write(fd, text, left);
+        if (written < 0 && errno != EINTR)
+            return false;
+        text += written > 0 ? written : 0;
+        left -= written > 0 ? (size_t)written : 0;
+    }
+    return true;
+}
+
+enum ap_rc scrape_source_file_of(struct scrape_source *source, const char *text, const char **ret_path,
+                                 struct ap_err *err)
+{
+    AP_AUTO_FD int fd = memfd_create("apiary", MFD_CLOEXEC);
+    if (fd < 0 || !write_all(fd, text))
+        return ap_fail_errno(err, errno, "keep a text of the configuration as a file in memory");
+    char *path = ap_arena_alloc0(&source->arena, PATH_BYTES);
+    snprintf(path, PATH_BYTES, "/proc/self/fd/%d", fd);
+    source->fds = ap_realloc(source->fds, (source->fd_count + 1) * sizeof(*source->fds));
+    source->fds[source->fd_count++] = AP_MOVE_FD(fd);
+    *ret_path = path;
+    return AP_OK;
 }
 
 /* ---- Notations ---- */

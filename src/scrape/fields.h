@@ -19,6 +19,8 @@
 struct scrape_source {
     struct yaml_document *document; /* owned */
     struct ap_arena arena;
+    int *fds; /* owned; of texts that had to become files */
+    size_t fd_count;
     uint32_t ref_count; /* atomic */
 };
 /* AP_E_NOT_FOUND, AP_E_IO, AP_E_PARSE, AP_E_LIMIT. */
@@ -32,6 +34,12 @@ AP_DEFINE_AUTO(scrape_source, struct scrape_source, scrape_source_unref)
 
 /* In the source's arena: "dir/of/the/file/" put before a relative path. Empty paths stay so. */
 const char *scrape_source_path(struct scrape_source *source, const char *path);
+
+/*
+ * A text as a file that is in memory only, for what wants a file: a path that holds as long as the source. AP_E_IO.
+ */
+ap_nodiscard enum ap_rc scrape_source_file_of(struct scrape_source *source, const char *text, const char **ret_path,
+                                              struct ap_err *err);
 
 enum field_type {
     FIELD_TEXT,     /* const char * */

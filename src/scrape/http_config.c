@@ -6,6 +6,8 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "scrape/oauth2.h"
+
 enum { HEADERS_MAX = 256, HEADER_FILE_BYTES_MAX = 64 * 1024 };
 
 #define AT(type_, member) offsetof(struct type_, member)
@@ -87,10 +89,6 @@ static enum ap_rc check_one_way(const struct yaml_node *node, const struct http_
         return yaml_fail(err, node, "authorization is not compatible with bearer_token & bearer_token_file");
     if ((form->basic_auth != NULL) + (form->oauth2 != NULL) + (form->authorization != NULL) > 1)
         return yaml_fail(err, node, "at most one of basic_auth, oauth2 & authorization must be configured");
-    if (form->oauth2)
-        return yaml_fail(err, form->oauth2->key,
-                         "oauth2 is not supported; there are basic_auth and authorization, whose credentials_file is "
-                         "read anew for each request");
     return AP_OK;
 }
 
@@ -105,40 +103,62 @@ static enum ap_rc check_version(const struct yaml_node *node, const char *key, c
     return text ? yaml_fail(err, yaml_get(node, key), "unknown TLS version: %s", text) : AP_OK;
 }
 
+/* A certificate or key may stand in the configuration itself. *path is that of its file then; empty texts are none. */
+static enum ap_rc settle_pem(struct scrape_source *source, const struct yaml_node *node, const char *key,
+                             const char *text, const char **path, struct ap_err *err)
+{
+    *path = or_null(*path);
+    if (!or_null(text))
+        return AP_OK;
+    if (*path)
+        return yaml_fail(err, node, "at most one of %s & %s_file must be configured", key, key);
+    if (!strstr(text, "-----BEGIN "))
+        return yaml_fail(err, yaml_get(node, key), "%s: expected PEM, which begins with -----BEGIN", key);
+    struct ap_err reason;
+    enum ap_rc rc = scrape_source_file_of(source, text, path, &reason);
+    return rc == AP_OK ? rc : yaml_fail(err, yaml_get(node, key), "%s: %s", key, reason.text);
+}
+
 static enum ap_rc read_tls(struct scrape_source *source, const struct yaml_node *node, struct scrape_http *http,
                            struct ap_err *err)
 {
+    struct form {
+        const char *ca, *cert, *key;
+        struct scrape_http http;
+    } form = {.http = *http};
     static const struct field fields[] = {
-        {"ca_file", FIELD_PATH, AT(scrape_http, ca_file)},
-        {"cert_file", FIELD_PATH, AT(scrape_http, cert_file)},
-        {"key_file", FIELD_PATH, AT(scrape_http, key_file)},
-        {"server_name", FIELD_TEXT, AT(scrape_http, server_name)},
-        {"insecure_skip_verify", FIELD_BOOLEAN, AT(scrape_http, is_insecure)},
-        {"min_version", FIELD_TEXT, AT(scrape_http, tls_min)},
-        {"max_version", FIELD_TEXT, AT(scrape_http, tls_max)},
+        {"ca", FIELD_TEXT, AT(form, ca)},
+        {"ca_file", FIELD_PATH, AT(form, http.ca_file)},
+        {"cert", FIELD_TEXT, AT(form, cert)},
+        {"cert_file", FIELD_PATH, AT(form, http.cert_file)},
+        {"key", FIELD_SECRET, AT(form, key)},
+        {"key_file", FIELD_PATH, AT(form, http.key_file)},
+        {"server_name", FIELD_TEXT, AT(form, http.server_name)},
+        {"insecure_skip_verify", FIELD_BOOLEAN, AT(form, http.is_insecure)},
+        {"min_version", FIELD_TEXT, AT(form, http.tls_min)},
+        {"max_version", FIELD_TEXT, AT(form, http.tls_max)},
     };
-    static const char *const texts[] = {"ca", "cert", "key"};
-    for (size_t i = 0; i < AP_ARRAY_COUNT(texts); i++)
-        if (fields_has(node, texts[i]))
-            return yaml_fail(err, yaml_get(node, texts[i])->key,
-                             "\"%s\" within the configuration is not supported; write it into a file and name that as "
-                             "\"%s_file\"",
-                             texts[i], texts[i]);
-    enum ap_rc rc = fields_read(source, node, fields, AP_ARRAY_COUNT(fields), http, NULL, NULL, err);
+    enum ap_rc rc = fields_read(source, node, fields, AP_ARRAY_COUNT(fields), &form, NULL, NULL, err);
     if (rc == AP_OK)
-        rc = check_version(node, "min_version", http->tls_min, err);
+        rc = check_version(node, "min_version", form.http.tls_min, err);
     if (rc == AP_OK)
-        rc = check_version(node, "max_version", http->tls_max, err);
+        rc = check_version(node, "max_version", form.http.tls_max, err);
+    if (rc == AP_OK)
+        rc = settle_pem(source, node, "ca", form.ca, &form.http.ca_file, err);
+    if (rc == AP_OK)
+        rc = settle_pem(source, node, "cert", form.cert, &form.http.cert_file, err);
+    if (rc == AP_OK)
+        rc = settle_pem(source, node, "key", form.key, &form.http.key_file, err);
     if (rc != AP_OK)
         return rc;
-    http->ca_file = or_null(http->ca_file);
-    http->cert_file = or_null(http->cert_file);
-    http->key_file = or_null(http->key_file);
+    *http = form.http;
     http->server_name = or_null(http->server_name);
-    if (!http->cert_file != !http->key_file)
+    if (http->cert_file && !http->key_file)
         return yaml_fail(err, node,
-                         "exactly one of key or key_file must be configured when a client certificate is "
-                         "configured: cert_file and key_file go together");
+                         "exactly one of key or key_file must be configured when a client certificate is configured");
+    if (http->key_file && !http->cert_file)
+        return yaml_fail(err, node,
+                         "exactly one of cert or cert_file must be configured when a client key is configured");
     if (http->tls_min && http->tls_max && strcmp(http->tls_min, http->tls_max) > 0)
         return yaml_fail(err, node,
                          "tls_config.max_version must be greater than or equal to tls_config.min_version if both are "
@@ -296,6 +316,67 @@ static enum ap_rc check_proxy(const struct yaml_node *node, const struct http_co
     return AP_OK;
 }
 
+/* ---- Tokens ---- */
+
+static enum ap_rc check_oauth2(const struct yaml_node *node, const struct oauth2 *oauth2, struct ap_err *err)
+{
+    static const char *const schemes[] = {"http://", "https://"};
+    if (!or_null(oauth2->client_id))
+        return yaml_fail(err, node, "oauth2 client_id must be configured");
+    if (!or_null(oauth2->token_url))
+        return yaml_fail(err, node, "oauth2 token_url must be configured");
+    if (oauth2->client_secret && oauth2->client_secret_file)
+        return yaml_fail(err, node, "at most one of oauth2 client_secret & client_secret_file must be configured");
+    for (size_t i = 0; i < AP_ARRAY_COUNT(schemes); i++)
+        if (ap_slice_starts_with(ap_slice_cstr(oauth2->token_url), schemes[i]))
+            return AP_OK;
+    return yaml_fail(err, yaml_get(node, "token_url"),
+                     "token_url: expected an address that begins with http:// or https://");
+}
+
+static enum ap_rc read_oauth2(struct scrape_source *source, const struct yaml_node *node, struct scrape_http *http,
+                              struct ap_err *err)
+{
+    struct form {
+        struct oauth2 oauth2;
+        struct http_config_form http;
+    } form = {.oauth2 = {.http = {0}}};
+    static const struct field fields[] = {
+        {"client_id", FIELD_TEXT, AT(form, oauth2.client_id)},
+        {"client_secret", FIELD_SECRET, AT(form, oauth2.client_secret)},
+        {"client_secret_file", FIELD_PATH, AT(form, oauth2.client_secret_file)},
+        {"scopes", FIELD_TEXTS, AT(form, oauth2.scopes)},
+        {"token_url", FIELD_SECRET, AT(form, oauth2.token_url)},
+        {"endpoint_params", FIELD_TEXT_MAP, AT(form, oauth2.params)},
+        {"tls_config", FIELD_NODE, AT(form, http.tls_config)},
+        {"proxy_url", FIELD_SECRET, AT(form, http.proxy_url)},
+        {"no_proxy", FIELD_TEXT, AT(form, http.no_proxy)},
+        {"proxy_from_environment", FIELD_BOOLEAN, AT(form, http.is_proxy_from_environment)},
+        {"proxy_connect_header", FIELD_NODE, AT(form, http.proxy_connect_header)},
+    };
+    http_config_form_init(&form.http);
+    form.http.is_following_redirects = false; /* what is sent is for this server alone */
+    enum ap_rc rc = fields_read(source, node, fields, AP_ARRAY_COUNT(fields), &form, NULL, NULL, err);
+    if (rc != AP_OK)
+        return rc;
+    struct oauth2 *oauth2 = ap_arena_alloc0(&source->arena, sizeof(*oauth2));
+    *oauth2 = form.oauth2;
+    oauth2->client_secret = or_null(oauth2->client_secret);
+    oauth2->client_secret_file = or_null(oauth2->client_secret_file);
+    rc = check_oauth2(node, oauth2, err);
+    if (rc == AP_OK)
+        rc = http_config_read(source, node, &form.http, &oauth2->http, err);
+    if (rc != AP_OK)
+        return rc;
+    AP_AUTO_BUF struct ap_buf identity = {0};
+    fields_print(node, &identity);
+    if (oauth2->client_secret_file) /* the same words in another folder are another file */
+        ap_buf_add_cstr(&identity, oauth2->client_secret_file);
+    oauth2->identity = ap_slice(ap_arena_try_strndup(&source->arena, ap_buf_slice(&identity)), identity.bytes);
+    http->oauth2 = oauth2;
+    return AP_OK;
+}
+
 /* ---- All of it ---- */
 
 enum ap_rc http_config_read(struct scrape_source *source, const struct yaml_node *node,
@@ -322,6 +403,8 @@ enum ap_rc http_config_read(struct scrape_source *source, const struct yaml_node
     }
     if (rc == AP_OK && form->tls_config)
         rc = read_tls(source, form->tls_config, &http, err);
+    if (rc == AP_OK && form->oauth2)
+        rc = read_oauth2(source, form->oauth2, &http, err);
     if (rc == AP_OK && form->proxy_connect_header)
         rc = read_proxy_headers(source, form->proxy_connect_header, &http, err);
     if (rc == AP_OK && form->http_headers)

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "base/assert.h"
-#include "base/buf.h"
 #include "base/mem.h"
 
 enum { SECRET_BYTES_MAX = 1 << 16, REDIRECTS_MAX = 10 };
@@ -51,9 +50,8 @@ static enum ap_rc read_secret(const char *what, const char *path, struct ap_buf 
     return AP_OK;
 }
 
-/* What is given, or what the file says; with a final NUL. */
-static enum ap_rc take_secret(const char *what, const char *given, const char *path, struct ap_buf *out,
-                              struct ap_err *err)
+enum ap_rc http_setup_secret(const char *what, const char *given, const char *path, struct ap_buf *out,
+                             struct ap_err *err)
 {
     enum ap_rc rc = path ? read_secret(what, path, out, err) : AP_OK;
     if (!path && given)
@@ -65,9 +63,9 @@ static enum ap_rc take_secret(const char *what, const char *given, const char *p
 static enum ap_rc set_basic(CURL *curl, const struct scrape_http *http, struct ap_err *err)
 {
     AP_AUTO_BUF struct ap_buf user = {0}, password = {0};
-    enum ap_rc rc = take_secret("basic auth username", http->basic_user, http->basic_user_file, &user, err);
+    enum ap_rc rc = http_setup_secret("basic auth username", http->basic_user, http->basic_user_file, &user, err);
     if (rc == AP_OK)
-        rc = take_secret("basic auth password", http->basic_password, http->basic_password_file, &password, err);
+        rc = http_setup_secret("basic auth password", http->basic_password, http->basic_password_file, &password, err);
     if (rc != AP_OK)
         return rc;
     curl_easy_setopt(curl, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
@@ -86,7 +84,7 @@ static enum ap_rc set_credentials(struct http_setup *setup, CURL *curl, const st
     AP_AUTO_BUF struct ap_buf line = {0};
     ap_buf_printf(&line, "Authorization: %s ", http->authorization_type ? http->authorization_type : "Bearer");
     enum ap_rc rc =
-        take_secret("authorization credentials file", http->credentials, http->credentials_file, &line, err);
+        http_setup_secret("authorization credentials file", http->credentials, http->credentials_file, &line, err);
     if (rc == AP_OK)
         http_setup_add(setup, line.data);
     return rc;

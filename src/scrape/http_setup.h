@@ -5,6 +5,7 @@
 
 #include <curl/curl.h>
 
+#include "base/buf.h"
 #include "base/rc.h"
 #include "scrape/job.h"
 
@@ -17,10 +18,15 @@ struct http_setup {
 
 /*
  * Sets everything that `http` says on a handle that is as new, and the URL; the texts of `http` are copied. Secrets
- * that are in files are read now. AP_E_IO: one could not be; the handle is set but for that.
+ * that are in files are read now. AP_E_IO: one could not be; the handle is set but for that. Where `http` has oauth2,
+ * the caller adds its field (scrape/oauth2.h).
  */
 ap_nodiscard enum ap_rc http_setup_apply(struct http_setup *setup, CURL *curl, const struct scrape_http *http,
                                          const char *url, struct ap_err *err);
+/* What is given, or what the file at `path` says now, without blanks around; with a final NUL. AP_E_IO names `what`. */
+ap_nodiscard enum ap_rc http_setup_secret(const char *what, const char *given, const char *path, struct ap_buf *out,
+                                          struct ap_err *err);
+
 /* A further header field, "Accept: text/plain". */
 void http_setup_add(struct http_setup *setup, const char *line);
 /* Gives all fields to curl: the last step before the request. */

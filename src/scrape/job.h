@@ -25,6 +25,8 @@ enum scrape_protocol {
     SCRAPE_PROTOCOL_COUNT, /* also: none */
 };
 
+struct oauth2;
+
 /* <http_config>: how a target, or a discovery by HTTP, is reached. Texts are the job's; NULL: not set. */
 struct scrape_http {
     const char *basic_user;
@@ -34,6 +36,7 @@ struct scrape_http {
     const char *authorization_type;  /* "Bearer" */
     const char *credentials;         /* secret */
     const char *credentials_file;
+    const struct oauth2 *oauth2; /* scrape/oauth2.h; NULL: none */
     const char *ca_file;
     const char *cert_file;
     const char *key_file;

@@ -441,13 +441,13 @@ void tsdb_collect_series(struct tsdb *tsdb)
         registry_remove_locked(tsdb->registry, over);
         roaring_uint32_iterator_t iterator;
         roaring_init_iterator(over, &iterator);
-        pthread_mutex_lock(&tsdb->extras_mtx);
         for (; iterator.has_value; roaring_advance_uint32_iterator(&iterator)) {
             struct head_shard *shard = head_shard_of(head, iterator.current_value);
             pthread_mutex_lock(&shard->mtx);
             head_series_remove_locked(head_series_locked(shard, head_local(head, iterator.current_value)));
             pthread_mutex_unlock(&shard->mtx);
         }
+        pthread_mutex_lock(&tsdb->extras_mtx);
         extras_forget_series(&tsdb->extras, over);
         pthread_mutex_unlock(&tsdb->extras_mtx);
         pthread_mutex_lock(&tsdb->view_mtx);

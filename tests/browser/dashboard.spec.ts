@@ -101,7 +101,7 @@ test('a second dashboard opens from the navigation', async ({ page }) => {
 test('every figure shows the SQL that defines it', async ({ page }) => {
   await openHome(page);
   await page.getByRole('button', { name: 'About Downloads today' }).click();
-  await expect(page.getByRole('region', { name: 'SQL query' })).toContainText(
+  await expect(page.getByRole('group', { name: 'SQL query' })).toContainText(
     'SELECT COUNT(*) FROM downloads WHERE date >= CURRENT_DATE',
   );
 });

@@ -40,7 +40,7 @@ test('what defines a figure, and what came of it, is one step away', async ({ pa
   await openMetrics(page);
   const latency = page.getByRole('article', { name: 'Input latency, p95' });
   await latency.getByText('Definition and coverage').click();
-  await expect(latency.getByRole('region', { name: 'PromQL query' })).toContainText(
+  await expect(latency.getByRole('group', { name: 'PromQL query' })).toContainText(
     'rate(hive_tui_input_latency_seconds_bucket{job="hive"}[5m])',
   );
   await expect(latency).toContainText('histogram, as reported');
@@ -74,7 +74,7 @@ test('the engineering dashboard shows metrics', async ({ page }) => {
     await expect(page.getByRole('article', { name, exact: true }).locator('canvas')).toBeVisible();
   await expect(page.getByText('Try again')).toHaveCount(0);
   await page.getByRole('button', { name: 'About Memory, p95' }).click();
-  await expect(page.getByRole('region', { name: 'PromQL query' })).toContainText('hive_memory_usage_bytes');
+  await expect(page.getByRole('group', { name: 'PromQL query' })).toContainText('hive_memory_usage_bytes');
 });
 
 /** A server that one installation reports to, with two metrics, one of them unknown to the catalogue. */

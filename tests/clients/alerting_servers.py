@@ -46,11 +46,11 @@ class Bench:
         finally:
             server.stop()
 
-    def our_server(self, *arguments, data=None):
+    def our_server(self, *arguments, data=None, wrap=lambda *command: [*command]):
         port = free_port()
         data = data or tempfile.mkdtemp(prefix='data-', dir=self.directory)
-        return self.server('apiary', [self.apiary, 'serve', '--open', '--data', data, '--listen', f'127.0.0.1:{port}', '--otlp-listen', '',
-                                      '--set', 'scrape.host=false', '--set', 'scrape.self=false', *arguments], port)
+        return self.server('apiary', wrap(self.apiary, 'serve', '--open', '--data', data, '--listen', f'127.0.0.1:{port}', '--otlp-listen', '',
+                                          '--set', 'scrape.host=false', '--set', 'scrape.self=false', *arguments), port)
 
     def their_server(self, config):
         port = free_port()
@@ -95,9 +95,11 @@ class Recorder:
                 status = recorder.status(self.path)
                 if status == 200:
                     recorder.told.setdefault(self.path, []).append(body)
+                answer = recorder.answer(self, body)
                 self.send_response(status)
-                self.send_header('Content-Length', '0')
+                self.send_header('Content-Length', str(len(answer)))
                 self.end_headers()
+                self.wfile.write(answer)
 
             def log_message(self, *arguments):
                 pass
@@ -114,6 +116,9 @@ class Recorder:
 
     def status(self, path):
         return 503 if self.is_down else 200
+
+    def answer(self, request, body):
+        return b''
 
     def config(self, bench, name, text):
         path = bench.directory / f'{name}.yml'

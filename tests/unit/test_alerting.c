@@ -495,6 +495,54 @@ static void test_retries(void **state)
     end(&fx);
 }
 
+/* What nobody waits for (that an alert was forgotten, what was told) is on disk, too: a record behind it is. */
+static void sync_log(struct fixture *fx)
+{
+    struct ap_err err;
+    assert_int_equal(wal_append_sync(fx->wal, 255, ap_slice_cstr("x"), NULL, &err), AP_OK);
+}
+
+static void fire_long(struct fixture *fx, const char *text)
+{
+    put_with(fx, text, 0, 100000, "it is so");
+}
+
+/* Six hours, over crashes: what is true by then is told with one message; of what ended meanwhile, that it is over. */
+static void test_down_for_hours(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    start(&fx, true, ONE);
+    fire_long(&fx, "alertname=Known,job=x");
+    advance(&fx, 10);
+    TOLD(&fx, "10 r: first +Known\n");
+    fx.outcome = DELIVERY_RETRY;
+    for (int hour = 0; hour < 6; hour++) {
+        char came[64];
+        snprintf(came, sizeof(came), "alertname=Stays%d,job=x", hour);
+        fire_long(&fx, came);
+        fire_long(&fx, "alertname=Goes,job=x");
+        advance(&fx, 1800);
+        resolve(&fx, "alertname=Goes,job=x");
+        advance(&fx, 1800);
+        sync_log(&fx);
+        if (hour % 2)
+            crash(&fx);
+    }
+    ap_buf_reset(&fx.told);
+    fx.outcome = DELIVERY_DONE;
+    advance(&fx, 61); /* no attempt is further away */
+    struct ap_slice line = ap_buf_slice(&fx.told);
+    line = ap_slice_split(&line, '\n');
+    assert_int_equal(line.bytes + 1, fx.told.bytes);
+    (void)ap_slice_split(&line, ':');
+    assert_true(ap_slice_equal_cstr(line, " new -Goes +Known +Stays0 +Stays1 +Stays2 +Stays3 +Stays4 +Stays5"));
+    ap_buf_reset(&fx.told);
+    advance(&fx, 200);
+    TOLD(&fx, "");
+    end(&fx);
+}
+
 /* ---- Fall-back ---- */
 
 #define STEPS                                                                                                          \
@@ -522,11 +570,6 @@ static void told_others(struct fixture *fx, struct ap_buf *ret_lines)
         told_others(fx, &lines);                                                                                       \
         assert_string_equal(lines.data, want);                                                                         \
     } while (0)
-
-static void fire_long(struct fixture *fx, const char *text)
-{
-    put_with(fx, text, 0, 100000, "it is so");
-}
 
 static void test_fallback(void **state)
 {
@@ -696,13 +739,6 @@ static void test_reload(void **state)
 }
 
 /* ---- Restarts ---- */
-
-/* What nobody waits for (that an alert was forgotten, what was told) is on disk, too: a record behind it is. */
-static void sync_log(struct fixture *fx)
-{
-    struct ap_err err;
-    assert_int_equal(wal_append_sync(fx->wal, 255, ap_slice_cstr("x"), NULL, &err), AP_OK);
-}
 
 static void test_restart(void **state)
 {
@@ -938,6 +974,7 @@ int main(void)
         cmocka_unit_test(test_log_is_let_go),
         cmocka_unit_test(test_random_story),
         cmocka_unit_test(test_views),
+        cmocka_unit_test(test_down_for_hours),
         cmocka_unit_test(test_fallback),
         cmocka_unit_test(test_fallback_ends_late),
         cmocka_unit_test(test_fallback_of_fallback),

@@ -1,5 +1,6 @@
 #include "alert/heartbeats.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -310,6 +311,47 @@ static void test_start(void **state)
     VIEWS("backup up last 0 due 60 from 192.0.2.7;");
 }
 
+/* ---- From several threads ---- */
+
+enum { BEATERS = 4, BEATS_EACH = 25 };
+
+static void *beat_often(void *context)
+{
+    struct fixture *fx = context;
+    for (int i = 0; i < BEATS_EACH; i++)
+        beat(fx, i % 2 == 0);
+    return NULL;
+}
+
+static void *look_often(void *context)
+{
+    struct fixture *fx = context;
+    AP_AUTO_BUF struct ap_buf views = {0};
+    for (int i = 0; i < BEATERS * BEATS_EACH; i++) {
+        heartbeats_step(fx->heartbeats);
+        heartbeats_each(fx->heartbeats, add_view, &views);
+    }
+    return NULL;
+}
+
+static void test_threads(void **state)
+{
+    struct fixture *fx = *state;
+    pthread_t threads[BEATERS + 1];
+    MUST(heartbeats_start(fx->heartbeats, &must_err));
+    for (int i = 0; i < BEATERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, beat_often, fx), 0);
+    assert_int_equal(pthread_create(&threads[BEATERS], NULL, look_often, fx), 0);
+    for (int i = 0; i <= BEATERS; i++)
+        pthread_join(threads[i], NULL);
+    heartbeats_stop(fx->heartbeats);
+    reopen(fx);
+    AP_AUTO_BUF struct ap_buf views = {0};
+    heartbeats_each(fx->heartbeats, add_view, &views);
+    ap_buf_add_char(&views, '\0');
+    assert_non_null(strstr(views.data, " last 0 due 60 from 192.0.2.7;"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -321,6 +363,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_clock_is_set_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_start, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_threads, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

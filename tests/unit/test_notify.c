@@ -369,6 +369,23 @@ static void test_figures_of_ways(void **state)
     }
 }
 
+/* A receiver that is taken away is not one that fails for ever. */
+static void test_figures_end_with_the_way(void **state)
+{
+    struct fixture *fixture = *state;
+    struct totals totals = {.count = 0};
+    deliver(fixture, "broken", "g", 1);
+    wait_outcomes(fixture, 1);
+    AP_AUTO(alert_config) struct alert_config *config = load(fixture, "- {name: good}\n");
+    assert_int_equal(notifier_reload(fixture->notifier, config, NULL), AP_OK);
+    notifier_each_way(fixture->notifier, note_way, &totals);
+    assert_int_equal(totals.count, 0);
+    assert_int_equal(notifier_reload(fixture->notifier, fixture->hold->config, NULL), AP_OK);
+    struct notifier_way_stats stats = way_stats(fixture, "broken");
+    assert_int_equal(stats.attempts[DELIVERY_RETRY], 1);
+    assert_int_equal(stats.failing_us, 0);
+}
+
 static void test_groups_stay_in_order(void **state)
 {
     struct fixture *fixture = *state;
@@ -491,6 +508,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_outcomes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_figures_of_ways, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_figures_end_with_the_way, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_groups_stay_in_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_hanging_receiver_delays_nobody, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_queue_is_bounded, set_up, tear_down),

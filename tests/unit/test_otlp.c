@@ -26,6 +26,8 @@ struct fixture {
     struct metrics_body *body;
     struct otlp_settings settings;
     struct otlp_streams *streams; /* NULL: deltas are refused */
+    bool is_keeping_body;         /* and what it knows, from request to request */
+    bool is_making_all_labels;
     uint64_t points_refused;
 };
 
@@ -93,11 +95,17 @@ static void add_labels(struct ap_buf *out, struct ap_slice labels)
 
 static void add_series(struct ap_buf *out, const struct batch *batch, const struct batch_series *series)
 {
+    AP_AUTO_BUF struct ap_buf found = {0};
+    struct ap_slice labels = series->labels;
     struct ap_err err;
-    if (labels_check(series->labels, &err) != AP_OK)
+    if (!labels.data) {
+        batch->find_labels(batch->find_labels_context, (size_t)(series - batch->series), &found);
+        labels = ap_buf_slice(&found);
+    }
+    if (labels_check(labels, &err) != AP_OK)
         fail_msg("%s", err.text);
-    assert_true(labels_hash_equal(series->hash, labels_hash_of(1, series->labels)));
-    add_labels(out, series->labels);
+    assert_true(labels_hash_equal(series->hash, labels_hash_of(1, labels)));
+    add_labels(out, labels);
     if (series->has_start_zero)
         ap_buf_add_cstr(out, series->is_start_zero_for_restart ? " from" : " begins");
     for (uint32_t i = 0; i < series->sample_count; i++)
@@ -115,6 +123,15 @@ static void add_series(struct ap_buf *out, const struct batch *batch, const stru
     ap_buf_add_char(out, '\n');
 }
 
+static void add_metadata(struct ap_buf *out, const struct batch *batch)
+{
+    for (size_t i = 0; i < batch->metadata_count; i++) {
+        const struct batch_metadata *metadata = &batch->metadata[i];
+        ap_buf_printf(out, "# %.*s %s \"%.*s\" %.*s\n", AP_SLICE_ARG(metadata->metric),
+                      metadata_type_name(metadata->type), AP_SLICE_ARG(metadata->help), AP_SLICE_ARG(metadata->unit));
+    }
+}
+
 /* free() it. */
 static char *text_of(const struct fixture *fx)
 {
@@ -122,11 +139,8 @@ static char *text_of(const struct fixture *fx)
     const struct metrics_body *body = fx->body;
     for (size_t i = 0; i < body->batch.series_count; i++)
         add_series(&out, &body->batch, &body->batch.series[i]);
-    for (size_t i = 0; i < body->batch.metadata_count; i++) {
-        const struct batch_metadata *metadata = &body->batch.metadata[i];
-        ap_buf_printf(&out, "# %.*s %s \"%.*s\" %.*s\n", AP_SLICE_ARG(metadata->metric),
-                      metadata_type_name(metadata->type), AP_SLICE_ARG(metadata->help), AP_SLICE_ARG(metadata->unit));
-    }
+    if (!fx->is_keeping_body && !fx->is_making_all_labels) /* these two are compared; the first tells it once */
+        add_metadata(&out, &body->batch);
     if (body->samples_refused + body->exemplars_refused)
         ap_buf_printf(&out, "refused %" PRIu64 " points, %" PRIu64 " exemplars: %s%s\n", body->samples_refused,
                       body->exemplars_refused, body->reason, body->reason[0] ? "" : body->exemplar_reason);
@@ -135,12 +149,22 @@ static char *text_of(const struct fixture *fx)
 
 static enum ap_rc decode(struct fixture *fx, bool is_json, struct ap_slice bytes, struct ap_err *err)
 {
-    /* A body of its own each time: what was told once is told again. */
-    metrics_body_free(fx->body);
-    fx->body = metrics_body_new(1, false);
+    /* Usually a body of its own each time: what was told once is told again. */
+    if (fx->is_keeping_body) {
+        metrics_body_reset(fx->body);
+    } else {
+        metrics_body_free(fx->body);
+        fx->body = metrics_body_new(1, false);
+    }
     AP_AUTO(otlp_sink)
     struct otlp_sink *sink = otlp_sink_new(&(struct otlp_sink_options){
-        .body = fx->body, .settings = &fx->settings, .streams = fx->streams, .source = bytes, .now_ms = 1});
+        .body = fx->body,
+        .settings = &fx->settings,
+        .streams = fx->streams,
+        .source = bytes,
+        .now_ms = 1,
+        .is_making_all_labels = fx->is_making_all_labels,
+    });
     enum ap_rc rc = is_json ? otlp_json_decode(sink, bytes, err) : otlp_protobuf_decode(sink, bytes, err);
     uint32_t refused[64] = {0};
     fx->points_refused = otlp_sink_settle(sink, rc == AP_OK && fx->body->batch.series_count <= 64 ? refused : NULL);
@@ -637,8 +661,12 @@ static void twin_begin_point(struct twin *twin, uint32_t attributes, uint32_t fl
                   ts_ns, flag);
     fixed64(protobuf, 2, UINT64_C(1000000000));
     fixed64(protobuf, 3, ts_ns);
-    protobuf_add_varint(protobuf, flags, flag);
+    bool is_flag_first = below(twin, 2);
+    if (is_flag_first)
+        protobuf_add_varint(protobuf, flags, flag);
     twin_attributes(twin, "attributes", attributes, protobuf);
+    if (!is_flag_first)
+        protobuf_add_varint(protobuf, flags, flag);
 }
 
 static void twin_point(struct twin *twin, enum otlp_kind kind, struct ap_buf *out)
@@ -770,28 +798,40 @@ static void twin_resource(struct twin *twin)
     protobuf_add_bytes(&twin->protobuf, 1, ap_buf_slice(&resource));
 }
 
+static void twin_make(struct twin *twin, uint64_t seed)
+{
+    *twin = (struct twin){.protobuf = {0}};
+    ap_random_init(&twin->random, seed);
+    ap_buf_add_cstr(&twin->json, "{\"resourceMetrics\":[");
+    for (unsigned i = 0, count = 1 + below(twin, 2); i < count; i++) {
+        ap_buf_add_cstr(&twin->json, i ? "," : "");
+        twin_resource(twin);
+    }
+    ap_buf_add_cstr(&twin->json, "]}");
+}
+
+/* Settings of any kind. */
+static void set(struct fixture *fx, uint64_t number)
+{
+    static const char *const some[] = {"host.name"};
+    fx->settings.naming.strategy = (enum otlp_strategy)(number % 4);
+    fx->settings.is_promoting_scope = number / 4 % 2;
+    fx->settings.is_promoting_all = number / 8 % 2;
+    fx->settings.is_making_custom_buckets = number / 16 % 2;
+    fx->settings.resource_attributes = some;
+    fx->settings.resource_attribute_count = 1;
+}
+
 static void test_both_encodings(void **state)
 {
     (void)state;
-    static const char *const some[] = {"host.name"};
     uint64_t series = 0;
     for (uint64_t seed = 0; seed < 2000; seed++) {
         struct fixture fx;
-        struct twin twin = {.protobuf = {0}};
+        struct twin twin;
         fixture_init(&fx);
-        ap_random_init(&twin.random, seed);
-        ap_buf_add_cstr(&twin.json, "{\"resourceMetrics\":[");
-        for (unsigned i = 0, count = 1 + below(&twin, 2); i < count; i++) {
-            ap_buf_add_cstr(&twin.json, i ? "," : "");
-            twin_resource(&twin);
-        }
-        ap_buf_add_cstr(&twin.json, "]}");
-        fx.settings.naming.strategy = (enum otlp_strategy)(seed % 4);
-        fx.settings.is_promoting_scope = seed / 4 % 2;
-        fx.settings.is_promoting_all = seed / 8 % 2;
-        fx.settings.is_making_custom_buckets = seed / 16 % 2;
-        fx.settings.resource_attributes = some;
-        fx.settings.resource_attribute_count = 1;
+        twin_make(&twin, seed);
+        set(&fx, seed);
         struct ap_err err;
         if (decode(&fx, false, ap_buf_slice(&twin.protobuf), &err) != AP_OK)
             fail_msg("seed %" PRIu64 ": %s", seed, err.text);
@@ -809,13 +849,79 @@ static void test_both_encodings(void **state)
     assert_true(series > 10000);
 }
 
+/* ---- What earlier requests told ---- */
+
+static uint64_t count_known(const struct batch *batch)
+{
+    uint64_t count = 0;
+    for (size_t i = 0; i < batch->series_count; i++)
+        count += !batch->series[i].labels.data;
+    return count;
+}
+
+static struct otlp_streams *streams_new(void)
+{
+    return otlp_streams_new(
+        &(struct otlp_streams_options){.streams_max = 1000, .idle_ms = 1000, .clock = &ap_clock_system});
+}
+
+/* Requests come again and again, in any order, some in part: what is known gives what is made anew. */
+static void test_known_gives_the_same(void **state)
+{
+    (void)state;
+    uint64_t series = 0, known = 0;
+    for (uint64_t number = 0; number < 32; number++) {
+        struct fixture keeping, plain;
+        struct ap_random random;
+        fixture_init(&keeping);
+        fixture_init(&plain);
+        keeping.is_keeping_body = true;
+        plain.is_making_all_labels = true;
+        keeping.streams = streams_new();
+        plain.streams = streams_new();
+        set(&keeping, number);
+        set(&plain, number);
+        ap_random_init(&random, number);
+        for (unsigned round = 0; round < 60; round++) {
+            struct twin twin;
+            struct ap_err err;
+            twin_make(&twin, number * 100 + ap_random_below(&random, 12));
+            bool is_json = ap_random_below(&random, 8) == 0;
+            struct ap_slice bytes = ap_buf_slice(is_json ? &twin.json : &twin.protobuf);
+            assert_int_equal(decode(&plain, is_json, bytes, &err), AP_OK);
+            assert_int_equal(decode(&keeping, is_json, bytes, &err), AP_OK);
+            series += keeping.body->batch.series_count;
+            known += count_known(&keeping.body->batch);
+            AP_AUTO_FREE char *first = text_of(&plain);
+            AP_AUTO_FREE char *second = text_of(&keeping);
+            if (strcmp(first, second) != 0)
+                fail_msg("settings %" PRIu64 ", round %u: anew\n%sknown\n%s", number, round, first, second);
+            ap_buf_clear(&twin.protobuf);
+            ap_buf_clear(&twin.json);
+        }
+        fixture_clear(&keeping);
+        fixture_clear(&plain);
+    }
+    assert_true(series > 10000);
+    assert_true(known > series / 10);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_numbers),   cmocka_unit_test(test_histograms),     cmocka_unit_test(test_exponential),
-        cmocka_unit_test(test_summaries), cmocka_unit_test(test_attributes),     cmocka_unit_test(test_resources),
-        cmocka_unit_test(test_scopes),    cmocka_unit_test(test_bad_points),     cmocka_unit_test(test_malformed),
-        cmocka_unit_test(test_deltas),    cmocka_unit_test(test_points_refused), cmocka_unit_test(test_both_encodings),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_histograms),
+        cmocka_unit_test(test_exponential),
+        cmocka_unit_test(test_summaries),
+        cmocka_unit_test(test_attributes),
+        cmocka_unit_test(test_resources),
+        cmocka_unit_test(test_scopes),
+        cmocka_unit_test(test_bad_points),
+        cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_deltas),
+        cmocka_unit_test(test_points_refused),
+        cmocka_unit_test(test_both_encodings),
+        cmocka_unit_test(test_known_gives_the_same),
     };
     return cmocka_run_group_tests_name("otlp", tests, NULL, NULL);
 }

@@ -156,6 +156,25 @@ static void test_given_groups(void **state)
     end(&fixture);
 }
 
+static void test_conditions_are_counted(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    start(&fixture);
+    write_rules(&fixture, "a.yml",
+                "groups:\n- name: a\n  rules:\n"
+                "  - {alert: NoData, expr: nothing > 5, no_data: keep}\n  - {alert: Unasked, expr: nothing > 5}\n"
+                "  - {alert: NoTables, sql: SELECT 1 AS value, threshold: '> 5'}\n  - {record: fine, expr: '1'}\n");
+    open_manager(&fixture);
+    assert_int_equal(stats_of(&fixture).no_data_count, 0);
+    (void)advance(&fixture, 60000);
+    struct rule_manager_stats stats = stats_of(&fixture);
+    assert_int_equal(stats.no_data_count, 1);
+    assert_int_equal(stats.error_count, 1);
+    assert_int_equal(stats.failures, 1);
+    end(&fixture);
+}
+
 static void test_due(void **state)
 {
     (void)state;
@@ -268,6 +287,7 @@ static void test_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_conditions_are_counted),
         cmocka_unit_test(test_due),
         cmocka_unit_test(test_given_groups),
         cmocka_unit_test(test_reload),

@@ -182,11 +182,21 @@ static void test_checks_of_http(void **state)
     BAD_JOB("bearer_token: a\n  authorization: {}", "s.yml:2:3: authorization is not compatible with bearer_token");
     BAD_JOB("basic_auth: {}\n  authorization: {}", "s.yml:2:3: at most one of basic_auth, oauth2 & authorization");
     BAD_JOB("authorization: {type: Basic}", "s.yml:3:25: authorization type cannot be set to \"basic\"");
-    BAD_JOB("oauth2: {client_id: a}", "s.yml:3:3: oauth2 is not supported; there are basic_auth and authorization");
+    BAD_JOB("basic_auth: {}\n  oauth2: {}", "s.yml:2:3: at most one of basic_auth, oauth2 & authorization");
+    BAD_JOB("oauth2: {token_url: 'http://a'}", "s.yml:3:11: oauth2 client_id must be configured");
+    BAD_JOB("oauth2: {client_id: a}", "s.yml:3:11: oauth2 token_url must be configured");
+    BAD_JOB("oauth2: {client_id: a, token_url: ftp://a}",
+            "s.yml:3:37: token_url: expected an address that begins with");
+    BAD_JOB("oauth2: {client_id: a, token_url: 'http://a', client_secret: b, client_secret_file: c}",
+            "s.yml:3:11: at most one of oauth2 client_secret & client_secret_file must be configured");
+    BAD_JOB("oauth2: {client_id: a, token_url: 'http://a', tls_config: {key: b}}", "s.yml:3:67: key: expected PEM");
+    BAD_JOB("oauth2: {client_id: a, token_url: 'http://a', client_scret: b}",
+            "s.yml:3:49: unknown key \"client_scret\"; did you mean \"client_secret\"?");
     BAD_JOB("tls_config: {cert_file: a}", "s.yml:3:15: exactly one of key or key_file must be configured");
     BAD_JOB("tls_config: {min_version: TLS9}", "s.yml:3:29: unknown TLS version: TLS9");
-    BAD_JOB("tls_config: {ca: PEM}",
-            "s.yml:3:16: \"ca\" within the configuration is not supported; write it into a file");
+    BAD_JOB("tls_config: {key_file: a}", "s.yml:3:15: exactly one of cert or cert_file must be configured");
+    BAD_JOB("tls_config: {ca: PEM}", "s.yml:3:20: ca: expected PEM, which begins with -----BEGIN");
+    BAD_JOB("tls_config: {ca: '-----BEGIN X', ca_file: a}", "s.yml:3:15: at most one of ca & ca_file must be");
     BAD_JOB("http_headers: {Host: {values: [a]}}", "s.yml:3:18: setting header \"Host\" is not allowed");
     BAD_JOB("http_headers: {'a b': {values: [a]}}", "s.yml:3:18: \"a b\" is not the name of a header field");
     BAD_JOB("http_headers: {X: {secrets: [\"a\\nb\"]}}",

@@ -22,7 +22,11 @@ export function AlertBadge() {
   const isUnknown = counts === null || error !== null;
   useFavicon(counts?.worst ?? null);
   const text =
-    counts === null ? 'alerts not known' : counts.total === 0 ? 'no alert fires' : fireText(counts);
+    counts === null
+      ? 'alerts not known'
+      : counts.total === 0
+        ? 'no alert fires'
+        : `${counts.total} firing: ${fireText(counts)}`;
   return (
     <Link
       to="/alerts"

@@ -1,6 +1,7 @@
 import { useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import { alertSummaryQuery } from '../api/alert_summary';
+import { useCurrentInView } from '../app/current_in_view';
 import { fireCounts } from './fire_counts';
 
 /** The pages of alerting, on each of them. */
@@ -8,8 +9,9 @@ export function AlertingNav() {
   const { data: summary } = useQuery(alertSummaryQuery());
   const firing = summary === undefined ? 0 : fireCounts(summary).total;
   const failing = summary?.failingCount ?? 0;
+  const ref = useCurrentInView<HTMLElement>(Math.sign(firing) + Math.sign(failing));
   return (
-    <nav className="alerting-nav" aria-label="Alerting">
+    <nav ref={ref} className="alerting-nav" aria-label="Alerting">
       <ul>
         <Entry to="/alerts" text="Alerts" count={firing} />
         <Entry to="/silences" text="Silences" />

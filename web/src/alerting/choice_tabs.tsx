@@ -26,7 +26,8 @@ export function ChoiceTabs({ label, choices, chosen, name }: Props) {
           search={(search: Record<string, unknown>) => ({ ...search, [name]: value })}
           className="choice"
           activeProps={{}}
-          aria-current={chosen === value ? 'true' : 'false'}
+          activeOptions={{ exact: true }}
+          data-chosen={chosen === value}
           replace
         >
           {text}

@@ -7,6 +7,7 @@ import { LiveIndicator } from '../live/live_indicator';
 import { LiveProvider } from '../live/live_provider';
 import { KeyForm } from '../session/key_form';
 import { ThemeToggle } from '../theme/theme_toggle';
+import { useCurrentInView } from './current_in_view';
 import { Logo } from './logo';
 
 export function Layout() {
@@ -53,8 +54,9 @@ export function Layout() {
 }
 
 function DashboardNav({ dashboards }: { dashboards: DashboardSummary[] }) {
+  const ref = useCurrentInView<HTMLElement>(dashboards.length);
   return (
-    <nav className="dashboard-nav" aria-label="Dashboards">
+    <nav ref={ref} className="dashboard-nav" aria-label="Dashboards">
       <ul>
         {dashboards.map((dashboard) => (
           <li key={dashboard.id}>

@@ -2,9 +2,17 @@ import { useState } from 'react';
 
 const LANGUAGES = { sql: 'SQL', promql: 'PromQL' } as const;
 
+interface Props {
+  text: string;
+  language: keyof typeof LANGUAGES;
+  /** What it is the query of, where a page shows several. */
+  subject?: string;
+}
+
 /** A definition, to be read and copied. */
-export function QueryBlock({ text, language }: { text: string; language: keyof typeof LANGUAGES }) {
+export function QueryBlock({ text, language, subject }: Props) {
   const [isCopied, setIsCopied] = useState(false);
+  const label = `${LANGUAGES[language]} query${subject === undefined ? '' : ` of ${subject}`}`;
   const copy = () => {
     navigator.clipboard.writeText(text).then(
       () => {
@@ -25,7 +33,7 @@ export function QueryBlock({ text, language }: { text: string; language: keyof t
       </div>
       {/* Long lines scroll, so the block must be reachable by keyboard. */}
       {/* eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex */}
-      <pre tabIndex={0} role="region" aria-label={`${LANGUAGES[language]} query`}>
+      <pre tabIndex={0} role="group" aria-label={label}>
         <code>{text}</code>
       </pre>
     </div>

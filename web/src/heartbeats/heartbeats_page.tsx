@@ -96,12 +96,11 @@ function NoHeartbeats() {
       <div className="notice">
         <p className="notice-title">No heart-beats are expected</p>
         <p className="notice-hint">
-          Name the jobs that have to report in the configuration, and let each ask for its address when it is
-          done:
+          Name the jobs that have to report in the settings, and let each ask for its address when it is done:
         </p>
         <pre className="notice-code">
-          {'alerting:\n  heartbeats:\n  - {name: backup, every: 1d, grace: 1h}\n\n'}
-          {`curl -m 10 ${location.origin}/api/apiary/v1/heartbeats/backup`}
+          {'heartbeats:\n- {name: backup, every: 1d, grace: 2h}\n\n'}
+          {`curl -fsS -m 10 ${location.origin}/api/apiary/v1/heartbeats/backup`}
         </pre>
       </div>
     </div>

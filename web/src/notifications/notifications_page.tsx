@@ -4,10 +4,12 @@ import { receiverNamesQuery } from '../api/alerts';
 import { type Notification, notificationsQuery } from '../api/notifications';
 import { AlertingPage } from '../alerting/alerting_page';
 import { ChoiceTabs } from '../alerting/choice_tabs';
+import { countSet, FilterBar } from '../alerting/filter_bar';
 import { ReceiverChoice } from '../alerting/receiver_choice';
 import { SearchField } from '../alerting/search_field';
 import { rangeNoun } from '../timerange/time_range';
 import { isFiltered, type NotificationSearch } from './filter';
+import { foldAttempts } from './fold';
 import { NotificationRow } from './notification_row';
 import { ReceiverList } from './receiver_list';
 
@@ -52,7 +54,7 @@ function NotificationsView({ notifications, search, hasMore, isLoadingMore, onMo
   return (
     <section className="section" aria-labelledby="log-title">
       <h2 id="log-title">Log</h2>
-      <div className="filter-bar">
+      <FilterBar setCount={countSet(search.q, search.receiver, search.outcome, search.alert, search.since)}>
         <SearchField
           label="Search notifications"
           placeholder="Search in labels, answers, receivers…"
@@ -100,11 +102,12 @@ function NotificationsView({ notifications, search, hasMore, isLoadingMore, onMo
             Only {search.alert} ✕<span className="visually-hidden"> remove this filter</span>
           </button>
         )}
-      </div>
+      </FilterBar>
       {notifications.length > 0 && (
         <ol className="panel notification-rows" aria-label="Notifications, newest first">
-          {notifications.map((notification) => (
-            <NotificationRow key={notification.id} notification={notification} />
+          {foldAttempts(notifications).map((attempts) => (
+            // By the first of them, so that a row stays open when one more is tried.
+            <NotificationRow key={(attempts.earlier.at(-1) ?? attempts.newest).id} attempts={attempts} />
           ))}
         </ol>
       )}

@@ -5,7 +5,7 @@ import { Ago, Until } from '../alerting/moment';
 import { formatSpan } from '../format/time';
 import { wordingOf } from '../states/failure_notice';
 import { TestButton } from './test_button';
-import { wayNoun } from './wording';
+import { answerText, wayNoun } from './wording';
 
 /** Each receiver with its ways: when each worked last, and since when it does not. */
 export function ReceiverList() {
@@ -91,7 +91,7 @@ function WayLine({ way, hasSeveral }: { way: Way; hasSeveral: boolean }) {
         {way.failingSinceMs !== null && (
           <p data-verdict="bad">
             fails since <Ago tsMs={way.failingSinceMs} isBare />
-            {newest !== null && answerText(newest) !== '' && `: ${answerText(newest)}`}
+            {newest !== null && `: ${answerText(newest)}`}
           </p>
         )}
         {newest === null && <p>not used yet</p>}
@@ -114,8 +114,4 @@ function WayLine({ way, hasSeveral }: { way: Way; hasSeveral: boolean }) {
 function newestOf({ last, lastTest }: Way): Attempt | null {
   if (last === null || lastTest === null) return last ?? lastTest;
   return last.tsMs >= lastTest.tsMs ? last : lastTest;
-}
-
-function answerText({ status, answer }: Attempt): string {
-  return `${status ?? ''} ${answer}`.trim();
 }

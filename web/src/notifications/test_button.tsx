@@ -4,7 +4,7 @@ import { failureOf } from '../api/failure';
 import { NOTIFICATIONS_KEY } from '../api/notifications';
 import { RECEIVERS_KEY, sendTest, type TestResult } from '../api/receivers';
 import { ChangeProblem, OperatorOnly, useMayChange } from '../alerting/rights';
-import { wayNoun } from './wording';
+import { answerText, wayNoun } from './wording';
 
 /** Sends a message to everybody of this receiver, now, and says what came of it. */
 export function TestButton({ receiver }: { receiver: string }) {
@@ -52,8 +52,7 @@ export function TestButton({ receiver }: { receiver: string }) {
   );
 }
 
-function resultText({ kind, outcome, status, answer }: TestResult): string {
-  const said = `${status ?? ''} ${answer}`.trim();
-  if (outcome === 'done') return `${wayNoun(kind)}: arrived`;
-  return `${wayNoun(kind)}: did not arrive${said === '' ? '' : `: ${said}`}`;
+function resultText(result: TestResult): string {
+  const way = wayNoun(result.kind);
+  return result.outcome === 'done' ? `${way}: arrived` : `${way}: did not arrive: ${answerText(result)}`;
 }

@@ -2,8 +2,8 @@ import { useQuery } from '@tanstack/react-query';
 import type { Labels } from '../api/labels';
 import { type NotificationPage, recentToldQuery } from '../api/notifications';
 import { Ago } from '../alerting/moment';
-import { indexTold, toldOf } from './told';
-import { wayNoun } from './wording';
+import { indexTold, type ToldIndex, toldOf } from './told';
+import { answerText, wayNoun } from './wording';
 
 interface Props {
   labels: Labels;
@@ -25,8 +25,7 @@ export function ToldLine({ labels, receivers, sinceMs }: Props) {
       )}
       {failing !== null && (
         <span data-verdict="bad">
-          {failing.receiver} could not be told by {wayNoun(failing.way)}: {failing.status ?? ''}{' '}
-          {failing.answer}
+          {failing.receiver} could not be told by {wayNoun(failing.way)}: {answerText(failing)}
         </span>
       )}
       {done === null && failing === null && receivers.length > 0 && (
@@ -39,7 +38,13 @@ export function ToldLine({ labels, receivers, sinceMs }: Props) {
 
 const NOTHING = { done: null, failing: null };
 
-/** Outside the component, so that the index is made once for each answer. */
-function indexOf({ notifications }: NotificationPage) {
-  return indexTold(notifications);
+/** Hundreds of lines ask for the index of one answer: it is made once. */
+const indexes = new WeakMap<NotificationPage, ToldIndex>();
+
+function indexOf(page: NotificationPage): ToldIndex {
+  const known = indexes.get(page);
+  if (known !== undefined) return known;
+  const made = indexTold(page.notifications);
+  indexes.set(page, made);
+  return made;
 }

@@ -11,6 +11,12 @@ export function wayNoun(way: string): string {
   return WAYS[way] ?? way;
 }
 
+/** What was answered; most texts have the status already. */
+export function answerText({ status, answer }: Pick<Notification, 'status' | 'answer'>): string {
+  if (status === null || answer.includes(String(status))) return answer === '' ? 'no answer' : answer;
+  return `${status} ${answer}`.trim();
+}
+
 export const OUTCOME_TEXT: Record<Outcome, string> = {
   done: 'Told',
   retry: 'Failed, tried again',
@@ -26,8 +32,10 @@ const REASONS: Record<string, string> = {
   repeat: 'repeated',
 };
 
+/** Of a fall-back it also says in whose place: "first, in place of team-db". */
 export function reasonText(reason: string): string {
-  return REASONS[reason] ?? reason.replaceAll('_', ' ');
+  const [why = '', ...place] = reason.split(', ');
+  return [REASONS[why] ?? why.replaceAll('_', ' '), ...place].join(', ');
 }
 
 export function kindText(kind: Notification['kind']): string {

@@ -101,5 +101,5 @@ function useKnownMetrics({ query, language }: Rule): string[] {
 /** As Prometheus' formatter breaks it; as written until that is known. */
 function RuleText({ rule }: { rule: Rule }) {
   const { data } = useQuery(formattedQuery(rule.query, rule.language));
-  return <QueryBlock text={data ?? rule.query} language={rule.language} />;
+  return <QueryBlock text={data ?? rule.query} language={rule.language} subject={rule.name} />;
 }

@@ -1,0 +1,223 @@
+/* GET /api/apiary/v1/alerts/summary over HTTP: alerts and silences come in by Alertmanager's API, rules from a file. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka wants the four above first */
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "alert/alerting.h"
+#include "api/api.h"
+#include "api/pool.h"
+#include "base/buf.h"
+#include "net/http_client.h"
+#include "promql/memory_storage.h"
+#include "rules/manager.h"
+
+#define NOON_MS INT64_C(1795435200000) /* 2026-11-23T12:00:00Z */
+
+struct fixture {
+    char path[64];
+    const char *patterns[1];
+    struct yaml_texts files;
+    int64_t now_us;
+    struct ap_clock clock;
+    struct memory_storage *storage;
+    struct api api;
+    struct http_server *server;
+    struct http_client *client;
+};
+
+static struct ap_err must_err;
+#define MUST(call)                                                                                                     \
+    do {                                                                                                               \
+        if ((call) != AP_OK)                                                                                           \
+            fail_msg("%s: %s", #call, must_err.text);                                                                  \
+    } while (0)
+
+static const char rules[] =
+    "groups:\n"
+    "- name: a\n"
+    "  rules:\n"
+    "  - {record: 'one', expr: '1'}\n"
+    "  - {record: 'wrong', expr: 'vector(1) + on() (vector(1) or label_replace(vector(2), \"a\", "
+    "\"b\", \"\", \"\"))'}\n";
+
+static int64_t read_clock(void *context)
+{
+    return ((struct fixture *)context)->now_us;
+}
+
+static enum ap_rc keep(void *context, const struct rules_sample *samples, size_t count, struct ap_err *err)
+{
+    (void)context;
+    (void)samples;
+    (void)count;
+    (void)err;
+    return AP_OK;
+}
+
+static void deliver(void *context, struct notification *notification)
+{
+    (void)context;
+    (void)notification;
+}
+
+static void open_rules(struct fixture *fx)
+{
+    snprintf(fx->path, sizeof(fx->path), "/tmp/test_api_alert_summary.XXXXXX");
+    int fd = mkstemp(fx->path);
+    assert_int_equal(write(fd, rules, sizeof(rules) - 1), sizeof(rules) - 1);
+    close(fd);
+    fx->patterns[0] = fx->path;
+    fx->files = (struct yaml_texts){.items = fx->patterns, .count = 1};
+    fx->storage = memory_storage_new();
+    struct promql_engine_options engine;
+    promql_engine_options_init(&engine);
+    MUST(promql_engine_open(&engine, &fx->api.engine, &must_err));
+    struct rule_manager_options options = {
+        .world = {.engine = fx->api.engine,
+                  .storage = promql_storage_memory(fx->storage),
+                  .keep = keep,
+                  .clock = &fx->clock},
+        .patterns = &fx->files,
+        .interval_ms = 60000,
+    };
+    MUST(rule_manager_open(&options, &fx->api.rules, &must_err));
+}
+
+static int setup(void **state)
+{
+    struct fixture *fx = ap_new0(struct fixture);
+    fx->now_us = NOON_MS * 1000;
+    fx->clock = (struct ap_clock){read_clock, read_clock, fx};
+    open_rules(fx);
+    struct alerting_options options = {.clock = &fx->clock, .deliver = deliver, .alerts_max = 100};
+    MUST(alerting_open(&options, alert_config_new_silent(), &fx->api.alerting, &must_err));
+    fx->api.clock = &fx->clock;
+    fx->api.is_open = true;
+    MUST(pool_open("questions", 1, 16, &fx->api.questions, &must_err));
+    MUST(pool_open("alerts", 1, 16, &fx->api.alert_questions, &must_err));
+    struct http_listener listener = {.address = "127.0.0.1"};
+    struct http_server_options server = {
+        .listeners = &listener,
+        .listener_count = 1,
+        .thread_count = 1,
+        .admit = api_admit,
+        .handle = api_handle,
+        .context = &fx->api,
+    };
+    MUST(http_server_open(&server, &fx->server, &must_err));
+    fx->client = http_client_new(&(struct http_client_options){.is_direct = true});
+    *state = fx;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fx = *state;
+    http_client_free(fx->client);
+    pool_stop(fx->api.questions);
+    pool_stop(fx->api.alert_questions);
+    http_server_close(fx->server);
+    pool_close(fx->api.questions);
+    pool_close(fx->api.alert_questions);
+    alerting_close(fx->api.alerting);
+    rule_manager_close(fx->api.rules);
+    promql_engine_close(fx->api.engine);
+    memory_storage_free(fx->storage);
+    unlink(fx->path);
+    free(fx);
+    return 0;
+}
+
+/* Lent until the next call. */
+static const char *ask(struct fixture *fx, const char *path, const char *body)
+{
+    static char text[2048];
+    static const struct http_field json = {"Content-Type", "application/json"};
+    AP_AUTO_FREE char *url = ap_asprintf("http://127.0.0.1:%u%s", http_server_port(fx->server, 0), path);
+    struct http_client_request request = {.url = url};
+    if (body) {
+        request.body = ap_slice_cstr(body);
+        request.fields = &json;
+        request.field_count = 1;
+    }
+    struct http_client_answer answer;
+    MUST(http_client_ask(fx->client, &request, &answer, &must_err));
+    snprintf(text, sizeof(text), "%.*s", (int)answer.body.bytes, (const char *)answer.body.data);
+    if (answer.status != 200)
+        fail_msg("%s: %u %s", path, answer.status, text);
+    return text;
+}
+
+#define SUMMARY(fx, alerts, rest, evaluated, now)                                                                      \
+    assert_string_equal(ask(fx, "/api/apiary/v1/alerts/summary", NULL),                                                \
+                        "{\"alerts\":{" alerts "},\"active_by_severity\":" rest                                        \
+                        ",\"rules\":{\"groups\":1,\"rules\":2," evaluated "},\"is_anybody_told\":false,"               \
+                        "\"now_ms\":" now "}\n")
+
+static void test_nothing(void **state)
+{
+    SUMMARY(*state, "\"active\":0,\"silenced\":0,\"inhibited\":0,\"muted\":0", "{},\"other_severities\":0",
+            "\"failing\":0,\"last_evaluation_ms\":null", "1795435200000");
+}
+
+/* Silenced ones and Watchdogs are on nobody's mind. */
+static void test_alerts(void **state)
+{
+    struct fixture *fx = *state;
+    ask(fx, "/api/v2/alerts",
+        "[{\"labels\":{\"alertname\":\"A\",\"severity\":\"critical\",\"n\":\"1\"}},"
+        "{\"labels\":{\"alertname\":\"A\",\"severity\":\"critical\",\"n\":\"2\"}},"
+        "{\"labels\":{\"alertname\":\"B\",\"severity\":\"warning\"}},{\"labels\":{\"alertname\":\"C\"}},"
+        "{\"labels\":{\"alertname\":\"Watchdog\",\"severity\":\"page\"}}]");
+    ask(fx, "/api/v2/silences",
+        "{\"matchers\":[{\"name\":\"n\",\"value\":\"2\",\"isRegex\":false}],\"startsAt\":\"2026-11-23T12:00:00Z\","
+        "\"endsAt\":\"2026-11-23T13:00:00Z\",\"createdBy\":\"a\",\"comment\":\"b\"}");
+    fx->now_us += 1000;
+    const char *text = ask(fx, "/api/apiary/v1/alerts/summary", NULL);
+    assert_non_null(strstr(text, "\"alerts\":{\"active\":4,\"silenced\":1,\"inhibited\":0,\"muted\":0}"));
+    assert_non_null(strstr(text, "\"critical\":1"));
+    assert_non_null(strstr(text, "\"warning\":1"));
+    assert_non_null(strstr(text, "\"\":1"));
+    assert_non_null(strstr(text, "\"none\":1"));
+    assert_null(strstr(text, "page"));
+}
+
+/* A label that anybody may send cannot make the answer long. */
+static void test_many_severities(void **state)
+{
+    struct fixture *fx = *state;
+    for (int i = 0; i < 20; i++) {
+        AP_AUTO_FREE char *body = ap_asprintf("[{\"labels\":{\"alertname\":\"A\",\"severity\":\"s%d\"}}]", i);
+        ask(fx, "/api/v2/alerts", body);
+    }
+    assert_non_null(strstr(ask(fx, "/api/apiary/v1/alerts/summary", NULL), "},\"other_severities\":4"));
+}
+
+static void test_rules(void **state)
+{
+    struct fixture *fx = *state;
+    fx->now_us += 60 * INT64_C(1000000);
+    while (rule_manager_step(fx->api.rules) == 0)
+        ;
+    const char *text = ask(fx, "/api/apiary/v1/alerts/summary", NULL);
+    assert_non_null(strstr(text, "\"rules\":2,\"failing\":1,\"last_evaluation_ms\":17954352"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_alerts, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_many_severities, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_rules, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
