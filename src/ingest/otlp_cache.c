@@ -8,8 +8,8 @@ enum {
      * In a larger one a look-up misses the processor's caches, and costs more than making labels: where more than a few
      * points follow each other that are not expected, they are in no order, and nothing is tried for a while.
      */
-    LOOK_UP_FIRST = 4,
-    LOOK_UP_EVERY = 64,
+    LOOK_UP_FIRST = 2,
+    LOOK_UP_EVERY = 256,
 };
 
 /* ---- Life ---- */
