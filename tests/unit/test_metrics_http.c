@@ -613,6 +613,7 @@ static unsigned otlp(struct fixture *fx, const char *path, const char *content_t
 static void test_otlp(void **state)
 {
     struct fixture *fx = *state;
+    assert_int_equal(ingest_otlp_cache_bytes(fx->ingest), 0);
     static const char good[] = OTLP_JSON(OTLP_GAUGE("{\"timeUnixNano\":\"1795435200000000000\",\"asInt\":3}"));
     static const char *const paths[] = {"/v1/metrics", "/api/v1/otlp/v1/metrics"};
     for (size_t i = 0; i < AP_ARRAY_COUNT(paths); i++) {
@@ -632,6 +633,7 @@ static void test_otlp(void **state)
     }
     assert_int_equal(stats(fx, METRICS_WAY_OTLP_JSON).samples_written, 2);
     assert_int_equal(stats(fx, METRICS_WAY_OTLP_PROTOBUF).samples_written, 2);
+    assert_in_range(ingest_otlp_cache_bytes(fx->ingest), 1, 1 << 20);
     assert_true(ingest_endpoint_is_otlp(ingest_endpoint_find(ap_slice_cstr(paths[0]))));
     assert_false(ingest_endpoint_is_otlp(ingest_endpoint_find(ap_slice_cstr(WRITE))));
 }
