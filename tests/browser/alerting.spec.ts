@@ -115,17 +115,13 @@ test.afterAll(async () => {
   removeDirectory(dir);
 });
 
+const UNSEEN = ['--set', 'scrape.host=false', '--set', 'scrape.self=false'];
+
+/** Without a pack, whose own rules would fire for want of data. */
 function startAlerting(data: string, isOpen: boolean): Promise<Running> {
-  const files = [
-    '--config',
-    join(dir, 'apiary.yaml'),
-    '--rules',
-    join(dir, 'rules.yml'),
-    '--alerting',
-    join(dir, 'alertmanager.yml'),
-  ];
-  const quiet = ['--set', 'scrape.host=false', '--set', 'scrape.self=false'];
-  return startServer(data, 0, isOpen, [...files, ...quiet]);
+  const files = ['--config', 'apiary.yaml', '--rules', 'rules.yml', '--alerting', 'alertmanager.yml'];
+  const placed = files.map((each) => (each.startsWith('--') ? each : join(dir, each)));
+  return startServer(data, 0, isOpen, [...placed, ...UNSEEN], []);
 }
 
 interface ApiSilence {
@@ -377,6 +373,23 @@ test('heart-beats: what is missing first, and what comes in shows', async ({ pag
   await expect(backup).toContainText(/last \d+ s ago/);
 });
 
+test('works by keyboard alone', async ({ page }) => {
+  await openAlerts(page);
+  const disk = alert(page, '/var on db-1');
+  const silence = disk.getByRole('button', { name: 'Silence DiskFull' });
+  await silence.focus();
+  await page.keyboard.press('Enter');
+  await expect(page.getByRole('textbox', { name: 'Why' })).toBeFocused();
+  await page.keyboard.press('Escape');
+  await expect(silence).toBeFocused();
+  await page.keyboard.press('Tab');
+  const opener = disk.getByRole('button', { name: 'Details of DiskFull' });
+  await expect(opener).toBeFocused();
+  await page.keyboard.press('Space');
+  await expect(opener).toHaveAttribute('aria-expanded', 'true');
+  await expect(disk.getByRole('region', { name: 'Who was told' })).toBeVisible();
+});
+
 test('who only reads sees why not, and may use another key', async ({ page }) => {
   const data = join(dir, 'keyed');
   const viewer = makeKey(data, 'viewer');
@@ -399,12 +412,7 @@ test('who only reads sees why not, and may use another key', async ({ page }) =>
 
 test('says so when nothing fires, and when the server is away', async ({ page }) => {
   const data = makeDirectory();
-  const quiet = await startServer(data, 0, true, [
-    '--set',
-    'scrape.self=false',
-    '--set',
-    'scrape.host=false',
-  ]);
+  const quiet = await startServer(data, 0, true, UNSEEN, []);
   await page.goto(`${quiet.url}/alerts`);
   await expect(page.getByText('All quiet')).toBeVisible();
   await page.goto(`${quiet.url}/silences`);
@@ -413,6 +421,9 @@ test('says so when nothing fires, and when the server is away', async ({ page })
   await expect(page.getByText('No heart-beats are expected')).toBeVisible();
   await page.goto(`${quiet.url}/notifications`);
   await expect(page.getByText(/Nobody was told of anything/)).toBeVisible();
+  await page.route('**/api/apiary/v1/heartbeats', (route) => route.fulfill({ status: 404, json: {} }));
+  await page.goto(`${quiet.url}/heartbeats`);
+  await expect(page.getByText('This server does not take heart-beats')).toBeVisible();
   await page.route('**/api/v2/alerts', (route) => route.abort());
   await page.goto(`${quiet.url}/alerts`);
   await expect(page.getByText('Apiary cannot be reached')).toBeVisible();

@@ -55,8 +55,10 @@ export function startServer(
   port: number,
   isOpen: boolean,
   more: string[] = [],
+  packs: string[] = [pack],
 ): Promise<Running> {
-  const args = ['serve', '--data', dir, '--listen', `127.0.0.1:${port}`, '--pack', pack, ...more];
+  const options = [...packs.flatMap((each) => ['--pack', each]), ...more];
+  const args = ['serve', '--data', dir, '--listen', `127.0.0.1:${port}`, ...options];
   return start(isOpen ? [...args, '--open'] : args, (output) => output.includes('listening on'));
 }
 
