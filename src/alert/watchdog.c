@@ -22,6 +22,7 @@ void watchdog_add_rules(const struct watchdog *watchdog, struct ap_buf *out)
         "  rules:\n"
         "  - alert: " ALERT "\n"
         "    expr: vector(1)\n"
+        "    on_error: ok\n" /* an alert that is told on would say that rules are evaluated */
         "    labels: {severity: none, " LABEL ": " VALUE "}\n"
         "    annotations:\n"
         "      summary: Alerting works\n"

@@ -43,7 +43,8 @@ static const struct {
     const char *needs;
 } rights[] = {
     [ACCESS_READ] = {KIND(VIEWER) | KIND(OPERATOR), "reading needs a viewer key"},
-    [ACCESS_OPERATE] = {KIND(OPERATOR) | KIND(SECRET), "changing alerts and silences needs an operator key"},
+    [ACCESS_OPERATE] = {KIND(OPERATOR) | KIND(SECRET),
+                        "changing alerts, silences and heart-beats needs an operator key"},
     [ACCESS_ADMINISTER] = {KIND(SECRET), "administration needs a secret key"},
 };
 

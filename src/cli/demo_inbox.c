@@ -43,15 +43,15 @@ static struct ap_slice text_of(const json_t *value)
     return ap_slice(json_string_value(value), json_string_length(value));
 }
 
-/* Titles are "[FIRING:2] name (labels)" unless a team has its own: those are taken as they are. */
+/* Titles are "[FIRING:2] group (labels)" unless a team has its own; those are taken as they are. */
 static struct ap_slice name_in_title(struct ap_slice title)
 {
     const char *bracket = title.bytes && title.data[0] == '[' ? memchr(title.data, ']', title.bytes) : NULL;
-    const char *end = title.data + title.bytes;
-    if (!bracket || end - bracket < 3)
+    if (!bracket)
         return title;
-    const char *name = bracket + 2, *space = memchr(name, ' ', (size_t)(end - name));
-    return ap_slice(name, (size_t)((space ? space : end) - name));
+    struct ap_slice rest = ap_slice_trim(ap_slice(bracket + 1, (size_t)(title.data + title.bytes - bracket - 1)));
+    const char *labels = rest.bytes ? memmem(rest.data, rest.bytes, " (", 2) : NULL;
+    return labels ? ap_slice(rest.data, (size_t)(labels - rest.data)) : rest;
 }
 
 static const json_t *pagerduty_payload(const json_t *body)

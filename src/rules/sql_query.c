@@ -78,6 +78,18 @@ static bool wait_for(const struct rules_world *world, struct answer *answer)
     return is_done;
 }
 
+/* Tables that are behind would say that nothing is wrong, or that nothing is there. */
+static enum ap_rc check_tables(struct warehouse *warehouse, struct ap_err *err)
+{
+    struct warehouse_stats stats;
+    warehouse_stats_get(warehouse, &stats);
+    if (stats.is_failing)
+        return ap_fail(err, AP_E_BUSY, "the tables take no new rows: %s", stats.last_error);
+    if (!stats.is_caught_up)
+        return ap_fail(err, AP_E_BUSY, "the tables do not have all rows yet that came before the server started");
+    return AP_OK;
+}
+
 static enum ap_rc ask(const struct rules_world *world, const struct warehouse_query *query,
                       struct warehouse_result **ret_result, struct ap_err *err)
 {
@@ -164,6 +176,9 @@ enum ap_rc rules_sql_query(const struct rules_world *world, const struct rule *r
     struct warehouse_param params[SQL_PARAM_COUNT];
     if (!world->warehouse)
         return ap_fail(err, AP_E_CONFLICT, "SQL cannot be asked here: there are no tables");
+    enum ap_rc rc = check_tables(world->warehouse, err);
+    if (rc != AP_OK)
+        return rc;
     make_params(ts_ms, step_ms, params);
     const struct warehouse_query query = {.sql = rule->expr,
                                           .params = params,
@@ -171,7 +186,7 @@ enum ap_rc rules_sql_query(const struct rules_world *world, const struct rule *r
                                           .row_max = RULES_SQL_ROWS_MAX,
                                           .timeout_ms = world->sql_timeout_ms};
     AP_AUTO(warehouse_result) struct warehouse_result *result = NULL;
-    enum ap_rc rc = ask(world, &query, &result, err);
+    rc = ask(world, &query, &result, err);
     if (rc != AP_OK)
         return rc;
     if (warehouse_result_is_truncated(result))

@@ -20,7 +20,7 @@ enum { RULES_SQL_ROWS_MAX = 10000 };
 /*
  * The vector is from `arena`, has the rows that meet the rule's threshold, and *ret_has_figure whether any row had a
  * figure. Blocks until the warehouse has answered, or world->is_ending. AP_E_LIMIT: more than RULES_SQL_ROWS_MAX rows;
- * other codes as of warehouse_query_run() and rules_sql_check().
+ * AP_E_BUSY: the tables are behind what came in; other codes as of warehouse_query_run() and rules_sql_check().
  */
 ap_nodiscard enum ap_rc rules_sql_query(const struct rules_world *world, const struct rule *rule, int64_t ts_ms,
                                         int64_t step_ms, struct ap_arena *arena, struct rules_vector *ret_vector,

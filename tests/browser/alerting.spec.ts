@@ -177,6 +177,7 @@ test('what is on fire, the worst first, with what to do and who knows', async ({
   await disk.getByRole('button', { name: 'Details of DiskFull' }).click();
   await expect(disk).toContainText('Writes stop at 100 %.');
   await expect(disk.getByRole('region', { name: 'Who was told' })).toContainText('oncall · webhook');
+  await expect(disk.getByRole('img', { name: /highest 97.3; it fires when > 90/ })).toBeVisible();
   await expect(disk.getByRole('group', { name: 'PromQL query of DiskFull' })).toContainText('vector(97.3)');
 });
 
@@ -324,6 +325,7 @@ test('notifications: each attempt with its answer, filtered by the address', asy
   await expect(refused).toContainText('403');
   await refused.getByRole('button', { name: /^Details of the notification to web/ }).click();
   await expect(refused).toContainText('queue=“sms”');
+  await expect(rows.filter({ hasText: /\d+ times, first \d+ s ago/ })).toHaveCount(1);
   await page.getByRole('navigation', { name: 'Outcome' }).getByRole('link', { name: 'Refused' }).click();
   await expect(rows.filter({ hasText: 'DiskFull' })).toHaveCount(0);
   await expect(page).toHaveURL(/outcome=refused/);

@@ -108,8 +108,16 @@ static int tear_down(void **state)
     }
     if (demo->output)
         fclose(demo->output);
-    static const char *const files[] = {"pack.yaml", "node", "demo/report.mjs", "said", "demo/node_modules",
-                                        "demo",      ""};
+    static const char *const files[] = {"pack.yaml",
+                                        "node",
+                                        "said",
+                                        "alerting/alertmanager.yml",
+                                        "alerting",
+                                        "demo/rules.yml",
+                                        "demo/report.mjs",
+                                        "demo/node_modules",
+                                        "demo",
+                                        ""};
     for (size_t i = 0; demo->pack[0] && i < sizeof(files) / sizeof(files[0]); i++) {
         char path[128];
         snprintf(path, sizeof(path), "%s/%s", demo->pack, files[i]);
@@ -250,6 +258,68 @@ static void test_says_why_it_reports_no_metrics(void **state)
     assert_int_equal(end(demo), 0);
 }
 
+/* ---- Who is told ---- */
+
+static const char everybody[] = "global: {smtp_smarthost: 'mail.invalid:25', smtp_from: a@b.invalid}\n"
+                                "route: {receiver: team, group_by: [alertname], group_wait: 1ms}\n"
+                                "receivers:\n"
+                                "- name: team\n"
+                                "  webhook_configs: [{url: 'http://hook.invalid/hunter2', signing_secret: hunter2}]\n"
+                                "  pagerduty_configs: [{routing_key: hunter2, severity: warning}]\n"
+                                "  slack_configs: [{api_url: 'http://slack.invalid/hunter2', text: 'Own words'}]\n"
+                                "  email_configs: [{to: c@d.invalid}]\n";
+static const char always[] = "groups:\n- {name: a, interval: 1s, rules: [{alert: Always, expr: 'vector(1)', "
+                             "annotations: {summary: It is so}}]}\n";
+
+/* The pack's own routes and receivers, but that each way leads to the inbox; no secret of them goes anywhere. */
+static void test_shows_who_is_told(void **state)
+{
+    struct demo *demo = *state;
+    char line[512], path[128];
+    make_pack(demo);
+    snprintf(path, sizeof(path), "%s/alerting", demo->pack);
+    assert_int_equal(mkdir(path, 0700), 0);
+    write_into_pack(demo, "alerting/alertmanager.yml", everybody);
+    write_into_pack(demo, "demo/rules.yml", always);
+    const char *const arguments[] = {"--pack", demo->pack, NULL};
+    start(demo, arguments);
+    read_address(demo);
+    assert_true(read_until(demo, "They tell an inbox", line));
+    int inbox_port = 0;
+    assert_int_equal(sscanf(strstr(line, "http://"), "http://127.0.0.1:%d/", &inbox_port), 1);
+    static const char *const ways[] = {"webhook", "pagerduty", "slack", "email"};
+    enum { WAYS = sizeof(ways) / sizeof(ways[0]) };
+    bool is_told[WAYS] = {false};
+    for (size_t told = 0; told < WAYS; told++) {
+        assert_true(read_until(demo, "told team by ", line));
+        for (size_t i = 0; i < WAYS; i++) {
+            char want[64];
+            snprintf(want, sizeof(want), "told team by %s: Always is firing\n", ways[i]);
+            is_told[i] |= strstr(line, want) != NULL;
+        }
+    }
+    for (size_t i = 0; i < WAYS; i++)
+        assert_true(is_told[i]);
+    struct server inbox = {.port = inbox_port};
+    static const struct {
+        const char *path;
+        const char *wants[3];
+    } pages[] = {
+        {"/", {"    Own words\n", "    severity warning\n", "    It is so\n"}},
+        {"/messages", {"\"text\":\"Own words\"", "\"severity\":\"warning\"", "\"way\":\"email\""}},
+    };
+    for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
+        struct reply reply = http_ask(&inbox, pages[i].path, NULL, NULL, 0);
+        assert_int_equal(reply.status, 200);
+        for (size_t j = 0; j < 3; j++)
+            assert_non_null(strstr(reply.body, pages[i].wants[j]));
+        assert_null(strstr(reply.body, "hunter2"));
+        reply_clear(&reply);
+    }
+    kill(demo->pid, SIGINT);
+    assert_int_equal(end(demo), 0);
+}
+
 static void test_refuses_what_makes_no_sense(void **state)
 {
     struct demo *demo = *state;
@@ -268,6 +338,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_restarts_the_reporter, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_ends_the_reporter, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_says_why_it_reports_no_metrics, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_shows_who_is_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refuses_what_makes_no_sense, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,12 +35,14 @@ struct fixture {
     char dir[64];
     int dir_fd;
     int64_t now_us; /* atomic: threads of the server ask for it */
+    bool is_going;  /* see struct fixture_options */
     struct ap_clock clock;
     struct wal *wal;
     struct tsdb *tsdb;
     struct promql_engine *engine;
     struct api api;
     struct http_server *server;
+    uint16_t port;
     struct http_client *client;
     unsigned status;
     char *body; /* of the last answer; owned */
@@ -63,14 +65,27 @@ static inline void fixture_advance(struct fixture *fx, int64_t us)
     __atomic_add_fetch(&fx->now_us, us, __ATOMIC_RELAXED);
 }
 
-static inline int setup(void **state)
+static inline int64_t fixture_monotonic_us(void *context)
+{
+    const struct fixture *fx = context;
+    int64_t now_us = fixture_now_us(context);
+    return fx->is_going ? ap_clock_monotonic_us(&ap_clock_system) + now_us - NOON_MS * 1000 : now_us;
+}
+
+struct fixture_options {
+    bool is_going; /* the monotonic clock goes as the machine's, the engine's too; otherwise all time stands still */
+    struct http_limits limits;
+};
+
+static inline struct fixture *fixture_new(const struct fixture_options *given)
 {
     struct fixture *fx = ap_new0(struct fixture);
     snprintf(fx->dir, sizeof(fx->dir), "/tmp/test_api_tsdb.XXXXXX");
     assert_non_null(mkdtemp(fx->dir));
     fx->dir_fd = open(fx->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     fx->now_us = NOON_MS * 1000;
-    fx->clock = (struct ap_clock){fixture_now_us, fixture_now_us, fx};
+    fx->is_going = given->is_going;
+    fx->clock = (struct ap_clock){fixture_now_us, fixture_monotonic_us, fx};
     struct wal_options wal_options;
     wal_options_init(&wal_options);
     wal_options.segment_bytes = 4 << 20;
@@ -88,6 +103,8 @@ static inline int setup(void **state)
     struct promql_engine_options engine_options;
     promql_engine_options_init(&engine_options);
     engine_options.is_experimental = true;
+    if (given->is_going)
+        engine_options.clock = &fx->clock;
     MUST(promql_engine_open(&engine_options, &fx->engine, &must_err));
     fx->api = (struct api){
         .wal = fx->wal,
@@ -106,13 +123,20 @@ static inline int setup(void **state)
         .listeners = &listener,
         .listener_count = 1,
         .thread_count = 1,
+        .limits = given->limits,
         .admit = api_admit,
         .handle = api_handle,
         .context = &fx->api,
     };
     MUST(http_server_open(&server_options, &fx->server, &must_err));
+    fx->port = http_server_port(fx->server, 0);
     fx->client = http_client_new(&(struct http_client_options){.is_direct = true});
-    *state = fx;
+    return fx;
+}
+
+static inline int setup(void **state)
+{
+    *state = fixture_new(&(struct fixture_options){.is_going = false});
     return 0;
 }
 
@@ -218,7 +242,7 @@ static inline void append_one(struct fixture *fx, const char *const *texts, int6
 static inline const char *ask(struct fixture *fx, const char *method, const char *path, const char *form)
 {
     char url[1024];
-    snprintf(url, sizeof(url), "http://127.0.0.1:%u%s", http_server_port(fx->server, 0), path);
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u%s", fx->port, path);
     struct http_field type = {"Content-Type", "application/x-www-form-urlencoded"};
     struct http_client_request request = {
         .method = method, .url = url, .fields = &type, .field_count = 1, .body = ap_slice_cstr(form)};

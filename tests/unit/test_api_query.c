@@ -2,70 +2,12 @@
  */
 #include "test_net_socket.h"
 
-#include <fcntl.h>
-#include <ftw.h>
 #include <jansson.h>
-#include <pthread.h>
-#include <unistd.h>
 
-#include "api/api.h"
-#include "api/pool.h"
 #include "api/query_figures.h"
-#include "promql/engine.h"
-#include "tsdb/tsdb.h"
-#include "wal/wal.h"
-
-#define NOON_S  1795435200 /* 2026-11-23T12:00:00Z */
-#define NOON_MS (INT64_C(1000) * NOON_S)
+#include "test_api_fixture.h"
 
 enum { SERIES = 64, STEPS = 11000 };
-
-struct fixture {
-    char dir[64];
-    int dir_fd;
-    _Atomic int64_t ahead_us; /* of the machine's clock, for the engine */
-    struct ap_clock clock;
-    struct wal *wal;
-    struct tsdb *tsdb;
-    struct promql_engine *engine;
-    struct api api;
-    struct http_server *server;
-    uint16_t port;
-};
-
-static struct ap_err must_err;
-#define MUST(call)                                                                                                     \
-    do {                                                                                                               \
-        if ((call) != AP_OK)                                                                                           \
-            fail_msg("%s: %s", #call, must_err.text);                                                                  \
-    } while (0)
-
-static int64_t noon_us(void *context)
-{
-    (void)context;
-    return NOON_MS * 1000;
-}
-
-static int64_t fixture_now_us(void *context)
-{
-    return ap_clock_monotonic_us(&ap_clock_system) + ((struct fixture *)context)->ahead_us;
-}
-
-struct waiting {
-    pthread_mutex_t mtx;
-    pthread_cond_t cond;
-    bool is_done;
-};
-
-static void appended(struct tsdb_append *append, enum ap_rc rc)
-{
-    struct waiting *waiting = append->context;
-    assert_int_equal(rc, AP_OK);
-    pthread_mutex_lock(&waiting->mtx);
-    waiting->is_done = true;
-    pthread_cond_signal(&waiting->cond);
-    pthread_mutex_unlock(&waiting->mtx);
-}
 
 /* a{i="00"} to a{i="63"}: three samples each, a minute apart, the last one at noon. */
 static void fill(struct fixture *fx)
@@ -83,82 +25,18 @@ static void fill(struct fixture *fx)
         for (int minute = 2; minute >= 0; minute--)
             batch_add_sample(&batch, NOON_MS - minute * INT64_C(60000), i * 1e6 + 0.123456);
     }
-    struct waiting waiting = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
-    struct tsdb_append append = {.batch = &batch, .done = appended, .context = &waiting};
-    MUST(tsdb_append(fx->tsdb, &append, &must_err));
-    pthread_mutex_lock(&waiting.mtx);
-    while (!waiting.is_done)
-        pthread_cond_wait(&waiting.cond, &waiting.mtx);
-    pthread_mutex_unlock(&waiting.mtx);
+    append_batch(fx, &batch);
     batch_clear(&batch);
     for (int i = 0; i < SERIES; i++)
         ap_buf_clear(&encoded[i]);
 }
 
-static int setup(void **state)
+static int setup_filled(void **state)
 {
-    struct fixture *fx = ap_new0(struct fixture);
-    snprintf(fx->dir, sizeof(fx->dir), "/tmp/test_api_query.XXXXXX");
-    assert_non_null(mkdtemp(fx->dir));
-    fx->dir_fd = open(fx->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    fx->clock = (struct ap_clock){.wall_us = noon_us, .monotonic_us = fixture_now_us, .context = fx};
-    struct wal_options wal_options;
-    wal_options_init(&wal_options);
-    uint64_t cut_bytes;
-    MUST(wal_open(fx->dir_fd, &wal_options, &fx->wal, &cut_bytes, &must_err));
-    struct tsdb_options options;
-    tsdb_options_init(&options);
-    AP_AUTO_FREE char *dir = ap_asprintf("%s/tsdb", fx->dir);
-    options.dir = dir;
-    options.wal = fx->wal;
-    options.clock = &fx->clock;
-    MUST(tsdb_open(&options, &fx->tsdb, &must_err));
-    MUST(tsdb_start(fx->tsdb, &must_err));
-    struct promql_engine_options engine_options;
-    promql_engine_options_init(&engine_options);
-    engine_options.clock = &fx->clock;
-    MUST(promql_engine_open(&engine_options, &fx->engine, &must_err));
-    fx->api =
-        (struct api){.wal = fx->wal, .tsdb = fx->tsdb, .engine = fx->engine, .clock = &fx->clock, .is_open = true};
-    MUST(pool_open("questions", 2, 16, &fx->api.questions, &must_err));
-    struct http_listener listener = {.address = "127.0.0.1"};
-    struct http_server_options server_options = {
-        .listeners = &listener,
-        .listener_count = 1,
-        .thread_count = 1,
-        .limits = {.stream_queue_bytes_max = 1 << 20},
-        .admit = api_admit,
-        .handle = api_handle,
-        .context = &fx->api,
-    };
-    MUST(http_server_open(&server_options, &fx->server, &must_err));
-    fx->port = http_server_port(fx->server, 0);
+    const struct fixture_options options = {.is_going = true, .limits = {.stream_queue_bytes_max = 1 << 20}};
+    struct fixture *fx = fixture_new(&options);
     fill(fx);
     *state = fx;
-    return 0;
-}
-
-static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *ftw)
-{
-    (void)info;
-    (void)kind;
-    (void)ftw;
-    return remove(path);
-}
-
-static int teardown(void **state)
-{
-    struct fixture *fx = *state;
-    pool_stop(fx->api.questions);
-    wal_stop(fx->wal);
-    http_server_close(fx->server);
-    pool_close(fx->api.questions);
-    promql_engine_close(fx->engine);
-    tsdb_close(fx->tsdb);
-    wal_close(fx->wal);
-    close(fx->dir_fd);
-    nftw(fx->dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
-    free(fx);
     return 0;
 }
 
@@ -168,7 +46,7 @@ static void send_request(int fd, const char *method, const char *target, const c
     client_text(fd, text);
 }
 
-static void ask(int fd, struct answer *answer, const char *method, const char *target)
+static void ask_over(int fd, struct answer *answer, const char *method, const char *target)
 {
     send_request(fd, method, target, "");
     client_answer(fd, answer, strcmp(method, "HEAD") == 0);
@@ -198,13 +76,13 @@ static void test_small_is_whole(void **state)
     struct fixture *fx = *state;
     int fd = client_connect(fx->port);
     AUTO_ANSWER struct answer answer = {0};
-    ask(fd, &answer, "GET", "/api/v1/query?query=a{i=\"07\"}");
+    ask_over(fd, &answer, "GET", "/api/v1/query?query=a{i=\"07\"}");
     assert_int_equal(answer.status, 200);
     assert_non_null(answer_field(&answer, "Content-Length"));
     assert_string_equal(answer.body.data,
                         "{\"status\":\"success\",\"data\":{\"resultType\":\"vector\",\"result\":[{\"metric\":"
                         "{\"__name__\":\"a\",\"i\":\"07\"},\"value\":[1795435200,\"7000000.123456\"]}]}}\n");
-    ask(fd, &answer, "GET", "/api/v1/query?query=a+%2B+");
+    ask_over(fd, &answer, "GET", "/api/v1/query?query=a+%2B+");
     assert_int_equal(answer.status, 400);
     close(fd);
 }
@@ -220,7 +98,7 @@ static void check_large(struct ap_slice body)
         const json_t *values = json_object_get(json_array_get(result, i), "values");
         assert_int_equal(json_array_size(values), STEPS);
         const json_t *last = json_array_get(values, STEPS - 1);
-        assert_int_equal(json_integer_value(json_array_get(last, 0)), NOON_S + STEPS - 1);
+        assert_int_equal(json_integer_value(json_array_get(last, 0)), NOON_MS / 1000 + STEPS - 1);
         assert_true(strtod(json_string_value(json_array_get(last, 1)), NULL) == (double)i * 1e6 + 0.123456);
     }
     json_decref(root);
@@ -231,13 +109,13 @@ static void test_large_comes_in_pieces(void **state)
     struct fixture *fx = *state;
     int fd = client_connect(fx->port);
     AUTO_ANSWER struct answer answer = {0};
-    ask(fd, &answer, "GET", LARGE_QUERY);
+    ask_over(fd, &answer, "GET", LARGE_QUERY);
     assert_int_equal(answer.status, 200);
     assert_string_equal(answer_field(&answer, "Transfer-Encoding"), "chunked");
     check_large(ap_buf_slice(&answer.body));
     size_t body_bytes = answer.body.bytes;
 
-    ask(fd, &answer, "HEAD", LARGE_QUERY);
+    ask_over(fd, &answer, "HEAD", LARGE_QUERY);
     assert_int_equal(answer.status, 200);
     assert_int_equal(strtoul(answer_field(&answer, "Content-Length"), NULL, 10), body_bytes);
 
@@ -245,7 +123,7 @@ static void test_large_comes_in_pieces(void **state)
     client_answer(fd, &answer, false);
     assert_string_equal(answer_field(&answer, "Content-Encoding"), "zstd");
     assert_true(answer.body.bytes < body_bytes / 4);
-    ask(fd, &answer, "GET", "/api/v1/query?query=vector(1)"); /* the connection goes on */
+    ask_over(fd, &answer, "GET", "/api/v1/query?query=vector(1)"); /* the connection goes on */
     assert_int_equal(answer.status, 200);
     close(fd);
     assert_int_equal(outcome_count(fx, PROMQL_SUCCEEDED), 4);
@@ -261,7 +139,7 @@ static void test_failure_in_the_middle(void **state)
     char line[512];
     assert_true(client_line(fd, line, sizeof(line)));
     assert_string_equal(line, "HTTP/1.1 200 OK\r\n");
-    fx->ahead_us = INT64_C(3600000000); /* the query's time is up */
+    fixture_advance(fx, INT64_C(3600000000)); /* the query's time is up */
     AP_AUTO_BUF struct ap_buf rest = {0};
     ssize_t got;
     do {
@@ -337,7 +215,7 @@ static void test_unread_answers(void **state)
     }
     int fd = client_connect(fx->port);
     AUTO_ANSWER struct answer answer = {0};
-    ask(fd, &answer, "GET", "/api/v1/query?query=sum(a)");
+    ask_over(fd, &answer, "GET", "/api/v1/query?query=sum(a)");
     assert_int_equal(answer.status, 200);
     close(fd);
     for (int i = 0; i < COUNT; i++)
@@ -353,7 +231,7 @@ static void check_stats(struct fixture *fx, const char *target, const char *want
 {
     int fd = client_connect(fx->port);
     AUTO_ANSWER struct answer answer = {0};
-    ask(fd, &answer, "GET", target);
+    ask_over(fd, &answer, "GET", target);
     const char *samples = answer.body.data ? strstr(answer.body.data, "\"samples\":") : NULL;
     if (!samples || strncmp(samples, want, strlen(want)) != 0)
         fail_msg("line %d: %s\nshould have %s", line, samples ? samples : answer.body.data, want);
@@ -378,8 +256,8 @@ static void test_figures(void **state)
     struct fixture *fx = *state;
     int fd = client_connect(fx->port);
     AUTO_ANSWER struct answer answer = {0};
-    ask(fd, &answer, "GET", "/api/v1/query?query=a");
-    ask(fd, &answer, "GET", "/api/v1/query?query=a+b");
+    ask_over(fd, &answer, "GET", "/api/v1/query?query=a");
+    ask_over(fd, &answer, "GET", "/api/v1/query?query=a+b");
     close(fd);
     AP_AUTO_BUF struct ap_buf out = {0};
     query_figures_add_metrics(&out, fx->engine);
@@ -399,20 +277,20 @@ static void test_figures(void **state)
             fail_msg("%s is not in\n%s", wanted[i], out.data);
 }
 
-#define FIXTURE_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define FILLED_TEST(test) cmocka_unit_test_setup_teardown(test, setup_filled, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FIXTURE_TEST(test_small_is_whole),
-        FIXTURE_TEST(test_large_comes_in_pieces),
-        FIXTURE_TEST(test_failure_in_the_middle),
-        FIXTURE_TEST(test_client_leaves),
-        FIXTURE_TEST(test_client_closes_its_side),
-        FIXTURE_TEST(test_client_leaves_while_it_reads),
-        FIXTURE_TEST(test_unread_answers),
-        FIXTURE_TEST(test_stats),
-        FIXTURE_TEST(test_figures),
+        FILLED_TEST(test_small_is_whole),
+        FILLED_TEST(test_large_comes_in_pieces),
+        FILLED_TEST(test_failure_in_the_middle),
+        FILLED_TEST(test_client_leaves),
+        FILLED_TEST(test_client_closes_its_side),
+        FILLED_TEST(test_client_leaves_while_it_reads),
+        FILLED_TEST(test_unread_answers),
+        FILLED_TEST(test_stats),
+        FILLED_TEST(test_figures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

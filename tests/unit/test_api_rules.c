@@ -180,12 +180,14 @@ static const char *ask(struct fixture *fx, const char *what, unsigned want_statu
     assert_string_equal(ask(fx, what, 400),                                                                            \
                         "{\"status\":\"error\",\"errorType\":\"bad_data\",\"error\":\"" want "\"}\n")
 
-#define NEVER            "\"evaluationTime\":0,\"lastEvaluation\":\"0001-01-01T00:00:00Z\""
-#define PLAIN(condition) ",\"type\":\"recording\",\"apiary\":{\"language\":\"promql\",\"condition\":\"" condition "\"}}"
+#define NEVER "\"evaluationTime\":0,\"lastEvaluation\":\"0001-01-01T00:00:00Z\""
+#define RECORDED(condition)                                                                                            \
+    ",\"type\":\"recording\",\"apiary\":{\"language\":\"promql\",\"condition\":\"" condition "\"}}"
+#define WELL  RECORDED("ok")
+#define WRONG RECORDED("error")
 #define PLAIN_ALERT                                                                                                    \
     ",\"type\":\"alerting\",\"apiary\":{\"language\":\"promql\",\"no_data\":\"ok\",\"on_error\":\"keep\","             \
-    "\"condition\":"                                                                                                   \
-    "\"ok\"}}"
+    "\"condition\":\"ok\"}}"
 #define ONCE "\"evaluationTime\":0,\"lastEvaluation\":\"TIME\""
 
 static void test_before_the_first_evaluation(void **state)
@@ -206,14 +208,12 @@ static void test_evaluated(void **state)
 {
     struct fixture *fx = *state;
     advance(fx, 60);
-    ANSWER(
-        fx, "rules?rule_group[]=a",
-        "{\"groups\":[{\"name\":\"a\",\"file\":\"FILE\",\"rules\":["
-        "{\"name\":\"one\",\"query\":\"1\",\"labels\":{\"team\":\"core\"},\"health\":\"ok\"," ONCE PLAIN(
-            "ok") ","
-                  "{\"name\":\"wrong\",\"query\":\"up\",\"labels\":{\"job\":\"all\"},\"health\":\"err\",\"lastError\":"
-                  "\"vector contains metrics with the same labelset after applying rule labels\"," ONCE PLAIN(
-                      "error") "],\"interval\":60,\"limit\":0," ONCE "}]}");
+    ANSWER(fx, "rules?rule_group[]=a",
+           "{\"groups\":[{\"name\":\"a\",\"file\":\"FILE\",\"rules\":["
+           "{\"name\":\"one\",\"query\":\"1\",\"labels\":{\"team\":\"core\"},\"health\":\"ok\"," ONCE WELL
+           ",{\"name\":\"wrong\",\"query\":\"up\",\"labels\":{\"job\":\"all\"},\"health\":\"err\",\"lastError\":"
+           "\"vector contains metrics with the same labelset after applying rule labels\"," ONCE WRONG
+           "],\"interval\":60,\"limit\":0," ONCE "}]}");
     ANSWER(fx, "rules?type=alert&rule_name[]=Up&file[]=x&file[]=", "{\"groups\":[]}");
     ANSWER(fx, "rules?type=alert&rule_name[]=Up&rule_name[]=one",
            "{\"groups\":[{\"name\":\"b\",\"file\":\"FILE\",\"rules\":[{\"state\":\"pending\",\"name\":\"Up\",\"query\":"

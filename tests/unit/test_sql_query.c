@@ -121,6 +121,34 @@ static void test_time_limit(void **state)
     assert_int_equal(rules_sql_query(&nowhere, &rule, 0, 1000, &arena, &vector, &has_figure, &err), AP_E_CONFLICT);
 }
 
+/* A warehouse that nothing is written to yet: what is missing in its tables is not missing. */
+static void test_tables_that_are_behind(void **state)
+{
+    struct fixture *fx = *state;
+    AP_AUTO_BUF struct ap_buf text = {0};
+    struct warehouse_options options;
+    close_all(fx);
+    warehouse_options_init(&options);
+    options.dir = fx->dir;
+    MUST(warehouse_open(&options, &fx->warehouse, err));
+    ask_rule(fx, "SELECT max(duration_ms) AS value FROM events", NONE, &text);
+    warehouse_close(AP_MOVE(fx->warehouse));
+    assert_string_equal(text.data, "failed: the tables do not have all rows yet that came before the server started");
+    open_all(fx);
+}
+
+/* With the rows of before the start, of which there are none. */
+static int setup_caught_up(void **state)
+{
+    struct warehouse_stats stats = {0};
+    int rc = setup(state);
+    while (!stats.is_caught_up) {
+        warehouse_stats_get(((struct fixture *)*state)->warehouse, &stats);
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    return rc;
+}
+
 static void collect(const char *sentence, void *context)
 {
     ap_buf_printf(context, "%s\n", sentence);
@@ -152,13 +180,14 @@ static void test_checking(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_rows, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_figures, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_parameters, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_columns_that_fit_nothing, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_only_reading, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_time_limit, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_checking, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_rows, setup_caught_up, teardown),
+        cmocka_unit_test_setup_teardown(test_figures, setup_caught_up, teardown),
+        cmocka_unit_test_setup_teardown(test_parameters, setup_caught_up, teardown),
+        cmocka_unit_test_setup_teardown(test_columns_that_fit_nothing, setup_caught_up, teardown),
+        cmocka_unit_test_setup_teardown(test_only_reading, setup_caught_up, teardown),
+        cmocka_unit_test_setup_teardown(test_time_limit, setup_caught_up, teardown),
+        cmocka_unit_test_setup_teardown(test_tables_that_are_behind, setup_caught_up, teardown),
+        cmocka_unit_test_setup_teardown(test_checking, setup_caught_up, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -110,6 +110,7 @@ static void test_rules(void **state)
     assert_int_equal(file->groups[0].interval_ms, pinged.interval_ms);
     assert_string_equal(file->groups[0].rules[0].name, "Watchdog");
     assert_int_equal(file->groups[0].rules[0].for_ms, 0);
+    assert_int_equal(file->groups[0].rules[0].on_error, RULE_ON_ERROR_OK);
 }
 
 /* ---- Over time ---- */

@@ -2,17 +2,20 @@ import { useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import { routedAlertsQuery } from '../api/alerts';
 import { failureOf } from '../api/failure';
-import { labelsKey } from '../api/labels';
+import { type Labels, labelsKey } from '../api/labels';
 import { type Notification, toldQuery } from '../api/notifications';
 import { rulesOfNameQuery } from '../api/rules';
 import { silencesQuery } from '../api/silences';
 import { Fact } from '../alerting/fact';
+import { useMinute } from '../alerting/clock';
 import { equalMatcher, formatMatcher } from '../alerting/matcher_text';
 import { Ago, Exact, Until } from '../alerting/moment';
 import { QueryBlock } from '../dashboard/query_block';
 import { formatSpan } from '../format/time';
 import { wayNoun } from '../notifications/wording';
 import type { Alert } from './alert';
+import { AlertCourse } from './alert_course';
+import { isCheap } from './course';
 import { isWebAddress, readAnnotations } from './annotations';
 
 /** All that is known of an alert, and where to go from here. */
@@ -78,7 +81,7 @@ export function AlertDetails({ alert }: { alert: Alert }) {
       </div>
       <div className="alert-evidence">
         <Told alert={alert} />
-        {alert.isOfRule && <RuleQuery name={alert.name} />}
+        {alert.isOfRule && <RuleQuery alert={alert} />}
       </div>
     </div>
   );
@@ -170,14 +173,25 @@ function nobodyText({ state, receivers }: Alert): string {
   return `Nobody in the last day. It goes to ${names}.`;
 }
 
-/** What the rule asks; there may be several of one name. */
-function RuleQuery({ name }: { name: string }) {
-  const { data: groups } = useQuery(rulesOfNameQuery(name));
-  const rules = groups?.flatMap(({ rules: all }) => all) ?? [];
+/** What the rule asks; there may be several of one name, which differ in their labels. */
+function RuleQuery({ alert }: { alert: Alert }) {
+  const { data: groups } = useQuery(rulesOfNameQuery(alert.name));
+  const nowMs = useMinute();
+  const all = groups?.flatMap((group) => group.rules) ?? [];
+  const fitting = all.filter(({ labels }) => isMadeWith(labels, alert.labels));
+  const rules = fitting.length > 0 ? fitting : all;
   return rules.map((rule, index) => (
     <div key={index} className="alert-rule">
+      {rule.language === 'promql' && rules.length === 1 && isCheap(rule.durationMs) && (
+        <AlertCourse alert={alert} rule={rule} nowMs={nowMs} />
+      )}
       <QueryBlock text={rule.query} language={rule.language} subject={rule.name} />
       {rule.forMs > 0 && <p className="tile-note">Fires when that is so for {formatSpan(rule.forMs)}.</p>}
     </div>
   ));
+}
+
+/** Labels of a rule are those of its alerts, unless they are templates. */
+function isMadeWith(ofRule: Labels, ofAlert: Labels): boolean {
+  return Object.entries(ofRule).every(([name, value]) => value.includes('{{') || ofAlert[name] === value);
 }

@@ -8,19 +8,18 @@ import { QuickSilence } from '../silences/quick_silence';
 import { AlertRow } from './alert_row';
 import type { AlertGroup } from './filter';
 
-/** A group may have thousands; the worst are among the first. */
-const SHOWN_MAX = 20;
-
 interface Props {
   group: AlertGroup;
+  /** A group may have thousands; the worst are among the first. */
+  shownMax: number;
   search: string;
   onToggle: (matcher: Matcher) => void;
 }
 
-export function AlertGroupView({ group, search, onToggle }: Props) {
+export function AlertGroupView({ group, shownMax, search, onToggle }: Props) {
   const [isWhole, setWhole] = useState(false);
   const { alerts, common } = group;
-  const shown = isWhole ? alerts : alerts.slice(0, SHOWN_MAX);
+  const shown = isWhole ? alerts : alerts.slice(0, shownMax);
   const isSilenceable = alerts.some(({ state }) => state !== 'resolved' && state !== 'silenced');
   return (
     <section

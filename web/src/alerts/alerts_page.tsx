@@ -1,6 +1,6 @@
 import { useQuery } from '@tanstack/react-query';
 import { useNavigate, useSearch } from '@tanstack/react-router';
-import { useMemo } from 'react';
+import { memo, useDeferredValue, useMemo } from 'react';
 import { pastAlertsQuery, routedAlertsQuery, routeGroupsQuery, ruleAlertsQuery } from '../api/alerts';
 import type { Matcher } from '../api/silences';
 import { AlertingPage } from '../alerting/alerting_page';
@@ -8,7 +8,7 @@ import { ChoiceTabs } from '../alerting/choice_tabs';
 import { countSet, FilterBar } from '../alerting/filter_bar';
 import { toggledMatcher } from '../alerting/matcher_text';
 import { SearchField } from '../alerting/search_field';
-import { type Alerts, putTogether } from './alert';
+import { type Alert, type Alerts, putTogether } from './alert';
 import { AlertGroupView } from './alert_group';
 import { AllQuiet } from './all_quiet';
 import { type AlertSearch, findAlerts, groupByName, groupByRoute } from './filter';
@@ -68,14 +68,10 @@ interface ViewProps {
 }
 
 function AlertsView({ alerts, search, onSearch }: ViewProps) {
-  const { data: routes } = useQuery({ ...routeGroupsQuery(), enabled: search.by === 'route' });
-  const found = findAlerts(alerts.shown, search);
-  const groups = search.by === 'route' ? groupByRoute(found.alerts, routes ?? []) : groupByName(found.alerts);
-  const shown = groups.slice(0, GROUPS_SHOWN_MAX);
-  const toggle = (matcher: Matcher) => {
-    const q = toggledMatcher(search.q ?? '', matcher);
-    onSearch({ q: q === '' ? undefined : q });
-  };
+  const found = useMemo(() => findAlerts(alerts.shown, search), [alerts, search]);
+  // The rows may come a moment later than the letter that was typed, which has to be there at once.
+  const shown = useDeferredValue(found);
+  const { q = '', by } = useDeferredValue(search);
   const { counts } = found;
   return (
     <>
@@ -131,9 +127,46 @@ function AlertsView({ alerts, search, onSearch }: ViewProps) {
           { value: 'resolved', text: 'Resolved in the last hour', count: counts.resolved },
         ]}
       />
+      <AlertGroups alerts={shown.alerts} q={q} isByRoute={by === 'route'} />
+      {found.alerts.length === 0 && <AllQuiet search={search} counts={counts} />}
+    </>
+  );
+}
+
+/** So many rows in all, unless there are more groups; each can be opened. */
+const ROWS_SHOWN_MAX = 200;
+const ROWS_OF_GROUP = { min: 3, max: 20 };
+
+interface GroupsProps {
+  alerts: Alert[];
+  q: string;
+  isByRoute: boolean;
+}
+
+const AlertGroups = memo(function AlertGroups({ alerts, q, isByRoute }: GroupsProps) {
+  const navigate = useNavigate({ from: '/alerts' });
+  const { data: routes } = useQuery({ ...routeGroupsQuery(), enabled: isByRoute });
+  const groups = isByRoute ? groupByRoute(alerts, routes ?? []) : groupByName(alerts);
+  const shown = groups.slice(0, GROUPS_SHOWN_MAX);
+  const share = Math.floor(ROWS_SHOWN_MAX / Math.max(1, shown.length));
+  const toggle = (matcher: Matcher) => {
+    const toggled = toggledMatcher(q, matcher);
+    void navigate({
+      search: (before) => ({ ...before, q: toggled === '' ? undefined : toggled }),
+      replace: true,
+    });
+  };
+  return (
+    <>
       <div className="alert-groups">
         {shown.map((group) => (
-          <AlertGroupView key={group.key} group={group} search={search.q ?? ''} onToggle={toggle} />
+          <AlertGroupView
+            key={group.key}
+            group={group}
+            shownMax={Math.min(Math.max(share, ROWS_OF_GROUP.min), ROWS_OF_GROUP.max)}
+            search={q}
+            onToggle={toggle}
+          />
         ))}
       </div>
       {groups.length > shown.length && (
@@ -141,7 +174,6 @@ function AlertsView({ alerts, search, onSearch }: ViewProps) {
           {groups.length - shown.length} more groups are not shown: search for what you mean.
         </p>
       )}
-      {groups.length === 0 && <AllQuiet search={search} counts={counts} />}
     </>
   );
-}
+});

@@ -49,7 +49,7 @@ export function PulseLine({ alwaysOn }: { alwaysOn: readonly Alert[] }) {
       )}
       {!summary.isAnybodyTold && (
         <li data-verdict="bad">
-          Nobody is told: no receiver is configured (<code>--alerting alertmanager.yml</code>)
+          Nobody is told: no receiver has a way (<code>--alerting alertmanager.yml</code>)
         </li>
       )}
     </ul>

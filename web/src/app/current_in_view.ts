@@ -1,8 +1,11 @@
 import { useLocation } from '@tanstack/react-router';
 import { type RefObject, useEffect, useRef } from 'react';
 
-/** A row of links that is wider than a small screen: the link of this page is scrolled to. */
-export function useCurrentInView<T extends HTMLElement>(): RefObject<T | null> {
+/**
+ * A row of links that is wider than a small screen: the link of this page is scrolled to, again when `content`, which
+ * stands for what is in the row, changes.
+ */
+export function useCurrentInView<T extends HTMLElement>(content: number): RefObject<T | null> {
   const ref = useRef<T>(null);
   const path = useLocation({ select: ({ pathname }) => pathname });
   useEffect(() => {
@@ -11,6 +14,6 @@ export function useCurrentInView<T extends HTMLElement>(): RefObject<T | null> {
     if (row == null || current == null) return;
     // Not scrollIntoView(), which would move the page as well.
     row.scrollLeft = current.offsetLeft - row.offsetLeft - (row.clientWidth - current.offsetWidth) / 2;
-  }, [path]);
+  }, [path, content]);
   return ref;
 }

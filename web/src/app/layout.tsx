@@ -54,7 +54,7 @@ export function Layout() {
 }
 
 function DashboardNav({ dashboards }: { dashboards: DashboardSummary[] }) {
-  const ref = useCurrentInView<HTMLElement>();
+  const ref = useCurrentInView<HTMLElement>(dashboards.length);
   return (
     <nav ref={ref} className="dashboard-nav" aria-label="Dashboards">
       <ul>

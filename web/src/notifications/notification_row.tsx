@@ -5,14 +5,17 @@ import { Ago, Exact } from '../alerting/moment';
 import { Opener } from '../alerting/opener';
 import { formatTook } from '../format/time';
 import { LabelList } from '../targets/label_list';
+import type { Attempts } from './fold';
 import { aboutText, answerText, countsText, kindText, OUTCOME_TEXT, reasonText, wayNoun } from './wording';
 
-export function NotificationRow({ notification }: { notification: Notification }) {
+export function NotificationRow({ attempts }: { attempts: Attempts }) {
+  const { newest: notification, earlier } = attempts;
   const [isOpen, setOpen] = useState(false);
   const detailsId = useId();
   const { tsMs, receiver, way, outcome, attempt, reason, durationMs } = notification;
   const kind = kindText(notification.kind);
   const about = aboutText(notification);
+  const first = earlier.at(-1);
   return (
     <li className="notification" data-outcome={outcome}>
       <div className="notification-line">
@@ -36,7 +39,12 @@ export function NotificationRow({ notification }: { notification: Notification }
           </p>
           <p className="notification-facts">
             {reason !== '' && kind === '' && <span>{reasonText(reason)}</span>}
-            {attempt > 1 && <span>attempt {attempt}</span>}
+            {attempt > 1 && earlier.length === 0 && <span>attempt {attempt}</span>}
+            {first !== undefined && (
+              <span className="notification-again">
+                {earlier.length + 1} times, first <Ago tsMs={first.tsMs} />
+              </span>
+            )}
             <span>{formatTook(durationMs)}</span>
             <span className="notification-answer" data-outcome={outcome}>
               {answerText(notification)}
@@ -52,6 +60,7 @@ export function NotificationRow({ notification }: { notification: Notification }
       </div>
       <div id={detailsId} hidden={!isOpen}>
         {isOpen && <NotificationDetails notification={notification} />}
+        {isOpen && earlier.length > 0 && <EarlierAttempts attempts={earlier} />}
       </div>
     </li>
   );
@@ -102,5 +111,25 @@ function NotificationDetails({ notification }: { notification: Notification }) {
         </>
       )}
     </div>
+  );
+}
+
+const EARLIER_SHOWN_MAX = 50;
+
+function EarlierAttempts({ attempts }: { attempts: readonly Notification[] }) {
+  return (
+    <>
+      <h3>Tried before, with the same answer</h3>
+      <ol className="earlier-attempts">
+        {attempts.slice(0, EARLIER_SHOWN_MAX).map(({ id, tsMs, durationMs }) => (
+          <li key={id}>
+            <Exact tsMs={tsMs} /> <span className="notification-facts">{formatTook(durationMs)}</span>
+          </li>
+        ))}
+      </ol>
+      {attempts.length > EARLIER_SHOWN_MAX && (
+        <p className="more-note">and {attempts.length - EARLIER_SHOWN_MAX} more before these</p>
+      )}
+    </>
   );
 }

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { decodeNotificationPage, type Notification, wishParameters } from '../api/notifications';
+import { foldAttempts } from './fold';
 import { isFiltered, parseNotificationSearch } from './filter';
 import { indexTold, toldOf } from './told';
 import { aboutText, countsText, reasonText, wayNoun } from './wording';
@@ -43,6 +44,29 @@ test('what was told of an earlier time is not counted, nor of another alert', ()
   const index = indexTold([notification()]);
   expect(toldOf(index, disk, 101)).toEqual({ done: null, failing: null });
   expect(toldOf(index, { ...disk, host: 'b' }, 0)).toEqual({ done: null, failing: null });
+});
+
+test('what fails again and again is one row, until something else happens', () => {
+  const failed = { outcome: 'retry', status: 500, answer: 'down' } as const;
+  const other = { ...failed, dedupKey: 'other group' };
+  const rows = foldAttempts([
+    notification({ id: '9', ...failed }),
+    notification({ id: '8', ...other }),
+    notification({ id: '7', ...failed }),
+    notification({ id: '6', ...failed, answer: 'still down' }),
+    notification({ id: '5', ...failed }),
+    notification({ id: '4' }),
+    notification({ id: '3' }),
+    notification({ id: '2', ...other }),
+  ]);
+  expect(rows.map(({ newest, earlier }) => [newest.id, ...earlier.map(({ id }) => id)].join(' '))).toEqual([
+    '9 7',
+    '8 2',
+    '6',
+    '5',
+    '4',
+    '3',
+  ]);
 });
 
 test('words', () => {

@@ -9,6 +9,7 @@ import { ReceiverChoice } from '../alerting/receiver_choice';
 import { SearchField } from '../alerting/search_field';
 import { rangeNoun } from '../timerange/time_range';
 import { isFiltered, type NotificationSearch } from './filter';
+import { foldAttempts } from './fold';
 import { NotificationRow } from './notification_row';
 import { ReceiverList } from './receiver_list';
 
@@ -104,8 +105,9 @@ function NotificationsView({ notifications, search, hasMore, isLoadingMore, onMo
       </FilterBar>
       {notifications.length > 0 && (
         <ol className="panel notification-rows" aria-label="Notifications, newest first">
-          {notifications.map((notification) => (
-            <NotificationRow key={notification.id} notification={notification} />
+          {foldAttempts(notifications).map((attempts) => (
+            // By the first of them, so that a row stays open when one more is tried.
+            <NotificationRow key={(attempts.earlier.at(-1) ?? attempts.newest).id} attempts={attempts} />
           ))}
         </ol>
       )}

@@ -2,7 +2,7 @@ import { useQuery } from '@tanstack/react-query';
 import type { Labels } from '../api/labels';
 import { type NotificationPage, recentToldQuery } from '../api/notifications';
 import { Ago } from '../alerting/moment';
-import { indexTold, toldOf } from './told';
+import { indexTold, type ToldIndex, toldOf } from './told';
 import { answerText, wayNoun } from './wording';
 
 interface Props {
@@ -38,7 +38,13 @@ export function ToldLine({ labels, receivers, sinceMs }: Props) {
 
 const NOTHING = { done: null, failing: null };
 
-/** Outside the component, so that the index is made once for each answer. */
-function indexOf({ notifications }: NotificationPage) {
-  return indexTold(notifications);
+/** Hundreds of lines ask for the index of one answer: it is made once. */
+const indexes = new WeakMap<NotificationPage, ToldIndex>();
+
+function indexOf(page: NotificationPage): ToldIndex {
+  const known = indexes.get(page);
+  if (known !== undefined) return known;
+  const made = indexTold(page.notifications);
+  indexes.set(page, made);
+  return made;
 }

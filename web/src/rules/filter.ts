@@ -1,5 +1,6 @@
 import type { Rule, RuleGroup } from '../api/rules';
 import { matcherMatches, parseWording } from '../alerting/matcher_text';
+import { isAlwaysOn } from '../alerting/severity';
 
 export const RULE_SHOWS = ['failing', 'no_data', 'firing', 'pending', 'recording'] as const;
 export type RuleShow = (typeof RULE_SHOWS)[number];
@@ -23,10 +24,15 @@ export function isFailing({ health, conditions }: Rule): boolean {
   return health === 'err' || conditions?.condition === 'error';
 }
 
+/** Fires to show that alerting works. */
+export function isWatching({ name, labels, state }: Rule): boolean {
+  return state === 'firing' && isAlwaysOn({ alertname: name, ...labels });
+}
+
 const IS_SHOWN: Record<RuleShow, (rule: Rule) => boolean> = {
   failing: isFailing,
   no_data: ({ conditions }) => conditions?.condition === 'no_data',
-  firing: ({ state }) => state === 'firing',
+  firing: (rule) => rule.state === 'firing' && !isWatching(rule),
   pending: ({ state }) => state === 'pending',
   recording: ({ isAlert }) => !isAlert,
 };
@@ -49,6 +55,7 @@ function textOf(rule: Rule, group: RuleGroup): string {
 /** What is wrong first, then what fires; otherwise as the file has them. */
 function rankOf(rule: Rule): number {
   if (isFailing(rule)) return 0;
+  if (isWatching(rule)) return 4;
   if (rule.state === 'firing') return 1;
   if (rule.state === 'pending') return 2;
   return rule.conditions?.condition === 'no_data' ? 3 : 4;

@@ -5,13 +5,14 @@ import { Opener } from '../alerting/opener';
 import { severityOf } from '../alerting/severity';
 import { SeverityMark } from '../alerting/severity_mark';
 import { formatTook } from '../format/time';
-import { isFailing } from './filter';
+import { isFailing, isWatching } from './filter';
 import { RuleDetails } from './rule_details';
 
-type Look = 'failing' | 'firing' | 'pending' | 'no_data' | 'inactive' | 'recording' | 'unknown';
+type Look = 'failing' | 'always' | 'firing' | 'pending' | 'no_data' | 'inactive' | 'recording' | 'unknown';
 
 const LOOK_TEXT: Record<Look, string> = {
   failing: 'Fails',
+  always: 'Always on',
   firing: 'Firing',
   pending: 'Pending',
   no_data: 'No data',
@@ -22,6 +23,7 @@ const LOOK_TEXT: Record<Look, string> = {
 
 function lookOf(rule: Rule): Look {
   if (isFailing(rule)) return 'failing';
+  if (isWatching(rule)) return 'always';
   if (rule.state === 'firing' || rule.state === 'pending') return rule.state;
   if (rule.conditions?.condition === 'no_data') return 'no_data';
   if (rule.health === 'unknown') return 'unknown';

@@ -63,6 +63,13 @@ test('choices count what fits the text, and leave out groups without any', () =>
   expect(findRules(all, { q: 'alertname=~"D.*"' }).counts.all).toBe(1);
 });
 
+test('what fires to show that alerting works is not on fire', () => {
+  const watchdog = rule('Watchdog', { state: 'firing', labels: { severity: 'none' } });
+  const { groups, counts } = findRules([group('g', [watchdog, rule('Disk', { state: 'firing' })])], {});
+  expect(counts.firing).toBe(1);
+  expect(groups[0]?.rules.map(({ name }) => name)).toEqual(['Disk', 'Watchdog']);
+});
+
 test('an evaluation that failed is one, whatever the health says', () => {
   const failed = rule('Sql', { conditions: { ...conditions, condition: 'error' } });
   expect(findRules([group('g', [failed])], { show: 'failing' }).counts.failing).toBe(1);
