@@ -183,6 +183,10 @@ static void test_points(void **state)
     HOLDS("m", "m{a=\"1\", b=\"2\", job=\"s\"} 2@1 2@2 6@3 7@4 8@5 9@6 8@7\n"
                "m{a=\"1\", job=\"s\"} 1@1 1@2 5@3 0@4\n"
                "m{job=\"s\"} 3@1 3@2 4@3 0@4 0@5 0@6\n");
+    /* The same of a point of which no part was told before: its part is none of it. */
+    SENDS(request("s", gauge("m", point(JOIN4(at(1), with("c", "1"), is(1), with("d", "2"))))), 0);
+    SENDS(request("s", gauge("m", point(JOIN3(at(2), with("c", "1"), is(2))))), 0);
+    HOLDS("m{c=\"1\"}", "m{c=\"1\", d=\"2\", job=\"s\"} 1@1\nm{c=\"1\", job=\"s\"} 2@2\n");
     /* Attributes in another order are another text, and the same series. */
     SENDS(request("s", gauge("m", point(JOIN4(at(8), is(10), with("b", "2"), with("a", "1"))))), 0);
     SENDS(request("s", gauge("m", point(JOIN4(at(9), is(11), with("b", "2"), with("a", "1"))))), 1);
