@@ -25,11 +25,14 @@ export async function request(
   return response;
 }
 
-export async function fetchJson<T>(path: string, decode: Decoder<T>, signal?: AbortSignal): Promise<T> {
-  const response = await request(path, {
-    headers: { Accept: 'application/json' },
-    ...(signal ? { signal } : {}),
-  });
+export async function fetchJson<T>(
+  path: string,
+  decode: Decoder<T>,
+  signal?: AbortSignal,
+  timeoutMs = TIMEOUT_MS,
+): Promise<T> {
+  const init = { headers: { Accept: 'application/json' }, ...(signal ? { signal } : {}) };
+  const response = await request(path, init, timeoutMs);
   let body: unknown;
   try {
     body = await response.json();
