@@ -44,7 +44,8 @@ test.beforeAll(async () => {
     ],
   };
   // As default templates and those in the field write it.
-  const blocks = 'title: {{ template "slack.default.titlelink" . }} graph: {{ (index .Alerts 0).GeneratorURL }} ';
+  const blocks =
+    'title: {{ template "slack.default.titlelink" . }} graph: {{ (index .Alerts 0).GeneratorURL }} ';
   const alerting = {
     route: { receiver: 'web & co', group_wait: '0s' },
     receivers: [
@@ -59,7 +60,14 @@ test.beforeAll(async () => {
   writeFileSync(join(dir, 'alertmanager.yml'), JSON.stringify(alerting));
   const files = ['scrape.yml', 'rules.yml', 'alertmanager.yml'].map((file) => join(dir, file));
   const [scrapeFile = '', rulesFile = '', alertingFile = ''] = files;
-  const own = ['--set', 'external_url=http://apiary.example.com', '--set', 'scrape.host=false', '--set', 'scrape.self=false'];
+  const own = [
+    '--set',
+    'external_url=http://apiary.example.com',
+    '--set',
+    'scrape.host=false',
+    '--set',
+    'scrape.self=false',
+  ];
   const options = ['--scrape', scrapeFile, '--rules', rulesFile, '--alerting', alertingFile, ...own];
   server = await startServer(join(dir, 'data'), 0, true, options, []);
 });
@@ -80,7 +88,9 @@ async function linkOf(before: string): Promise<string> {
 const expression = (page: Page) => page.getByRole('textbox', { name: 'PromQL expression' });
 const series = (page: Page) => page.getByRole('list', { name: 'Series' }).locator('> li');
 
-test("a message's link leads to the alerts of its receiver, without a step more to go back", async ({ page }) => {
+test("a message's link leads to the alerts of its receiver, without a step more to go back", async ({
+  page,
+}) => {
   await page.goto(`${server.url}/targets`);
   await page.goto(await linkOf('title'));
   await expect(page.getByRole('heading', { name: 'Alerts', level: 1 })).toBeVisible();
@@ -152,7 +162,12 @@ test('a query anywhere leads to its graph', async ({ page }) => {
 for (const theme of ['light', 'dark'] as const)
   test(`can be read by everybody, ${theme}`, async ({ page }) => {
     await page.emulateMedia({ colorScheme: theme });
-    for (const address of ['/graph', '/graph?g0.expr=up', '/graph?g0.expr=up&g0.tab=1', '/graph?g0.expr=up%29']) {
+    for (const address of [
+      '/graph',
+      '/graph?g0.expr=up',
+      '/graph?g0.expr=up&g0.tab=1',
+      '/graph?g0.expr=up%29',
+    ]) {
       await page.goto(server.url + address);
       await expect(page.locator('.beginnings, .series, .expression-note').first()).toBeVisible();
       const { violations } = await new AxeBuilder({ page }).analyze();
