@@ -46,7 +46,11 @@ function SilencesView({ silences, search }: { silences: Silence[]; search: Silen
   return (
     <>
       {search.form !== undefined && (
-        <FormPlace key={`${search.form} ${search.matchers ?? ''}`} silences={silences} search={search} />
+        <FormPlace
+          key={[search.form, search.matchers, search.comment].join(' ')}
+          silences={silences}
+          search={search}
+        />
       )}
       <div className="filter-bar">
         <ChoiceTabs
