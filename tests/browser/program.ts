@@ -19,6 +19,8 @@ function start(args: string[], isReady: (output: string) => boolean): Promise<Ru
   const child: ChildProcess = spawn(binary, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
+  // A test that fails does not come to stop().
+  process.once('exit', () => child.kill('SIGKILL'));
   let output = '';
   let log = '';
   child.stderr?.on('data', (chunk: Buffer) => (log += chunk.toString()));
