@@ -40,7 +40,7 @@ function Readings({ readings }: { readings: Reading[] }) {
           <strong>{value}</strong> {tsMs !== null && <Exact tsMs={tsMs} />}
         </li>
       ))}
-      {readings.length > newest.length && <li>and {readings.length - newest.length} older ones</li>}
+      {readings.length > newest.length && <li>and {readings.length - newest.length} older</li>}
     </ol>
   );
 }
