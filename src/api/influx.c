@@ -1,5 +1,6 @@
 #include "api/influx.h"
 
+#include "api/pages.h"
 #include "api/params.h"
 #include "base/buf.h"
 #include "base/mem.h"
@@ -54,15 +55,19 @@ static bool begins_with(struct ap_slice statement, const char *first, const char
     return ap_slice_equal_nocase(word, first) && ap_slice_equal_nocase(ap_slice_split(&rest, ' '), second);
 }
 
-/* There are no databases: whichever name a client writes to is one. */
+/* There are no databases: whichever name a client writes to is one. Without a statement it is a browser: Prometheus has
+ * its page of an expression at this address, and links lead there. */
 void influx_handle_query(struct api *api, struct http_request *request, struct ap_slice rest)
 {
-    (void)api;
     (void)rest;
     static const struct {
         const char *first;
         const char *second;
     } granted[] = {{"create", "database"}, {"create", "retention"}, {"alter", "retention"}};
+    if (http_method(request) != HTTP_METHOD_POST && !http_query(request, "q").data) {
+        pages_handle(api, request, http_path(request));
+        return;
+    }
     struct params params;
     struct ap_err err;
     if (params_read(request, &params, &err) != AP_OK) {

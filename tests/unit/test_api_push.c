@@ -125,8 +125,12 @@ static void test_influx_questions(void **state)
            "{\"results\":[{\"statement_id\":0,\"series\":[{\"name\":\"databases\",\"columns\":[\"name\"]}]}]}\n");
     ask(fx, "GET", "/query?q=DROP%20DATABASE%20x", "");
     assert_int_equal(fx->status, 400);
-    ask(fx, "GET", "/query", "");
+    ask(fx, "POST", "/query", "");
     assert_int_equal(fx->status, 400);
+    /* As a link to a page of Prometheus. */
+    ask(fx, "GET", "/query?g0.expr=up&g0.tab=table", "");
+    assert_int_equal(fx->status, 200);
+    assert_string_equal(http_client_header(fx->client, "Content-Type"), "text/html; charset=utf-8");
     ask(fx, "GET", "/health", "");
     assert_int_equal(fx->status, 200);
     __atomic_store_n(&fx->api.is_draining, true, __ATOMIC_RELAXED);

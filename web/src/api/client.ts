@@ -1,5 +1,5 @@
 import type { Decoder } from './decode';
-import { ApiError, failureOfStatus } from './failure';
+import { ApiError, type Failure, failureOfStatus } from './failure';
 
 const TIMEOUT_MS = 15_000;
 
@@ -18,18 +18,18 @@ export async function request(
     if (init.signal?.aborted) throw error; // the caller gave up: not a failure
     throw new ApiError(deadline.aborted ? { kind: 'timeout', afterMs: timeoutMs } : { kind: 'unreachable' });
   }
-  if (!response.ok) {
-    const message = await errorMessage(response);
-    throw new ApiError(failureOfStatus(response.status, message, response.headers.get('Retry-After')));
-  }
+  if (!response.ok) throw new ApiError(await failureIn(response));
   return response;
 }
 
-export async function fetchJson<T>(path: string, decode: Decoder<T>, signal?: AbortSignal): Promise<T> {
-  const response = await request(path, {
-    headers: { Accept: 'application/json' },
-    ...(signal ? { signal } : {}),
-  });
+export async function fetchJson<T>(
+  path: string,
+  decode: Decoder<T>,
+  signal?: AbortSignal,
+  timeoutMs = TIMEOUT_MS,
+): Promise<T> {
+  const init = { headers: { Accept: 'application/json' }, ...(signal ? { signal } : {}) };
+  const response = await request(path, init, timeoutMs);
   let body: unknown;
   try {
     body = await response.json();
@@ -62,14 +62,18 @@ export async function sendJson<T>(
   return decode(answer, 'answer');
 }
 
-async function errorMessage(response: Response): Promise<string> {
+async function failureIn(response: Response): Promise<Failure> {
+  let message = `HTTP status ${response.status}`;
   try {
     const body: unknown = await response.json();
-    if (typeof body === 'string') return body; // Alertmanager's API
-    if (typeof body === 'object' && body !== null && 'error' in body && typeof body.error === 'string')
-      return body.error;
+    if (typeof body === 'string') message = body; // Alertmanager's API
+    if (typeof body === 'object' && body !== null) {
+      // Prometheus' API says so with the status of a server that is busy.
+      if ('errorType' in body && body.errorType === 'timeout') return { kind: 'timeout', afterMs: 0 };
+      if ('error' in body && typeof body.error === 'string') message = body.error;
+    }
   } catch {
     // Not JSON, as from a proxy in between: the status says enough.
   }
-  return `HTTP status ${response.status}`;
+  return failureOfStatus(response.status, message, response.headers.get('Retry-After'));
 }

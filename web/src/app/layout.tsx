@@ -81,13 +81,9 @@ function DashboardNav({ dashboards }: { dashboards: DashboardSummary[] }) {
           </li>
         ))}
         <li className="nav-divided">
-          <Link
-            to="/catalogue"
-            activeOptions={{ includeSearch: false }}
-            title="Every metric that the product reports"
-          >
+          <PagesLink to="/catalogue" paths={METRIC_PATHS} title="Every metric that the product reports">
             Metrics
-          </Link>
+          </PagesLink>
         </li>
         <li>
           <Link
@@ -99,26 +95,35 @@ function DashboardNav({ dashboards }: { dashboards: DashboardSummary[] }) {
           </Link>
         </li>
         <li>
-          <AlertingLink />
+          <PagesLink
+            to="/alerts"
+            paths={ALERTING_PATHS}
+            title="What is on fire, who is told, silences and rules"
+          >
+            Alerting
+          </PagesLink>
         </li>
       </ul>
     </nav>
   );
 }
 
+const METRIC_PATHS = ['/catalogue', '/graph'];
 const ALERTING_PATHS = ['/alerts', '/silences', '/rules', '/notifications', '/heartbeats'];
 
-/** One entry for all pages of alerting, which name each other below. */
-function AlertingLink() {
-  const isHere = useLocation({ select: ({ pathname }) => ALERTING_PATHS.includes(pathname) });
+interface PagesLinkProps {
+  to: '/catalogue' | '/alerts';
+  paths: readonly string[];
+  title: string;
+  children: string;
+}
+
+/** One entry for several pages, which name each other below. */
+function PagesLink({ to, paths, title, children }: PagesLinkProps) {
+  const isHere = useLocation({ select: ({ pathname }) => paths.includes(pathname) });
   return (
-    <Link
-      to="/alerts"
-      activeProps={{}}
-      aria-current={isHere ? 'page' : undefined}
-      title="What is on fire, who is told, silences and rules"
-    >
-      Alerting
+    <Link to={to} activeProps={{}} aria-current={isHere ? 'page' : undefined} title={title}>
+      {children}
     </Link>
   );
 }

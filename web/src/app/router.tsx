@@ -1,6 +1,9 @@
-import { createRootRoute, createRoute, createRouter } from '@tanstack/react-router';
+import { createRootRoute, createRoute, createRouter, redirect } from '@tanstack/react-router';
+import { alertmanagerAddress } from '../alerting/alertmanager_links';
 import { AlertsPage } from '../alerts/alerts_page';
 import { parseAlertSearch } from '../alerts/filter';
+import { parseGraphSearch } from '../graph/address';
+import { GraphPage } from '../graph/graph_page';
 import { HeartbeatsPage } from '../heartbeats/heartbeats_page';
 import { parseCatalogueSearch } from '../metrics/filter';
 import { MetricsPage } from '../metrics/metrics_page';
@@ -15,6 +18,7 @@ import { TargetsPage } from '../targets/targets_page';
 import { parseSearch } from '../timerange/time_range';
 import { Layout } from './layout';
 import { ChosenPage, HomePage, NotFoundPage } from './pages';
+import { formatSearchText, parseSearchText } from './search_text';
 
 const rootRoute = createRootRoute({
   component: Layout,
@@ -22,7 +26,18 @@ const rootRoute = createRootRoute({
   validateSearch: parseSearch,
 });
 
-const homeRoute = createRoute({ getParentRoute: () => rootRoute, path: '/', component: HomePage });
+const homeRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: '/',
+  component: HomePage,
+  beforeLoad: ({ location }) => {
+    // As it was written: location.hash is decoded, and a filter's & would no longer be told from the next parameter's.
+    const hash = /#.*/s.exec(location.href)?.[0] ?? '';
+    const address = alertmanagerAddress(hash);
+    // eslint-disable-next-line @typescript-eslint/only-throw-error
+    if (address !== null) throw redirect({ href: address, replace: true });
+  },
+});
 const chosenRoute = createRoute({
   getParentRoute: () => rootRoute,
   path: '/d/$dashboardId',
@@ -77,7 +92,26 @@ const heartbeatsRoute = createRoute({
   component: HeartbeatsPage,
 });
 
+const graphRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: '/graph',
+  component: GraphPage,
+  validateSearch: parseGraphSearch,
+});
+
+/** What Prometheus 3 calls it. */
+const queryRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: '/query',
+  beforeLoad: ({ location }) => {
+    // eslint-disable-next-line @typescript-eslint/only-throw-error
+    throw redirect({ href: `/graph${location.searchStr}`, replace: true });
+  },
+});
+
 export const router = createRouter({
+  parseSearch: parseSearchText,
+  stringifySearch: formatSearchText,
   routeTree: rootRoute.addChildren([
     homeRoute,
     chosenRoute,
@@ -88,6 +122,8 @@ export const router = createRouter({
     rulesRoute,
     notificationsRoute,
     heartbeatsRoute,
+    graphRoute,
+    queryRoute,
   ]),
 });
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { PanelData } from '../api/panels';
+import { EXACT } from '../format/unit';
 import { gaugeEnd } from './gauge_end';
 import { lineDataOf, yRange } from './line_data';
 import { countriesOf, rampBounds, rampIndex } from './map_data';
@@ -32,6 +33,14 @@ describe('lines', () => {
   it('begin at zero, except ratios near the whole', () => {
     expect(yRange(20, 40, 'ms', null)[0]).toBe(0);
     expect(yRange(0.98, 0.99, 'ratio', null)[0]).toBeGreaterThan(0.97);
+  });
+
+  it('of any meaning show how they differ, with zero where it is near', () => {
+    expect(yRange(1_000, 1_010, EXACT, null)).toEqual([999.2, 1010.8]);
+    expect(yRange(-1_010, -1_000, EXACT, null)).toEqual([-1010.8, -999.2]);
+    expect(yRange(4, 10, EXACT, null)[0]).toBe(0);
+    expect(yRange(1, 1, EXACT, null)[0]).toBe(0);
+    expect(yRange(-5, 10, EXACT, null)[0]).toBeLessThan(-5);
   });
 
   it('are not pressed flat by a target far away', () => {

@@ -14,6 +14,8 @@ import { lineLookOf, lineOptions } from './line_options';
 interface Props {
   panel: Panel;
   data: PanelData;
+  /** Whoever draws it lists the lines beside it, by their names as they are. */
+  isListed?: boolean;
 }
 
 interface Cursor {
@@ -21,7 +23,8 @@ interface Cursor {
   leftPx: number;
 }
 
-export function LineChart({ panel, data }: Props) {
+export function LineChart({ panel, data, isListed = false }: Props) {
+  const nameOf = isListed ? asIs : humanName;
   const palette = usePalette();
   const lineData = useMemo(() => lineDataOf(data), [data]);
   const boxRef = useRef<HTMLDivElement>(null);
@@ -100,7 +103,7 @@ export function LineChart({ panel, data }: Props) {
   const shownIndex = Math.min(cursor?.index ?? lastIndex, lastIndex);
   return (
     <div className="line-chart">
-      <Legend panel={panel} lineData={lineData} />
+      {!isListed && <Legend panel={panel} lineData={lineData} />}
       <div
         ref={boxRef}
         className="chart-box"
@@ -111,12 +114,12 @@ export function LineChart({ panel, data }: Props) {
         aria-valuemin={0}
         aria-valuemax={Math.max(lastIndex, 0)}
         aria-valuenow={Math.max(shownIndex, 0)}
-        aria-valuetext={spoken(panel, lineData, shownIndex)}
+        aria-valuetext={spoken(panel, lineData, shownIndex, nameOf)}
         onKeyDown={onKeyDown}
         onBlur={leave}
       >
         {cursor !== null && size !== null && (
-          <Readout panel={panel} lineData={lineData} cursor={cursor} boxWidth={size.width} />
+          <Readout panel={panel} lineData={lineData} cursor={cursor} boxWidth={size.width} nameOf={nameOf} />
         )}
       </div>
     </div>
@@ -135,11 +138,32 @@ function xRangeOf(data: PanelData, { timesMs }: LineData): [number, number] {
   return [Math.min(first, data.fromMs), Math.max(last, data.toMs)];
 }
 
-function spoken(panel: Panel, lineData: LineData, index: number): string {
+type Naming = (name: string) => string;
+
+function asIs(name: string): string {
+  return name;
+}
+
+/** Of very many lines, the highest. */
+const READ_MAX = 10;
+
+interface Read {
+  index: number;
+  name: string;
+  value: number | null;
+}
+
+function readAt({ lines }: LineData, index: number): Read[] {
+  const all = lines.map((line, at) => ({ index: at, name: line.name, value: line.values[index] ?? null }));
+  if (all.length <= READ_MAX) return all;
+  return all.sort((a, b) => (b.value ?? -Infinity) - (a.value ?? -Infinity)).slice(0, READ_MAX);
+}
+
+function spoken(panel: Panel, lineData: LineData, index: number, nameOf: Naming): string {
   const tsMs = lineData.timesMs[index];
   if (tsMs === undefined) return 'no data';
-  const values = lineData.lines.map(
-    (line) => `${humanName(line.name)} ${formatValue(line.values[index] ?? null, panel.unit)}`,
+  const values = readAt(lineData, index).map(
+    ({ name, value }) => `${nameOf(name)} ${formatValue(value, panel.unit)}`,
   );
   return `${formatPoint(tsMs, lineData.stepMs)}: ${values.join(', ')}`;
 }
@@ -169,9 +193,10 @@ interface ReadoutProps {
   lineData: LineData;
   cursor: Cursor;
   boxWidth: number;
+  nameOf: Naming;
 }
 
-function Readout({ panel, lineData, cursor, boxWidth }: ReadoutProps) {
+function Readout({ panel, lineData, cursor, boxWidth, nameOf }: ReadoutProps) {
   const palette = usePalette();
   const tsMs = lineData.timesMs[cursor.index];
   if (tsMs === undefined) return null;
@@ -182,14 +207,15 @@ function Readout({ panel, lineData, cursor, boxWidth }: ReadoutProps) {
     <div className="readout" style={side} aria-hidden="true">
       <p>{formatPoint(tsMs, lineData.stepMs)}</p>
       <ul>
-        {lineData.lines.map((line, index) => (
-          <li key={line.name}>
+        {readAt(lineData, cursor.index).map(({ index, name, value }) => (
+          <li key={name}>
             <span className="swatch" style={{ background: seriesColour(palette, index) }} />
-            <span>{humanName(line.name)}</span>
-            <strong>{formatValue(line.values[cursor.index] ?? null, panel.unit)}</strong>
+            <span className="readout-name">{nameOf(name)}</span>
+            <strong>{formatValue(value, panel.unit)}</strong>
           </li>
         ))}
       </ul>
+      {lineData.lines.length > READ_MAX && <p>the highest of {lineData.lines.length}</p>}
     </div>
   );
 }

@@ -1,6 +1,7 @@
 import type { Cell } from '../api/decode';
 import type { PanelData } from '../api/panels';
 import type { Target } from '../api/dashboards';
+import { EXACT } from '../format/unit';
 
 /** Rows turned into columns, as the chart wants them. */
 export interface LineData {
@@ -33,8 +34,8 @@ function usualStep(timesMs: readonly number[]): number {
 }
 
 /**
- * The y axis begins at zero, because areas and heights mislead otherwise. The exception: ratios that all lie in the
- * upper half, where 99.1 % and 99.9 % would look the same.
+ * The y axis begins at zero, because areas and heights mislead otherwise. The exceptions: ratios that all lie in the
+ * upper half, where 99.1 % and 99.9 % would look the same, and figures of any meaning that are far from it.
  */
 export function yRange(
   low: number | null,
@@ -45,6 +46,10 @@ export function yRange(
   if (low === null || high === null) return [0, 1];
   const shown = target !== null && isTargetShown(high, target) ? target.value : high;
   const top = Math.max(high, shown);
+  if (unit === EXACT && isFarFromZero(low, high)) {
+    const room = (high - low) * 0.08;
+    return [low - room, high + room];
+  }
   if (unit === 'ratio' && low > 0.5) {
     const bottom = Math.min(low, shown);
     const room = Math.max((top - bottom) * 0.15, 0.002);
@@ -53,6 +58,11 @@ export function yRange(
   const bottom = Math.min(0, low);
   const room = (top - bottom) * 0.08;
   return [bottom === 0 ? 0 : bottom - room, top === bottom ? bottom + 1 : top + room];
+}
+
+/** By more than what the figures differ, so that an axis from zero would show little of how they went. */
+function isFarFromZero(low: number, high: number): boolean {
+  return high > low && low * high > 0 && Math.min(Math.abs(low), Math.abs(high)) > high - low;
 }
 
 /** A target far above the data would press the lines flat; then its text has to do. */

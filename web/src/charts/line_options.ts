@@ -1,6 +1,6 @@
 import type uPlot from 'uplot';
 import type { Panel } from '../api/dashboards';
-import { formatTicks } from '../format/unit';
+import { EXACT, formatTicks } from '../format/unit';
 import { isTargetShown, type LineData, yRange } from './line_data';
 import { type Palette, seriesColour } from '../theme/palette';
 
@@ -46,7 +46,7 @@ export function lineOptions(
   return {
     ...size,
     ms: 1,
-    padding: [0.5 * remPx, 0.5 * remPx, 0, 0],
+    padding: [0.5 * remPx, 1.25 * remPx, 0, 0], // right: half of a label that ends at the edge
     legend: { show: false },
     cursor: { y: false, points: { size: 8, width: 2 }, drag: { x: false, y: false } },
     // Days are UTC days in the warehouse; anything finer is shown in the reader's own time.
@@ -81,7 +81,10 @@ export function lineOptions(
         width: 2,
         points: { show: false },
         spanGaps: false,
-        ...(look.lineNames.length === 1 ? { fill: `${seriesColour(palette, index)}1f` } : {}),
+        // An area says that it begins at zero.
+        ...(look.lineNames.length === 1 && panel.unit !== EXACT
+          ? { fill: `${seriesColour(palette, index)}1f` }
+          : {}),
       })),
     ],
     hooks: {

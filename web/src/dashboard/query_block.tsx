@@ -1,4 +1,6 @@
+import { Link } from '@tanstack/react-router';
 import { useState } from 'react';
+import { graphSearch } from '../graph/address';
 
 const LANGUAGES = { sql: 'SQL', promql: 'PromQL' } as const;
 
@@ -27,9 +29,16 @@ export function QueryBlock({ text, language, subject }: Props) {
     <div className="sql">
       <div className="sql-header">
         <span>Defined by this {LANGUAGES[language]}</span>
-        <button type="button" className="button button-small" onClick={copy}>
-          {isCopied ? 'Copied' : 'Copy'}
-        </button>
+        <span className="sql-tools">
+          {language === 'promql' && (
+            <Link to="/graph" search={graphSearch(text)} className="button button-small">
+              Open as graph
+            </Link>
+          )}
+          <button type="button" className="button button-small" onClick={copy}>
+            {isCopied ? 'Copied' : 'Copy'}
+          </button>
+        </span>
       </div>
       {/* Long lines scroll, so the block must be reachable by keyboard. */}
       {/* eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex */}

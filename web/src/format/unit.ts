@@ -10,6 +10,9 @@ export interface Formatted {
 
 const NO_VALUE = '–';
 
+/** Of figures that nobody has told the meaning of: all digits count, and zero is a value like others. */
+export const EXACT = 'exact';
+
 function grouped(value: number, minDigits: number, maxDigits: number): string {
   return value.toLocaleString('en-US', {
     minimumFractionDigits: minDigits,
@@ -104,6 +107,8 @@ export function formatParts(value: number | null, unit: string): Formatted {
     case 'users':
     case '':
       return formatCount(value);
+    case EXACT:
+      return { number: value.toLocaleString('en-US', { maximumSignificantDigits: 7 }), suffix: '' };
     case 'ms':
       return scaled(value, MILLISECONDS);
     case 's':

@@ -1,5 +1,5 @@
 import { useQueries, useQuery } from '@tanstack/react-query';
-import { useNavigate, useSearch } from '@tanstack/react-router';
+import { Link, useNavigate, useSearch } from '@tanstack/react-router';
 import { type Catalogue, catalogueQuery, type Coverage, coverageQuery, type Metric } from '../api/catalogue';
 import { failureOf } from '../api/failure';
 import { FIGURE_HOURS, type Figure, figureQuery } from '../api/figure';
@@ -42,6 +42,9 @@ function NoCatalogue() {
           A pack brings it, in its folder <code>metrics/</code>. Start the server with <code>--pack DIR</code>
           .
         </p>
+        <p className="notice-hint">
+          Whatever else is stored can be seen as a <Link to="/graph">graph</Link>.
+        </p>
       </div>
     </div>
   );
@@ -68,7 +71,12 @@ function CatalogueView({ catalogue }: { catalogue: Catalogue }) {
           </p>
         </div>
         {error !== null && <StaleMark failure={failureOf(error)} />}
-        <SearchBox search={search} />
+        <div className="head-tools">
+          <Link to="/graph" className="button" title="Any expression of PromQL, as a graph or a table">
+            Open a graph
+          </Link>
+          <SearchBox search={search} />
+        </div>
       </div>
       <CoverageSummary
         coverage={coverage}

@@ -11,16 +11,19 @@ export interface SilenceSearch {
   form?: string | undefined;
   /** What a new one begins with, as amtool writes it. */
   matchers?: string | undefined;
+  /** Why, of a new one. */
+  comment?: string | undefined;
 }
 
 export function parseSilenceSearch(search: Record<string, unknown>): SilenceSearch {
-  const { q, show, form, matchers } = search;
+  const { q, show, form, matchers, comment } = search;
   const some = (value: unknown) => typeof value === 'string' && value !== '';
   return {
     ...(some(q) ? { q: q as string } : {}),
     ...(show === 'pending' || show === 'expired' ? { show } : {}),
     ...(some(form) ? { form: form as string } : {}),
     ...(some(matchers) ? { matchers: matchers as string } : {}),
+    ...(some(comment) ? { comment: comment as string } : {}),
   };
 }
 
@@ -36,6 +39,8 @@ function compareSilences(a: Silence, b: Silence): number {
 
 export interface FoundSilences {
   silences: Silence[];
+  /** What all of them are. */
+  state: SilenceState;
   counts: Record<SilenceState, number>;
 }
 
@@ -47,8 +52,10 @@ export function findSilences(silences: readonly Silence[], { q, show }: SilenceS
   });
   const counts = { active: 0, pending: 0, expired: 0 };
   for (const { state } of fitting) counts[state] += 1;
-  const state = show ?? 'active';
+  // A link to one silence holds when that has ended, too.
+  const state = show ?? fitting.find(({ id }) => id === q)?.state ?? 'active';
   return {
+    state,
     silences: fitting.filter((silence) => silence.state === state).sort(compareSilences),
     counts,
   };

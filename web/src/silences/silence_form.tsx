@@ -14,12 +14,13 @@ interface Props {
   before: Silence | undefined;
   /** What a new one begins with. */
   matchers: Matcher[];
+  comment?: string;
   onDone: (state: 'pending' | undefined) => void;
   onCancel: () => void;
 }
 
 /** All of a silence: which alerts, from when until when, who and why. What it holds back is shown while it is made. */
-export function SilenceForm({ before, matchers: given, onDone, onCancel }: Props) {
+export function SilenceForm({ before, matchers: given, comment: reason = '', onDone, onCancel }: Props) {
   const [openedMs] = useState(() => Date.now());
   const first = before?.matchers ?? given;
   const [matchers, setMatchers] = useState(first.length > 0 ? first : [EMPTY_MATCHER]);
@@ -29,7 +30,7 @@ export function SilenceForm({ before, matchers: given, onDone, onCancel }: Props
   const [ends, setEnds] = useState(toLocalField(before?.endsMs ?? presetEnd('1h', openedMs)));
   const [knownAuthor] = useAuthor();
   const [author, setAuthor] = useState(before?.createdBy ?? knownAuthor);
-  const [comment, setComment] = useState(before?.comment ?? '');
+  const [comment, setComment] = useState(before?.comment ?? reason);
   const [problem, setProblem] = useState<string | null>(null);
   const { run, isSending, failure } = useSetSilence();
   const id = useId();

@@ -37,6 +37,13 @@ test('active ones by their end, counts of all that fit', () => {
   expect(findSilences(all, { q: 'team="db"' }).silences).toHaveLength(3);
 });
 
+test('a link to one holds whatever has become of it', () => {
+  const all = [silence('soon'), silence('old', { state: 'expired' })];
+  const found = findSilences(all, { q: 'old' });
+  expect([found.state, found.silences.map(({ id }) => id)]).toEqual(['expired', ['old']]);
+  expect(findSilences(all, { q: 'old', show: 'pending' }).silences).toEqual([]);
+});
+
 test('what each holds back', () => {
   const alert = (silencedBy: string[]) => ({
     fingerprint: '',

@@ -42,17 +42,21 @@ function SilencesView({ silences, search }: { silences: Silence[]; search: Silen
   const navigate = useNavigate({ from: '/silences' });
   const { data: alerts } = useQuery(routedAlertsQuery());
   const held = heldCounts(alerts ?? []);
-  const { silences: shown, counts } = findSilences(silences, search);
+  const { silences: shown, state, counts } = findSilences(silences, search);
   return (
     <>
       {search.form !== undefined && (
-        <FormPlace key={`${search.form} ${search.matchers ?? ''}`} silences={silences} search={search} />
+        <FormPlace
+          key={[search.form, search.matchers, search.comment].join(' ')}
+          silences={silences}
+          search={search}
+        />
       )}
       <div className="filter-bar">
         <ChoiceTabs
           label="State of silences"
           name="show"
-          chosen={search.show}
+          chosen={state === 'active' ? undefined : state}
           choices={[
             { value: undefined, text: 'Active', count: counts.active },
             { value: 'pending', text: 'Pending', count: counts.pending },
@@ -87,7 +91,7 @@ function SilencesView({ silences, search }: { silences: Silence[]; search: Silen
 function FormPlace({ silences, search }: { silences: Silence[]; search: SilenceSearch }) {
   const navigate = useNavigate({ from: '/silences' });
   const before = silences.find(({ id }) => id === search.form);
-  const closed = { ...search, form: undefined, matchers: undefined };
+  const closed = { ...search, form: undefined, matchers: undefined, comment: undefined };
   return (
     <section
       className="panel silence-place"
@@ -97,6 +101,7 @@ function FormPlace({ silences, search }: { silences: Silence[]; search: SilenceS
         <SilenceForm
           before={before}
           matchers={parseWording(search.matchers ?? '').matchers}
+          comment={search.comment ?? ''}
           onDone={(state) => {
             void navigate({ search: { ...closed, show: state } });
           }}

@@ -1,0 +1,176 @@
+import AxeBuilder from '@axe-core/playwright';
+import { expect, type Page, test } from '@playwright/test';
+import { writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+
+import { makeDirectory, removeDirectory, type Running, startServer } from './program';
+
+/** Two targets, one alert that is told to somebody, and what of the message links where. */
+let site: Server;
+let message = '';
+let dir: string;
+let server: Running;
+
+test.beforeAll(async () => {
+  site = createServer((request, response) => {
+    let body = '';
+    request.on('data', (chunk: Buffer) => (body += chunk.toString()));
+    request.on('end', () => {
+      if (request.method === 'POST') message = body;
+      response.setHeader('Content-Type', 'text/plain; version=0.0.4');
+      response.end('# TYPE shop_load gauge\nshop_load 1000.25\n');
+    });
+  });
+  await new Promise<void>((resolve) => site.listen(0, '127.0.0.1', resolve));
+  const port = (site.address() as AddressInfo).port;
+  dir = makeDirectory();
+  const targets = [`127.0.0.1:${port}`];
+  const scrape = {
+    global: { scrape_interval: '1s' },
+    scrape_configs: [
+      { job_name: 'shop', static_configs: [{ targets }] },
+      { job_name: 'gone', static_configs: [{ targets: ['127.0.0.1:1'] }] },
+    ],
+  };
+  const rules = {
+    groups: [
+      {
+        name: 'all',
+        interval: '1s',
+        rules: [{ alert: 'Gone', expr: 'up == 0', labels: { team: 'web & co' } }],
+      },
+    ],
+  };
+  // As default templates and those in the field write it.
+  const blocks =
+    'title: {{ template "slack.default.titlelink" . }} graph: {{ (index .Alerts 0).GeneratorURL }} ';
+  const alerting = {
+    route: { receiver: 'web & co', group_wait: '0s' },
+    receivers: [
+      {
+        name: 'web & co',
+        slack_configs: [{ api_url: `http://127.0.0.1:${port}/slack`, channel: '#x', text: blocks }],
+      },
+    ],
+  };
+  writeFileSync(join(dir, 'scrape.yml'), JSON.stringify(scrape));
+  writeFileSync(join(dir, 'rules.yml'), JSON.stringify(rules));
+  writeFileSync(join(dir, 'alertmanager.yml'), JSON.stringify(alerting));
+  const files = ['scrape.yml', 'rules.yml', 'alertmanager.yml'].map((file) => join(dir, file));
+  const [scrapeFile = '', rulesFile = '', alertingFile = ''] = files;
+  const own = [
+    '--set',
+    'external_url=http://apiary.example.com',
+    '--set',
+    'scrape.host=false',
+    '--set',
+    'scrape.self=false',
+  ];
+  const options = ['--scrape', scrapeFile, '--rules', rulesFile, '--alerting', alertingFile, ...own];
+  server = await startServer(join(dir, 'data'), 0, true, options, []);
+});
+
+test.afterAll(async () => {
+  await server.stop();
+  site.close();
+  removeDirectory(dir);
+});
+
+/** The address in the message, at this server whatever its name was there. */
+async function linkOf(before: string): Promise<string> {
+  const link = new RegExp(`${before}: http://[^/]+(/\\S+)`);
+  await expect.poll(() => link.exec(message)?.[1]).toBeDefined();
+  return server.url + (link.exec(message)?.[1] ?? '');
+}
+
+const expression = (page: Page) => page.getByRole('textbox', { name: 'PromQL expression' });
+const series = (page: Page) => page.getByRole('list', { name: 'Series' }).locator('> li');
+
+test("a message's link leads to the alerts of its receiver, without a step more to go back", async ({
+  page,
+}) => {
+  await page.goto(`${server.url}/targets`);
+  await page.goto(await linkOf('title'));
+  await expect(page.getByRole('heading', { name: 'Alerts', level: 1 })).toBeVisible();
+  await expect(page).toHaveURL(`${server.url}/alerts?receiver=web+%26+co`);
+  await expect(page.getByRole('combobox', { name: /receiver/i })).toHaveValue('web & co');
+  await expect(page.locator('.alert')).toHaveCount(1);
+  await page.goBack();
+  await expect(page.getByRole('heading', { name: 'Targets', level: 1 })).toBeVisible();
+});
+
+test('a link to a new silence has its matchers and its reason, in an open page, too', async ({ page }) => {
+  const filter = encodeURIComponent('{alertname="Gone", team=~"web & .*",}');
+  await page.goto(`${server.url}/`);
+  await page.goto(`${server.url}/#/silences/new?filter=${filter}&comment=new%20disks`);
+  const form = page.getByRole('region', { name: 'New silence' });
+  await expect(form.getByRole('textbox', { name: 'Why' })).toHaveValue('new disks');
+  await expect(form).toContainText('Holds back 1 alert');
+});
+
+test("an alert's link leads to the graph of its expression", async ({ page }) => {
+  await page.goto(await linkOf('graph'));
+  await expect(expression(page)).toHaveValue('up == 0');
+  await expect(series(page)).toHaveCount(1);
+  await expect(series(page)).toContainText('job=gone');
+});
+
+test('values, the line, and another expression', async ({ page }) => {
+  await page.goto(`${server.url}/query?g0.expr=up&g0.tab=1&g1.expr=other`);
+  await expect(page).toHaveURL(/\/graph\?g0\.expr=up/);
+  await expect(page.getByText('The address has one more expression')).toBeVisible();
+  await expect(series(page)).toHaveCount(2);
+  await expect(series(page).filter({ hasText: 'job=gone' }).locator('strong')).toHaveText('0');
+  await expect(series(page).filter({ hasText: 'job=shop' }).locator('strong')).toHaveText('1');
+
+  await page.getByRole('link', { name: 'Graph', exact: true }).click();
+  await expect(page).toHaveURL(/g0\.tab=0/);
+  await page.getByRole('link', { name: '15 min' }).click();
+  await expect(page).toHaveURL(/g0\.range_input=15m/);
+  await expect(page.getByRole('slider', { name: 'Graph, point in time' })).toBeVisible();
+  await expect(series(page)).toHaveCount(2);
+
+  await expression(page).fill('shop_load\n  * 2');
+  await expression(page).press('Control+Enter');
+  await expect(series(page)).toHaveCount(1);
+  await expect(series(page).locator('strong')).toHaveText('2,000.5');
+  await expect(page).toHaveURL(/g0\.range_input=15m/);
+  await page.reload();
+  await expect(expression(page)).toHaveValue('shop_load\n  * 2');
+  await page.goBack();
+  await expect(expression(page)).toHaveValue('up');
+});
+
+test('what is wrong with an expression is said below it', async ({ page }) => {
+  await page.goto(`${server.url}/graph?g0.expr=sum(up`);
+  await expect(page.getByRole('alert')).toContainText('unclosed left parenthesis');
+  await expression(page).fill('up');
+  await page.getByRole('button', { name: 'Run' }).click();
+  await expect(series(page)).toHaveCount(2);
+  await expect(page.getByRole('alert')).toHaveCount(0);
+});
+
+test('a query anywhere leads to its graph', async ({ page }) => {
+  await page.goto(`${server.url}/rules?q=Gone`);
+  await page.getByRole('button', { name: /Gone/ }).click();
+  await page.getByRole('link', { name: 'Open as graph' }).click();
+  await expect(expression(page)).toHaveValue('up == 0');
+});
+
+for (const theme of ['light', 'dark'] as const)
+  test(`can be read by everybody, ${theme}`, async ({ page }) => {
+    await page.emulateMedia({ colorScheme: theme });
+    for (const address of [
+      '/graph',
+      '/graph?g0.expr=up',
+      '/graph?g0.expr=up&g0.tab=1',
+      '/graph?g0.expr=up%29',
+    ]) {
+      await page.goto(server.url + address);
+      await expect(page.locator('.beginnings, .series, .expression-note').first()).toBeVisible();
+      const { violations } = await new AxeBuilder({ page }).analyze();
+      expect(violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)])).toEqual([]);
+    }
+  });
