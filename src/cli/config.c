@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 #include "cli/config_internal.h"
@@ -266,6 +267,28 @@ bool config_is_loopback(const char *address)
     if (inet_pton(AF_INET, address, &ipv4) == 1)
         return ntohl(ipv4.s_addr) >> 24 == 127;
     return inet_pton(AF_INET6, address, &ipv6) == 1 && IN6_IS_ADDR_LOOPBACK(&ipv6);
+}
+
+char *config_link_base(const struct config *config)
+{
+    char address[64], name[256] = "";
+    uint16_t port;
+    struct ap_err ignored; /* it was checked */
+    if (config->external_url) {
+        struct ap_slice url = ap_slice_cstr(config->external_url);
+        while (url.bytes && url.data[url.bytes - 1] == '/')
+            url.bytes--;
+        return ap_slice_dup(url);
+    }
+    if (!config->listen.count || config_split_address(config->listen.items[0], address, &port, &ignored) != AP_OK ||
+        port == 0)
+        return ap_strdup("");
+    bool is_any = strcmp(address, "0.0.0.0") == 0 || strcmp(address, "::") == 0;
+    if (is_any && gethostname(name, sizeof(name) - 1) == 0)
+        return ap_asprintf("%s://%s:%u", config->tls.certificate ? "https" : "http", name, port);
+    bool is_ipv6 = strchr(address, ':') != NULL;
+    return ap_asprintf("%s://%s%s%s:%u", config->tls.certificate ? "https" : "http", is_ipv6 ? "[" : "", address,
+                       is_ipv6 ? "]" : "", port);
 }
 
 static enum ap_rc fail_text(const struct yaml_texts *texts, size_t index, struct ap_err *err, const char *sentence)

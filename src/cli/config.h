@@ -179,6 +179,12 @@ AP_DEFINE_AUTO(config, struct config, config_free)
 ap_nodiscard enum ap_rc config_split_address(const char *text, char ret_address[64], uint16_t *ret_port,
                                              struct ap_err *err);
 
+/*
+ * The address that links begin with, without a '/' at its end: external_url, or made of the first address that is
+ * listened on, where the machine's name stands for all addresses. "": the system chooses the port. Owned by the caller.
+ */
+char *config_link_base(const struct config *config);
+
 /* 127.0.0.0/8, ::1. */
 bool config_is_loopback(const char *address);
 

@@ -49,7 +49,9 @@ const struct yaml_field config_settings[] = {
     {.key = "external_url",
      .type = YAML_TYPE_TEXT,
      AT(external_url),
-     .doc = "The address at which people reach this server: `$externalURL` in alerts."},
+     .doc =
+         "The address at which people reach this server: links in messages, `$externalURL` in alerts. By default it is "
+         "made of `listen`."},
     {.key = "tls.certificate",
      .type = YAML_TYPE_TEXT,
      AT(tls.certificate),

@@ -20,6 +20,7 @@ enum { LOG_INTERVAL_MS = 1000, REMEMBER_INTERVAL_MS = 100 };
 struct serve_alerting {
     /* Constant. */
     const char *path; /* lent; NULL: nobody is told */
+    char *link_base;  /* owned */
     struct watchdog watchdog;
     struct alerting *alerting;
     struct notifier *notifier;
@@ -243,8 +244,9 @@ enum ap_rc serve_alerting_open(const struct config *config, struct wal *wal, str
         .key_file = config->alerting.watchdog_key_file,
         .interval_ms = config->alerting.watchdog_interval,
     };
+    serving->link_base = config_link_base(config);
     serving->from_rules = (struct alerts_from_rules){
-        .external_url = ap_slice_cstr(config->external_url ? config->external_url : ""),
+        .external_url = ap_slice_cstr(serving->link_base),
         .relabel_lock = PTHREAD_RWLOCK_INITIALIZER,
         .take = take_from_rules,
         .context = serving,
@@ -319,6 +321,7 @@ void serve_alerting_close(struct serve_alerting *serving)
     notification_log_free(serving->log);
     pthread_cond_destroy(&serving->changed);
     pthread_mutex_destroy(&serving->mutex);
+    free(serving->link_base);
     free(serving);
 }
 

@@ -56,6 +56,8 @@ enum ap_rc serve_open_rules(struct apiary *apiary, struct ap_err *err)
         return rc;
     size_t group_count;
     const struct rule_group *const *groups = builtin_rules_groups(apiary->builtin_rules, &group_count);
+    struct alerts_from_rules *tell =
+        serve_alerting_from_rules(apiary->alerting, ap_buf_slice(&apiary->external_labels));
     apiary->rules_keep = rules_keep_new(apiary->tsdb, rules_trouble, apiary);
     const struct rule_manager_options options = {
         .world =
@@ -67,9 +69,9 @@ enum ap_rc serve_open_rules(struct apiary *apiary, struct ap_err *err)
                 .keep = rules_keep,
                 .context = apiary->rules_keep,
                 .tell = alerts_from_rules,
-                .tell_context = serve_alerting_from_rules(apiary->alerting, ap_buf_slice(&apiary->external_labels)),
+                .tell_context = tell,
                 .external_labels = ap_buf_slice(&apiary->external_labels),
-                .external_url = ap_slice_cstr(config->external_url ? config->external_url : ""),
+                .external_url = tell->external_url,
                 .query_offset_ms = config->rules.query_offset,
                 .restore_ms = config->rules.outage_tolerance,
                 .clock = &ap_clock_system,

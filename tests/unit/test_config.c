@@ -310,10 +310,38 @@ static void test_reference_is_current(void **state)
         fail_msg("docs/configuration.md must hold this table:\n%s", want);
 }
 
+/* What links in messages begin with. */
+static void test_link_base(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        const char *base;
+    } cases[] = {
+        {NULL, "http://127.0.0.1:8484"},
+        {"external_url: https://apiary.example/\n", "https://apiary.example"},
+        {"listen: '[::1]:9000'\n", "http://[::1]:9000"},
+        {"listen: 127.0.0.1:0\n", ""},
+        {"listen: 192.0.2.7:443\ntls: {certificate: c.pem, key: k.pem}\n", "https://192.0.2.7:443"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        AP_AUTO(config) struct config *config = load_or_die(NULL, 0, cases[i].text, NULL);
+        AP_AUTO_FREE char *base = config_link_base(config);
+        assert_string_equal(base, cases[i].base);
+    }
+    char name[256], want[300];
+    assert_int_equal(gethostname(name, sizeof(name)), 0);
+    snprintf(want, sizeof(want), "http://%s:8484", name);
+    AP_AUTO(config) struct config *config = load_or_die(NULL, 0, "listen: ':8484'\n", NULL);
+    AP_AUTO_FREE char *base = config_link_base(config);
+    assert_string_equal(base, want);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_link_base),
         cmocka_unit_test(test_file),
         cmocka_unit_test(test_priority),
         cmocka_unit_test(test_file_errors),
