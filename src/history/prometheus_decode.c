@@ -156,7 +156,7 @@ void prometheus_histogram_skip(struct byte_reader *reader, bool is_float, struct
 {
     const uint8_t *begin = reader->next;
     (void)byte_reader_u8(reader);
-    int64_t schema = byte_reader_zigzag(reader);
+    int32_t schema = (int32_t)byte_reader_zigzag(reader); /* of more bits Prometheus takes the lower ones as well */
     (void)byte_reader_u64(reader);
     for (int i = 0; i < 2; i++) { /* zero count, count */
         if (is_float)
