@@ -93,7 +93,7 @@ static void add_alert(struct ap_buf *out, const struct alert_view *view)
 {
     const char *state = view->is_unprocessed ? "unprocessed" : is_active(view) ? "active" : "suppressed";
     ap_buf_add_cstr(out, "{\"annotations\":");
-    prometheus_add_labels(out, view->alert.annotations);
+    labels_format_json(view->alert.annotations, out);
     ap_buf_add_cstr(out, ",\"endsAt\":");
     alertmanager_add_time(out, view->alert.ends_ms);
     ap_buf_printf(out, ",\"fingerprint\":\"%s\",\"receivers\":[", view->fingerprint);
@@ -114,7 +114,7 @@ static void add_alert(struct ap_buf *out, const struct alert_view *view)
         ap_buf_add_json_string(out, view->alert.generator_url);
     }
     ap_buf_add_cstr(out, ",\"labels\":");
-    prometheus_add_labels(out, view->alert.labels);
+    labels_format_json(view->alert.labels, out);
     ap_buf_add_char(out, '}');
 }
 
@@ -214,7 +214,7 @@ static void list_group(const struct alert_group_view *view, void *context)
     if (!is_begun)
         return;
     ap_buf_add_cstr(out, "],\"labels\":");
-    prometheus_add_labels(out, view->labels);
+    labels_format_json(view->labels, out);
     ap_buf_add_cstr(out, ",\"receiver\":{\"name\":");
     ap_buf_add_json_string(out, ap_slice_cstr(view->receiver));
     ap_buf_add_cstr(out, "}}");

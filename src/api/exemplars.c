@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "promql/engine.h"
 #include "promql/parser.h"
+#include "tsdb/labels.h"
 #include "tsdb/tsdb.h"
 
 enum { ANSWER_BYTES_MAX = 64 << 20 };
@@ -59,7 +60,7 @@ static bool take_exemplar(struct ap_slice labels, const struct batch_exemplar *e
     else
         entry = add_entry(gathering, labels);
     ap_buf_add_cstr(out, "{\"labels\":");
-    prometheus_add_labels(out, exemplar->labels);
+    labels_format_json(exemplar->labels, out);
     ap_buf_add_cstr(out, ",\"value\":\"");
     prometheus_add_value(out, exemplar->value);
     ap_buf_add_cstr(out, "\",\"timestamp\":");
@@ -86,7 +87,7 @@ static void add_series(struct gathering *gathering, struct ap_buf *out)
         if (i && ap_slice_equal(labels, labels_of(gathering, entry - 1)))
             continue;
         ap_buf_add_cstr(out, i ? ",{\"seriesLabels\":" : "{\"seriesLabels\":");
-        prometheus_add_labels(out, labels);
+        labels_format_json(labels, out);
         ap_buf_add_cstr(out, ",\"exemplars\":[");
         ap_buf_add(out, gathering->texts.data + entry->json_at, entry->json_bytes);
         ap_buf_add_cstr(out, "]}");

@@ -10,6 +10,7 @@
 #include "api/selection.h"
 #include "base/bits.h"
 #include "base/mem.h"
+#include "tsdb/labels.h"
 
 struct export_options {
     struct question *question;
@@ -64,7 +65,7 @@ static enum ap_rc add_floats(struct ap_buf *out, struct ap_slice labels, const s
     for (size_t first = 0; rc == AP_OK && first < columns->count; first += options->line_rows_max) {
         size_t end = first + AP_MIN(columns->count - first, options->line_rows_max);
         ap_buf_add_cstr(out, "{\"metric\":");
-        prometheus_add_labels(out, labels);
+        labels_format_json(labels, out);
         ap_buf_add_cstr(out, options->is_raw ? ",\"bits\":[" : ",\"values\":[");
         for (size_t i = first; rc == AP_OK && i < end; i++) {
             ap_buf_add_cstr(out, i > first ? "," : "");
@@ -84,7 +85,7 @@ static enum ap_rc add_histograms(struct ap_buf *out, struct ap_slice labels, con
     for (size_t first = 0; rc == AP_OK && first < columns->histogram_count; first += options->line_rows_max) {
         size_t end = first + AP_MIN(columns->histogram_count - first, options->line_rows_max);
         ap_buf_add_cstr(out, "{\"metric\":");
-        prometheus_add_labels(out, labels);
+        labels_format_json(labels, out);
         ap_buf_add_cstr(out, ",\"histograms\":[");
         for (size_t i = first; rc == AP_OK && i < end; i++) {
             ap_buf_add_cstr(out, i > first ? "," : "");

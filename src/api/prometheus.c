@@ -70,20 +70,6 @@ void prometheus_reply_err(struct http_request *request, const struct ap_err *err
     prometheus_reply_error(request, is_question_wrong ? 422 : api_status_of(err->rc), err->text);
 }
 
-void prometheus_add_labels(struct ap_buf *out, struct ap_slice labels)
-{
-    struct label label;
-    const char *separator = "{";
-    while (labels_next(&labels, &label)) {
-        ap_buf_add_cstr(out, separator);
-        ap_buf_add_json_string(out, label.name);
-        ap_buf_add_char(out, ':');
-        ap_buf_add_json_string(out, label.value);
-        separator = ",";
-    }
-    ap_buf_add_cstr(out, *separator == '{' ? "{}" : "}");
-}
-
 static bool add_special(struct ap_buf *out, double value)
 {
     if (isnan(value))

@@ -16,9 +16,6 @@ void prometheus_reply_error(struct http_request *request, unsigned status, const
 /* The same, with the status that Prometheus gives for such a failure: 400, 404, 422, 500 or 503. */
 void prometheus_reply_err(struct http_request *request, const struct ap_err *err);
 
-/* {"__name__":"up","job":"node"} of canonical labels. */
-void prometheus_add_labels(struct ap_buf *out, struct ap_slice labels);
-
 /* A sample's value as text without quotes: the fewest digits that read back as the same double, with an exponent below
  * 1e-06 and from 1e+21 on; NaN, +Inf, -Inf. */
 void prometheus_add_value(struct ap_buf *out, double value);

@@ -18,6 +18,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "ingest/push.h"
+#include "tsdb/labels.h"
 
 enum { ANSWER_BYTES_MAX = 256 << 20 };
 
@@ -122,7 +123,7 @@ static void add_metric(struct listing *listing, const struct push_family *family
     struct ap_buf *out = listing->out;
     bool is_histogram = family->type == METADATA_HISTOGRAM;
     ap_buf_add_cstr(out, "{\"labels\":");
-    prometheus_add_labels(out, labels_of(listing, &parts[0]));
+    labels_format_json(labels_of(listing, &parts[0]), out);
     if (parts[0].series->blob_bytes) {
         AP_AUTO_BUF struct ap_buf histogram = {0};
         struct ap_err err;
@@ -198,7 +199,7 @@ static void add_own(struct ap_buf *out, const struct push_group *group, const ch
     ap_buf_printf(out, ",\"%s\":", name);
     add_time(out, AP_MAX(group->pushed_us, group->failed_us));
     ap_buf_printf(out, ",\"type\":\"GAUGE\",\"help\":\"%s\",\"metrics\":[{\"labels\":", help);
-    prometheus_add_labels(out, ap_buf_slice(&group->labels));
+    labels_format_json(ap_buf_slice(&group->labels), out);
     add_text(out, "value", (double)value_us / 1e6);
     ap_buf_add_cstr(out, "}]}");
 }
@@ -208,7 +209,7 @@ static void add_group(const struct push_group *group, void *context)
     struct listing *listing = context;
     struct ap_buf *out = listing->out;
     ap_buf_add_cstr(out, listing->group_count++ ? ",{\"labels\":" : "{\"labels\":");
-    prometheus_add_labels(out, ap_buf_slice(&group->labels));
+    labels_format_json(ap_buf_slice(&group->labels), out);
     ap_buf_printf(out, ",\"last_push_successful\":%s", group->pushed_us > group->failed_us ? "true" : "false");
     add_own(out, group, "push_time_seconds", "When the last push was taken, since 1970; 0: never.", group->pushed_us);
     add_own(out, group, "push_failure_time_seconds", "When a push was last refused, since 1970; 0: never.",

@@ -4,6 +4,7 @@
 
 #include "api/histogram_json.h"
 #include "api/prometheus.h"
+#include "tsdb/labels.h"
 
 enum { ANNOTATIONS_SHOWN_MAX = 10 };
 
@@ -77,7 +78,7 @@ static enum ap_rc add_series(struct question *question, struct promql_execution 
             break;
         }
         ap_buf_add_cstr(out, count++ ? ",{\"metric\":" : "{\"metric\":");
-        prometheus_add_labels(out, promql_execution_labels(execution, i));
+        labels_format_json(promql_execution_labels(execution, i), out);
         rc = (is_matrix ? add_matrix_points : add_vector_point)(question, &points, out, err);
         if (rc != AP_OK)
             return rc;

@@ -62,9 +62,9 @@ static void add_query(struct ap_buf *out, const struct rule *rule)
 static void add_alert(struct ap_buf *out, const struct alert *alert)
 {
     ap_buf_add_cstr(out, "{\"labels\":");
-    prometheus_add_labels(out, alert->labels);
+    labels_format_json(alert->labels, out);
     ap_buf_add_cstr(out, ",\"annotations\":");
-    prometheus_add_labels(out, alert->annotations);
+    labels_format_json(alert->annotations, out);
     add_text(out, ",\"state\":", alert_state_name(alert->state));
     add_moment(out, ",\"activeAt\":", alert->active_ms);
     if (alert->keep_firing_ms != RULES_TIME_NONE)

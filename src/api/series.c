@@ -8,6 +8,7 @@
 #include "api/selection.h"
 #include "base/arena.h"
 #include "base/mem.h"
+#include "tsdb/labels.h"
 
 enum { TEXTS_BYTES_MAX = 256 << 20, ANSWER_BYTES_MAX = 256 << 20 };
 
@@ -49,7 +50,7 @@ static enum ap_rc answer_series(struct question *question, struct ap_buf *out, s
                 break;
             }
             ap_buf_add_cstr(out, i ? "," : "");
-            prometheus_add_labels(out, cursor.labels);
+            labels_format_json(cursor.labels, out);
         }
         ap_buf_add_char(out, ']');
         rc = check_size(out, err);

@@ -12,6 +12,7 @@
 #include "promql/parser.h"
 #include "scrape/manager.h"
 #include "scrape/scraper.h"
+#include "tsdb/labels.h"
 #include "tsdb/matcher.h"
 
 static void add_text(struct ap_buf *out, const char *before, struct ap_slice text)
@@ -23,7 +24,7 @@ static void add_text(struct ap_buf *out, const char *before, struct ap_slice tex
 static void add_labels(struct ap_buf *out, const char *before, struct ap_slice labels)
 {
     ap_buf_add_cstr(out, before);
-    prometheus_add_labels(out, labels);
+    labels_format_json(labels, out);
 }
 
 static void add_duration(struct ap_buf *out, const char *before, int64_t ms)
@@ -276,7 +277,7 @@ static void add_output(const struct relabel_labels *labels, struct ap_buf *out)
     if (labels->count)
         memcpy(copy, labels->items, labels->count * sizeof(*copy));
     (void)!labels_encode(copy, labels->count, &canonical, &err); /* what is too long for a series is left out */
-    prometheus_add_labels(out, ap_buf_slice(&canonical));
+    labels_format_json(ap_buf_slice(&canonical), out);
 }
 
 /* What is dropped by one rule is so for all that follow. */

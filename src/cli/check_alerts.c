@@ -286,18 +286,6 @@ static void add_member(struct ap_buf *out, const char *before, struct ap_slice t
     ap_buf_add_json_string(out, text);
 }
 
-static void add_labels(struct ap_slice labels, struct ap_buf *out)
-{
-    struct label label;
-    const char *separator = "{";
-    while (labels_next(&labels, &label)) {
-        add_member(out, separator, label.name);
-        add_member(out, ":", label.value);
-        separator = ",";
-    }
-    ap_buf_add_cstr(out, *separator == '{' ? "{}" : "}");
-}
-
 static void add_number(struct ap_buf *out, const char *before, double value)
 {
     ap_buf_add_cstr(out, before);
@@ -311,7 +299,7 @@ static void add_firings(const struct subject *subject, const struct replay *repl
     ap_buf_add_cstr(out, ",\"firings\":[");
     for (size_t i = 0; i < count; i++) {
         ap_buf_add_cstr(out, i ? ",{\"labels\":" : "{\"labels\":");
-        add_labels(firings[i].labels, out);
+        labels_format_json(firings[i].labels, out);
         ap_buf_printf(out, ",\"active_ms\":%" PRId64 ",\"fired_ms\":%" PRId64 ",\"resolved_ms\":", firings[i].active_ms,
                       firings[i].fired_ms);
         if (firings[i].resolved_ms == RULES_TIME_NONE)

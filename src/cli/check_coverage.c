@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "cli/answer.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "codec/yaml.h"
@@ -147,18 +148,6 @@ static void print_pack(const json_t *pack, const char *since, long long now_ms)
 
 /* ---- Asking ---- */
 
-static int fail(struct ap_slice body, unsigned status)
-{
-    json_t *answer = json_loadb(body.data, body.bytes, 0, NULL);
-    const char *error = json_string_value(json_object_get(answer, "error"));
-    if (error)
-        fprintf(stderr, "apiary check coverage: %s\n", error);
-    else
-        fprintf(stderr, "apiary check coverage: the server answered with status %u\n", status);
-    json_decref(answer);
-    return CLI_FAILED;
-}
-
 /* 1 also where there is nothing that could be missing: a pipeline that forgot its pack shall not pass. */
 static int judge(const json_t *packs)
 {
@@ -178,7 +167,7 @@ static int report(struct ap_slice body, unsigned status, const char *since, bool
     const json_t *packs = json_object_get(answer, "packs");
     if (!json_is_array(packs)) {
         json_decref(answer);
-        return fail(body, status);
+        return answer_failed("check coverage", body, status);
     }
     for (size_t i = 0, printed = 0; i < json_array_size(packs) && !is_json; i++) {
         const json_t *pack = json_array_get(packs, i);
@@ -237,5 +226,6 @@ int cli_check_coverage(int argc, char **argv)
         fprintf(stderr, "apiary check coverage: %s\nIs a server running there? See --server.\n", err.text);
         return CLI_FAILED;
     }
-    return answer.status == 200 ? report(answer.body, answer.status, since, is_json) : fail(answer.body, answer.status);
+    return answer.status == 200 ? report(answer.body, answer.status, since, is_json)
+                                : answer_failed("check coverage", answer.body, answer.status);
 }

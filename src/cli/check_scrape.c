@@ -9,6 +9,7 @@
 #include "cli/options.h"
 #include "promql/parser.h"
 #include "scrape/manager.h"
+#include "tsdb/labels.h"
 
 /* Of one file. */
 struct report {
@@ -59,7 +60,7 @@ static void add_target(const struct report *report, const struct scrape_target *
     }
     add_json(out, out->bytes ? ",{\"url\":" : "{\"url\":", target->url);
     ap_buf_add_cstr(out, ",\"labels\":");
-    prometheus_add_labels(out, target->labels);
+    labels_format_json(target->labels, out);
     ap_buf_printf(out, ",\"interval_ms\":%" PRId64 ",\"timeout_ms\":%" PRId64 "}", target->interval_ms,
                   target->timeout_ms);
 }

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "cli/answer.h"
 #include "cli/commands.h"
 #include "cli/form.h"
 #include "cli/options.h"
@@ -130,18 +131,6 @@ static void print_rows(const json_t *answer)
 
 /* ---- Asking ---- */
 
-static int fail(struct ap_slice body, unsigned status)
-{
-    json_t *answer = json_loadb(body.data, body.bytes, 0, NULL);
-    const char *error = json_string_value(json_object_get(answer, "error"));
-    if (error)
-        fprintf(stderr, "apiary notifications: %s\n", error);
-    else
-        fprintf(stderr, "apiary notifications: the server answered with status %u\n", status);
-    json_decref(answer);
-    return CLI_FAILED;
-}
-
 static int ask(const char *server, const char *key, struct ap_slice parameters, bool is_json)
 {
     size_t bytes = strlen(server);
@@ -161,7 +150,7 @@ static int ask(const char *server, const char *key, struct ap_slice parameters, 
     }
     json_t *json = answer.status == 200 ? json_loadb(answer.body.data, answer.body.bytes, 0, NULL) : NULL;
     if (!json)
-        return fail(answer.body, answer.status);
+        return answer_failed("notifications", answer.body, answer.status);
     if (is_json)
         fwrite(answer.body.data, 1, answer.body.bytes, stdout);
     else

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "cli/answer.h"
 #include "cli/commands.h"
 #include "cli/form.h"
 #include "cli/options.h"
@@ -175,18 +176,6 @@ static void add_seconds(struct ap_buf *form, const char *name, double seconds)
     form_add(form, name, text);
 }
 
-static int fail(struct ap_slice body, unsigned status)
-{
-    json_t *answer = json_loadb(body.data, body.bytes, 0, NULL);
-    const char *error = json_string_value(json_object_get(answer, "error"));
-    if (error)
-        fprintf(stderr, "apiary query: %s\n", error);
-    else
-        fprintf(stderr, "apiary query: the server answered with status %u\n", status);
-    json_decref(answer);
-    return CLI_FAILED;
-}
-
 static int ask(const struct arguments *arguments, struct ap_slice form, const struct span *span)
 {
     size_t bytes = strlen(arguments->server);
@@ -214,14 +203,14 @@ static int ask(const struct arguments *arguments, struct ap_slice form, const st
         return CLI_FAILED;
     }
     if (answer.status != 200)
-        return fail(answer.body, answer.status);
+        return answer_failed("query", answer.body, answer.status);
     if (arguments->is_json) {
         fwrite(answer.body.data, 1, answer.body.bytes, stdout);
         return CLI_DONE;
     }
     json_t *json = json_loadb(answer.body.data, answer.body.bytes, 0, NULL);
     if (!json)
-        return fail(answer.body, answer.status);
+        return answer_failed("query", answer.body, answer.status);
     print_answer(json, is_range, span);
     json_decref(json);
     return CLI_DONE;

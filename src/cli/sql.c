@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "cli/answer.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "net/http_client.h"
@@ -81,18 +82,6 @@ static void print_table(const json_t *answer)
            json_number_value(json_object_get(answer, "took_ms")));
 }
 
-static int print_failure(struct ap_slice body, unsigned status)
-{
-    json_t *answer = json_loadb(body.data, body.bytes, 0, NULL);
-    const char *error = json_string_value(json_object_get(answer, "error"));
-    if (error)
-        fprintf(stderr, "apiary sql: %s\n", error);
-    else
-        fprintf(stderr, "apiary sql: the server answered with status %u\n", status);
-    json_decref(answer);
-    return CLI_FAILED;
-}
-
 /* The query as arguments, joined by spaces, or standard input. free() it. */
 static char *read_query(int argc, char **argv)
 {
@@ -159,14 +148,14 @@ int cli_sql(int argc, char **argv)
         return CLI_FAILED;
     }
     if (answer.status != 200)
-        return print_failure(answer.body, answer.status);
+        return answer_failed("sql", answer.body, answer.status);
     if (is_json || is_csv) {
         fwrite(answer.body.data, 1, answer.body.bytes, stdout);
         return CLI_DONE;
     }
     json_t *rows = json_loadb(answer.body.data, answer.body.bytes, 0, NULL);
     if (!rows)
-        return print_failure(answer.body, answer.status);
+        return answer_failed("sql", answer.body, answer.status);
     print_table(rows);
     json_decref(rows);
     return CLI_DONE;

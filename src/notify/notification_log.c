@@ -37,20 +37,6 @@ void notification_log_stats_get(const struct notification_log *log, struct notif
 
 /* ---- JSON ---- */
 
-static void add_labels(struct ap_buf *out, struct ap_slice labels)
-{
-    struct label label;
-    const char *separator = "{";
-    while (labels_next(&labels, &label)) {
-        ap_buf_add_cstr(out, separator);
-        ap_buf_add_json_string(out, label.name);
-        ap_buf_add_char(out, ':');
-        ap_buf_add_json_string(out, label.value);
-        separator = ",";
-    }
-    ap_buf_add_cstr(out, separator[0] == '{' ? "{}" : "}");
-}
-
 static void add_alert(struct ap_buf *out, const struct notified_alert *alert, struct ap_slice labels)
 {
     struct ap_slice name = labels_get(alert->labels, ap_slice_cstr("alertname"));
@@ -58,7 +44,7 @@ static void add_alert(struct ap_buf *out, const struct notified_alert *alert, st
     ap_buf_add_cstr(out, "{\"name\":");
     ap_buf_add_json_string(out, name);
     ap_buf_add_cstr(out, ",\"labels\":");
-    add_labels(out, labels);
+    labels_format_json(labels, out);
     ap_buf_add_cstr(out, alert->is_resolved ? ",\"is_resolved\":true}" : ",\"is_resolved\":false}");
 }
 
@@ -139,7 +125,7 @@ void notification_log_encode(const struct notification *notification, const stru
     set_delivery(&batch, delivery);
     set_number(&batch, "attempt", notification->attempt);
     set_text(&batch, "group_key", notification->group_key);
-    add_labels(&group_labels, notification->group_labels);
+    labels_format_json(notification->group_labels, &group_labels);
     if (group_labels.bytes <= LABELS_JSON_BYTES_MAX)
         set_text(&batch, "group_labels", ap_buf_slice(&group_labels));
     add_alerts(&alerts, notification);

@@ -343,6 +343,20 @@ void labels_format(struct ap_slice labels, struct ap_buf *out)
     ap_buf_add_char(out, '}');
 }
 
+void labels_format_json(struct ap_slice labels, struct ap_buf *out)
+{
+    struct label label;
+    const char *separator = "{";
+    while (labels_next(&labels, &label)) {
+        ap_buf_add_cstr(out, separator);
+        ap_buf_add_json_string(out, label.name);
+        ap_buf_add_char(out, ':');
+        ap_buf_add_json_string(out, label.value);
+        separator = ",";
+    }
+    ap_buf_add_cstr(out, *separator == '{' ? "{}" : "}");
+}
+
 void labels_format_set(struct ap_slice labels, struct ap_buf *out)
 {
     struct label label;

@@ -78,3 +78,5 @@ int labels_compare(struct ap_slice a, struct ap_slice b);
 void labels_format(struct ap_slice labels, struct ap_buf *out);
 /* As errors of queries have it: `{__name__="up", instance="a:9090"}`. */
 void labels_format_set(struct ap_slice labels, struct ap_buf *out);
+/* As JSON: `{"__name__":"up","instance":"a:9090"}`. */
+void labels_format_json(struct ap_slice labels, struct ap_buf *out);
