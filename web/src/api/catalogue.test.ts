@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { decodeCoverages } from './catalogue';
+import { coverageRefreshMs, decodeCoverages } from './catalogue';
 
 const seen = { series_count: 2, newest_ms: 9_000, type: 'counter', unit: '', versions: [] };
 
@@ -54,4 +54,12 @@ test('what was not told is not known', () => {
 
 test('an answer of another form names the place', () => {
   expect(() => decodeCoverages({ now_ms: 1, packs: [{ pack: 'shop' }] }, 'answer')).toThrow();
+});
+
+test('is asked for more often while a metric is missing', () => {
+  const whole = decodeCoverages(answer({}), 'answer');
+  const missing = decodeCoverages(answer({ metric_count: 2 }), 'answer');
+  expect(coverageRefreshMs(missing)).toBeLessThan(coverageRefreshMs(whole));
+  expect(coverageRefreshMs(undefined)).toBe(coverageRefreshMs(missing));
+  expect(coverageRefreshMs([])).toBe(coverageRefreshMs(whole));
 });

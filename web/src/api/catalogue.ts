@@ -209,10 +209,16 @@ export function catalogueQuery() {
   });
 }
 
+/** Who looks while something is missing waits for it to come; where all is there, ages are all that changes. */
+export function coverageRefreshMs(coverages: Coverage[] | undefined): number {
+  const isMissing = coverages?.some(({ seenCount, metricCount }) => seenCount < metricCount) ?? true;
+  return isMissing ? 5_000 : 30_000;
+}
+
 export function coverageQuery() {
   return queryOptions({
     queryKey: ['coverage'],
     queryFn: ({ signal }) => fetchJson('/api/apiary/v1/coverage?since=24h', decodeCoverages, signal),
-    refetchInterval: 30_000,
+    refetchInterval: ({ state }) => coverageRefreshMs(state.data),
   });
 }
