@@ -69,7 +69,11 @@ static enum ap_rc answer_runtimeinfo(struct question *question, struct ap_buf *o
 static enum ap_rc answer_config(struct question *question, struct ap_buf *out, struct ap_err *err)
 {
     (void)err;
-    add_member(out, "{", "yaml", question->api->config_text);
+    const struct api *api = question->api;
+    AP_AUTO_BUF struct ap_buf text = {0};
+    api->config_text(api->config_context, &text);
+    ap_buf_add_cstr(out, "{\"yaml\":");
+    ap_buf_add_json_string(out, ap_buf_slice(&text));
     ap_buf_add_char(out, '}');
     return AP_OK;
 }

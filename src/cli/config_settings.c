@@ -327,7 +327,7 @@ const struct yaml_field config_settings[] = {
      .type = YAML_TYPE_NODE,
      AT(heartbeats),
      .doc = "Signs of life of others that are waited for, a list: `name`, `every`, `grace` (5m), `severity` (warning), "
-            "`labels`. In the file only (docs/alerting.md)."},
+            "`labels`. In the file only, and read again by a reload (docs/alerting.md)."},
     {.key = "scrape.config",
      .type = YAML_TYPE_TEXT,
      AT(scrape.config),

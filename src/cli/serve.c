@@ -134,6 +134,7 @@ static void apiary_close(struct apiary *apiary)
     free(apiary->packs);
     builtin_rules_close(apiary->builtin_rules);
     heartbeat_list_clear(&apiary->heartbeat_list);
+    config_free(apiary->config_of_heartbeats);
     free(apiary->hosts);
     free(apiary->config_text);
     if (apiary->wal_fd >= 0)
@@ -210,7 +211,13 @@ static int serve(const struct config *config)
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
 
     struct apiary apiary = {
-        .config = config, .data_fd = -1, .lock_fd = -1, .wal_fd = -1, .reload_mutex = PTHREAD_MUTEX_INITIALIZER};
+        .config = config,
+        .data_fd = -1,
+        .lock_fd = -1,
+        .wal_fd = -1,
+        .reload_mutex = PTHREAD_MUTEX_INITIALIZER,
+        .config_mutex = PTHREAD_MUTEX_INITIALIZER,
+    };
     struct ap_err err = {0};
     enum ap_rc rc = apiary_open(&apiary, &err);
     if (rc == AP_OK) {

@@ -39,6 +39,27 @@ static enum ap_rc set_listeners(struct apiary *apiary, struct ap_err *err)
     return AP_OK;
 }
 
+void serve_set_config_text(struct apiary *apiary)
+{
+    struct config shown = *apiary->config;
+    if (apiary->config_of_heartbeats)
+        shown.heartbeats = apiary->config_of_heartbeats->heartbeats;
+    AP_AUTO_BUF struct ap_buf text = {0};
+    config_print(&shown, &text);
+    pthread_mutex_lock(&apiary->config_mutex);
+    free(apiary->config_text);
+    apiary->config_text = ap_buf_detach(&text);
+    pthread_mutex_unlock(&apiary->config_mutex);
+}
+
+void serve_config_text(void *context, struct ap_buf *out)
+{
+    struct apiary *apiary = context;
+    pthread_mutex_lock(&apiary->config_mutex);
+    ap_buf_add_cstr(out, apiary->config_text);
+    pthread_mutex_unlock(&apiary->config_mutex);
+}
+
 enum ap_rc serve_open_server(struct apiary *apiary, struct ap_err *err)
 {
     const struct config *config = apiary->config;
@@ -46,9 +67,7 @@ enum ap_rc serve_open_server(struct apiary *apiary, struct ap_err *err)
     if (rc != AP_OK)
         return rc;
     set_hosts(apiary);
-    AP_AUTO_BUF struct ap_buf text = {0};
-    config_print(config, &text);
-    apiary->config_text = ap_buf_detach(&text);
+    serve_set_config_text(apiary);
     apiary->api = (struct api){
         .wal = apiary->wal,
         .warehouse = apiary->warehouse,
@@ -84,7 +103,8 @@ enum ap_rc serve_open_server(struct apiary *apiary, struct ap_err *err)
         .retention_ms = config->tsdb.retention,
         .external_labels = ap_buf_slice(&apiary->external_labels),
         .questions_max = (uint32_t)config->promql.max_concurrency,
-        .config_text = apiary->config_text,
+        .config_text = serve_config_text,
+        .config_context = apiary,
         .external_url = config->external_url,
         .reload = serve_reload,
         .reload_context = apiary,

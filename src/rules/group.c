@@ -32,6 +32,7 @@ struct rule_run {
     bool is_known;    /* what was before this process is in memory, or was looked for */
     bool is_alike;    /* another rule may have given what is restored */
     bool is_guessing; /* and so it may not be this one's, until an evaluation says so */
+    bool is_moved;    /* group_run_note_moved() */
     enum rule_health health;
     enum rule_condition condition;
     char *error; /* owned */
@@ -715,22 +716,53 @@ static void inherit_rule(struct rule_run *rule, struct rule_run *before)
     rule->duration_us = before->duration_us;
 }
 
-void group_run_inherit(struct group_run *run, struct group_run *before)
+bool rules_are_equal(const struct rule *a, const struct rule *b)
+{
+    return is_same_rule(a, b) && ap_slice_equal(a->expr, b->expr);
+}
+
+/* Hands what is left of `before` to rules that have nothing yet and are the same by `is_same`. */
+static void inherit_where(struct group_run *run, struct group_run *before, bool *has_inherited, bool *is_taken,
+                          bool (*is_same)(const struct rule *, const struct rule *))
 {
     size_t before_count = before->group->rule_count, next = 0; /* mostly the one behind the last that was found */
-    AP_AUTO_FREE bool *is_taken = ap_new0_array(bool, before_count + 1);
     for (size_t i = 0; i < run->group->rule_count; i++)
-        for (size_t tried = 0; tried < before_count; tried++) {
+        for (size_t tried = 0; tried < before_count && !has_inherited[i]; tried++) {
             size_t at = (next + tried) % before_count;
-            if (is_taken[at] || !is_same_rule(run->rules[i].rule, before->rules[at].rule))
+            if (is_taken[at] || !is_same(run->rules[i].rule, before->rules[at].rule))
                 continue;
             inherit_rule(&run->rules[i], &before->rules[at]);
-            is_taken[at] = true;
+            has_inherited[i] = is_taken[at] = true;
             next = at + 1;
-            break;
         }
+}
+
+void group_run_inherit(struct group_run *run, struct group_run *before)
+{
+    AP_AUTO_FREE bool *has_inherited = ap_new0_array(bool, run->group->rule_count + 1);
+    AP_AUTO_FREE bool *is_taken = ap_new0_array(bool, before->group->rule_count + 1);
+    inherit_where(run, before, has_inherited, is_taken, rules_are_equal);
+    inherit_where(run, before, has_inherited, is_taken, is_same_rule);
     run->evaluated_ms = before->evaluated_ms;
     run->duration_us = before->duration_us;
+}
+
+void group_run_note_moved(struct group_run *run, size_t rule_index)
+{
+    run->rules[rule_index].is_moved = true;
+}
+
+/* Who is told of them would otherwise wait until they are told no more. */
+static void end_alerts(struct group_run *run, struct rule_run *rule, int64_t ts_ms)
+{
+    for (size_t i = 0; i < rule->memory.alert_count; i++) {
+        struct alert *alert = &rule->memory.alerts[i];
+        if (alert->state != ALERT_STATE_FIRING)
+            continue;
+        alert->state = ALERT_STATE_INACTIVE;
+        alert->resolved_ms = ts_ms;
+    }
+    tell(run, rule, ts_ms);
 }
 
 void group_run_end(struct group_run *run, int64_t ts_ms)
@@ -745,6 +777,8 @@ void group_run_end(struct group_run *run, int64_t ts_ms)
             rule->health = RULE_HEALTH_ERR;
         free(evaluation.next.series);
         free(evaluation.samples);
+        if (!rule->is_moved)
+            end_alerts(run, rule, ts_ms);
     }
 }
 

@@ -122,10 +122,18 @@ void group_run_note_alike(struct group_run *run, size_t rule_index);
 size_t group_run_evaluate(struct group_run *run, int64_t ts_ms);
 /*
  * `run`, not evaluated yet, goes on where `before` is: a rule of the same kind, name and labels takes over series and
- * alerts, and with the same expression what is known of its last evaluation too. Nobody else uses either meanwhile.
+ * alerts, and with the same expression what is known of its last evaluation too. Of several, one with that expression
+ * comes first. Nobody else uses either meanwhile.
  */
 void group_run_inherit(struct group_run *run, struct group_run *before);
-/* The group is no longer evaluated: ends each series that it gave, but for those that another took over. */
+/* The same kind, name, labels and expression. */
+bool rules_are_equal(const struct rule *a, const struct rule *b);
+/* The rule stands in another group now: that this one ends says nothing of its alerts. */
+void group_run_note_moved(struct group_run *run, size_t rule_index);
+/*
+ * The group is no longer evaluated. What another took over goes on there; of the rest each series ends, and alerts that
+ * somebody was told of are told to be over.
+ */
 void group_run_end(struct group_run *run, int64_t ts_ms);
 
 void group_run_lock(struct group_run *run);
