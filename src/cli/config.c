@@ -402,6 +402,9 @@ static enum ap_rc check_alerting(const struct config *config, struct ap_err *err
         return ap_fail(err, AP_E_PARSE, "alerting.path_test: expected at least 1s, or 0 for none");
     if (config->alerting.path_test && !config->alerting.config)
         return ap_fail(err, AP_E_PARSE, "alerting.path_test needs alerting.config, whose receivers are tested");
+    if (config->alerting.path_test_receivers.count && !config->alerting.path_test)
+        return fail_text(&config->alerting.path_test_receivers, 0, err,
+                         "alerting.path_test_receivers needs alerting.path_test, which says how often they are tested");
     return AP_OK;
 }
 

@@ -81,7 +81,8 @@ struct config {
         int64_t max_alerts;
         int64_t path_test; /* 0: only when somebody asks */
         int64_t path_test_at;
-        const char *watchdog_url; /* secret, shown nowhere; NULL: none, as the next */
+        struct yaml_texts path_test_receivers; /* none: all */
+        const char *watchdog_url;              /* secret, shown nowhere; NULL: none, as the next */
         const char *watchdog_url_file;
         const char *watchdog_key_file;
         int64_t watchdog_interval;

@@ -291,9 +291,8 @@ const struct yaml_field config_settings[] = {
      .default_text = "0s",
      .min = 0,
      .max = DAYS(31),
-     .doc =
-         "How often each receiver gets a test message by each of its ways, `24h` for instance. 0: only when somebody "
-         "asks."},
+     .doc = "How often receivers get a test message by each of their ways, `24h` for instance. 0: only when somebody "
+            "asks."},
     {.key = "alerting.path_test_at",
      .type = YAML_TYPE_DURATION,
      AT(alerting.path_test_at),
@@ -301,6 +300,10 @@ const struct yaml_field config_settings[] = {
      .min = 0,
      .max = DAYS(1),
      .doc = "When one of them is sent: so long after midnight UTC."},
+    {.key = "alerting.path_test_receivers",
+     .type = YAML_TYPE_TEXT_LIST,
+     AT(alerting.path_test_receivers),
+     .doc = "Names of the receivers that are tested so. An empty list: all of them."},
     {.key = WATCHDOG_URL,
      .type = YAML_TYPE_TEXT,
      AT(alerting.watchdog_url),

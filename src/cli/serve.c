@@ -135,6 +135,7 @@ static void apiary_close(struct apiary *apiary)
     builtin_rules_close(apiary->builtin_rules);
     heartbeat_list_clear(&apiary->heartbeat_list);
     config_free(apiary->config_of_heartbeats);
+    config_free(apiary->config_of_path_test);
     free(apiary->hosts);
     free(apiary->config_text);
     if (apiary->wal_fd >= 0)

@@ -32,8 +32,12 @@ ap_nodiscard enum ap_rc serve_alerting_open(const struct config *config, struct 
 /* From now on people are told. `warehouse`, lent, says how earlier tests of the path went. */
 ap_nodiscard enum ap_rc serve_alerting_start(struct serve_alerting *serving, struct warehouse *warehouse,
                                              struct ap_err *err);
-/* Reads alerting.config again; on failure what was before stays. */
-ap_nodiscard enum ap_rc serve_alerting_reload(struct serve_alerting *serving, struct ap_err *err);
+/*
+ * Reads the file that alerting.config was at the start again, and takes from `config` who is tested when
+ * (alerting.path_test…); on failure what was before stays.
+ */
+ap_nodiscard enum ap_rc serve_alerting_reload(struct serve_alerting *serving, const struct config *config,
+                                              struct ap_err *err);
 /* Nobody is told any more. Before the log stops, so that it has what was told. */
 void serve_alerting_stop(struct serve_alerting *serving);
 void serve_alerting_close(struct serve_alerting *serving); /* NULL is allowed */

@@ -44,6 +44,11 @@ void serve_set_config_text(struct apiary *apiary)
     struct config shown = *apiary->config;
     if (apiary->config_of_heartbeats)
         shown.heartbeats = apiary->config_of_heartbeats->heartbeats;
+    if (apiary->config_of_path_test) {
+        shown.alerting.path_test = apiary->config_of_path_test->alerting.path_test;
+        shown.alerting.path_test_at = apiary->config_of_path_test->alerting.path_test_at;
+        shown.alerting.path_test_receivers = apiary->config_of_path_test->alerting.path_test_receivers;
+    }
     AP_AUTO_BUF struct ap_buf text = {0};
     config_print(&shown, &text);
     pthread_mutex_lock(&apiary->config_mutex);

@@ -63,7 +63,8 @@ struct apiary {
     size_t pack_count;
     struct builtin_rules *builtin_rules;
     struct heartbeat_list heartbeat_list; /* its texts are the configuration's that it came from */
-    struct config *config_of_heartbeats;  /* held; NULL: `config`; changed by reloads only */
+    struct config *config_of_heartbeats;  /* held; NULL: `config`; changed by reloads only, as the next */
+    struct config *config_of_path_test;   /* alerting.path_test… */
     struct heartbeats *heartbeats;
     struct api_host *hosts;
     pthread_mutex_t config_mutex; /* the next */

@@ -12,7 +12,8 @@
 #include "scrape/manager.h"
 
 /* What of the settings is read again: all others take a restart. */
-static const char *const reloaded_settings[] = {"heartbeats"};
+static const char *const reloaded_settings[] = {"heartbeats", "alerting.path_test", "alerting.path_test_at",
+                                                "alerting.path_test_receivers"};
 
 /* When something is wrong with them, nothing of them is taken. */
 static enum ap_rc load_settings(const struct apiary *apiary, struct config **ret_config, struct ap_err *err)
@@ -69,15 +70,20 @@ static enum ap_rc reload_rules(struct apiary *apiary, struct config *config, str
 
 static enum ap_rc reload_alerting(struct apiary *apiary, struct config *config, struct ap_err *err)
 {
-    (void)config;
     if (!apiary->config->alerting.config)
         return AP_OK;
-    enum ap_rc rc = serve_alerting_reload(apiary->alerting, err);
-    if (rc == AP_OK)
-        ap_log(AP_LOG_INFO, "serve", "who is told of alerts reloaded");
-    else
+    const struct config *before = apiary->config_of_path_test ? apiary->config_of_path_test : apiary->config;
+    enum ap_rc rc = serve_alerting_reload(apiary->alerting, config ? config : before, err);
+    if (rc != AP_OK) {
         ap_log(AP_LOG_ERROR, "serve", "reload of alerting.config: %s; what was before stays", err->text);
-    return rc;
+        return rc;
+    }
+    ap_log(AP_LOG_INFO, "serve", "who is told of alerts reloaded");
+    if (config) {
+        config_free(apiary->config_of_path_test);
+        apiary->config_of_path_test = config_ref(config);
+    }
+    return AP_OK;
 }
 
 static enum ap_rc reload_collectors(struct apiary *apiary, struct config *config, struct ap_err *err)
