@@ -45,7 +45,9 @@ const struct yaml_field config_settings[] = {
     {.key = "external_labels",
      .type = YAML_TYPE_TEXT_MAP,
      AT(external_labels),
-     .doc = "What tells this server from others: `$externalLabels` in alerts, and added to the series of `/federate`."},
+     .doc =
+         "What tells this server from others: added to alerts and to the series of `/federate`, `$externalLabels` in "
+         "alerts' texts. By default those of the file in `scrape.config`."},
     {.key = "external_url",
      .type = YAML_TYPE_TEXT,
      AT(external_url),
@@ -276,8 +278,9 @@ const struct yaml_field config_settings[] = {
     {.key = ALERTMANAGERS,
      .type = YAML_TYPE_TEXT_LIST,
      AT(alerting.alertmanagers),
-     .doc = "Addresses of Alertmanagers that the alerts of rules are sent to, as `http://alertmanager:9093`; they tell "
-            "people, and nothing is told from here."},
+     .doc =
+         "Addresses of Alertmanagers that the alerts of rules are sent to, as `http://alertmanager:9093`, beside those "
+         "that the file in `scrape.config` names; they tell people, and nothing is told from here."},
     {.key = "alerting.max_alerts",
      .type = YAML_TYPE_INTEGER,
      AT(alerting.max_alerts),
@@ -334,7 +337,8 @@ const struct yaml_field config_settings[] = {
     {.key = "scrape.config",
      .type = YAML_TYPE_TEXT,
      AT(scrape.config),
-     .doc = "Prometheus' configuration file: its `scrape_configs` are scraped, the rest of it is left alone."},
+     .doc = "Prometheus' configuration file: its `scrape_configs` are scraped, and `alerting` says where alerts go "
+            "(docs/alerting.md); the rest of it is left alone."},
     {.key = "scrape.host",
      .type = YAML_TYPE_BOOLEAN,
      AT(scrape.host),

@@ -66,8 +66,8 @@ static enum ap_rc apiary_open(struct apiary *apiary, struct ap_err *err)
     if (rc == AP_OK)
         rc = serve_alerting_start(apiary->alerting, apiary->warehouse, err);
     if (rc == AP_OK)
-        rc = rule_manager_start(apiary->rules, err);
-    return rc == AP_OK ? scrape_manager_start(apiary->scrape, err) : rc;
+        rc = scrape_manager_start(apiary->scrape, err); /* it knows who is told of what the rules say */
+    return rc == AP_OK ? rule_manager_start(apiary->rules, err) : rc;
 }
 
 /*

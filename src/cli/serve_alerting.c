@@ -28,7 +28,7 @@ struct serve_alerting {
     struct notification_log *log;
     struct path_test *path_test;
     struct warehouse *warehouse;       /* lent */
-    struct alert_forwarder *forwarder; /* NULL: nothing is forwarded */
+    struct alert_forwarder *forwarder; /* NULL: people are told from here, and no Alertmanager elsewhere is */
     struct alerts_from_rules from_rules;
     pthread_t thread;
     bool is_started;
@@ -140,10 +140,10 @@ static bool take_from_rules(void *context, const struct alert_in *alerts, size_t
     struct serve_alerting *serving = context;
     struct ap_err err;
     /* All are of one rule. The Watchdog is about what is told from here. */
-    if (serving->forwarder && !watchdog_is_alert(alerts[0].labels))
-        alert_forwarder_put(serving->forwarder, alerts, count);
+    bool is_taken = !serving->forwarder || watchdog_is_alert(alerts[0].labels) ||
+                    alert_forwarder_put(serving->forwarder, alerts, count);
     if (alerting_put(serving->alerting, alerts, count, note_put, NULL, &err) == AP_OK)
-        return true;
+        return is_taken;
     trouble(&err, NULL);
     return false;
 }
@@ -236,7 +236,7 @@ static enum ap_rc open_forwarder(struct serve_alerting *serving, const struct ya
 {
     const struct alert_forwarder_options options = {
         .urls = (const char *const *)urls->items, .url_count = urls->count, .trouble = trouble};
-    return urls->count ? alert_forwarder_open(&options, &serving->forwarder, err) : AP_OK;
+    return serving->path ? AP_OK : alert_forwarder_open(&options, &serving->forwarder, err);
 }
 
 static enum ap_rc open_notifier(struct serve_alerting *serving, const struct alert_config *loaded, struct ap_err *err)

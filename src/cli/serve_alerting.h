@@ -2,7 +2,7 @@
  * cli/serve_alerting.h - alerting in the server: what rules and the API say, on its way to receivers
  *
  *     rules ──► struct alerts_from_rules ──► alert/alerting.h ──a thread that steps──► notify/notifier.h
- *                                        └─► alert/forwarder.h, with alerting.alertmanagers
+ *                                        └─► alert/forwarder.h, without alerting.config
  */
 #pragma once
 
@@ -46,7 +46,8 @@ struct alerting *serve_alerting_get(const struct serve_alerting *serving);
 struct notifier *serve_alerting_notifier(const struct serve_alerting *serving);
 struct notification_log *serve_alerting_log(const struct serve_alerting *serving);
 struct path_test *serve_alerting_path_test(const struct serve_alerting *serving);
-struct alert_forwarder *serve_alerting_forwarder(const struct serve_alerting *serving); /* NULL: nothing is forwarded */
+struct alert_forwarder *
+serve_alerting_forwarder(const struct serve_alerting *serving); /* NULL: people are told from here (alerting.config) */
 const struct watchdog *serve_alerting_watchdog(const struct serve_alerting *serving);
 /* alert_relabel_configs, from now on; NULL: none. */
 void serve_alerting_relabel(struct serve_alerting *serving, struct alert_relabel *take_relabel);

@@ -109,5 +109,7 @@ void serve_set_config_text(struct apiary *apiary);
  * failed. `context` is the struct apiary; any thread. */
 ap_nodiscard enum ap_rc serve_reload(void *context, struct ap_err *err);
 
+/* Those of the settings, or else of the scraping configuration, in canonical form. */
+ap_nodiscard enum ap_rc serve_read_external_labels(const struct apiary *apiary, struct ap_buf *out, struct ap_err *err);
 /* What of the scraping configuration is not about scraping, to the log. */
 void serve_log_ignored(const struct apiary *apiary);

@@ -95,6 +95,19 @@ static enum ap_rc reload_collectors(struct apiary *apiary, struct config *config
     return rc;
 }
 
+/* Series and alerts that are there have them: others take a restart. */
+static enum ap_rc look_at_external_labels(const struct apiary *apiary, struct ap_err *err)
+{
+    AP_AUTO_BUF struct ap_buf labels = {0};
+    enum ap_rc rc = serve_read_external_labels(apiary, &labels, err);
+    if (rc != AP_OK)
+        ap_log(AP_LOG_ERROR, "serve", "reload of what is scraped: %s", err->text);
+    else if (!ap_slice_equal(ap_buf_slice(&labels), ap_buf_slice(&apiary->external_labels)))
+        ap_log(AP_LOG_WARN, "serve", "changed in %s, and takes a restart: global.external_labels",
+               apiary->config->scrape.config);
+    return rc;
+}
+
 static enum ap_rc reload_scrape(struct apiary *apiary, struct config *config, struct ap_err *err)
 {
     (void)config;
@@ -107,7 +120,7 @@ static enum ap_rc reload_scrape(struct apiary *apiary, struct config *config, st
     scrape_manager_stats_get(apiary->scrape, &stats);
     ap_log(AP_LOG_INFO, "serve", "what is scraped reloaded: %" PRIu64 " jobs", stats.pool_count);
     serve_log_ignored(apiary);
-    return AP_OK;
+    return look_at_external_labels(apiary, err);
 }
 
 /* What cannot be read leaves what was in effect before as it is. All is tried; `err` is of the first that failed. */
