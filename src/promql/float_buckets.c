@@ -150,6 +150,13 @@ bool float_buckets_equal(const struct float_buckets *a, const struct float_bucke
 
 bool float_buckets_have_fallen(const struct float_buckets *now, const struct float_buckets *before)
 {
+    /* As nearly always; a rate() spent half its time on the branches of the merge below. */
+    if (have_same_indexes(now, before)) {
+        bool has_fallen = false;
+        for (uint32_t i = 0; i < before->count; i++)
+            has_fallen |= before->values[i] > now->values[i];
+        return has_fallen;
+    }
     uint32_t at = 0;
     for (uint32_t i = 0; i < before->count; i++) {
         while (at < now->count && now->indexes[at] < before->indexes[i])
