@@ -24,8 +24,7 @@ static enum ap_rc read_sample(struct promql_execution *execution, size_t index, 
 
 static bool is_cancelled(void *context)
 {
-    const struct rules_world *world = context;
-    return world->is_ending && __atomic_load_n(world->is_ending, __ATOMIC_RELAXED);
+    return rules_world_is_ending(context);
 }
 
 enum ap_rc rules_query(const struct rules_world *world, struct ap_slice text, int64_t ts_ms, struct ap_arena *arena,

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "base/arena.h"
-#include "rules/group.h"
+#include "rules/world.h"
 
 struct rules_vector {
     struct rules_sample *samples; /* in the order of the answer; a scalar is a sample without labels */
