@@ -14,11 +14,12 @@ struct rule_run {
     const struct rule *rule;
     const struct rule_group *group;
     const struct rules_world *world;
-    pthread_mutex_t *mutex;    /* what readers may see: the memory, and all from `health` on */
-    struct alert_texts *texts; /* owned; of an alert */
-    bool is_known;             /* what was before this process is in memory, or was looked for */
-    bool is_alike;             /* another rule may have given what is restored */
-    bool is_guessing;          /* and so it may not be this one's, until an evaluation says so */
+    pthread_mutex_t *mutex;         /* what readers may see: the memory, and all from `health` on */
+    struct rule_question *question; /* owned */
+    struct alert_texts *texts;      /* owned; of an alert */
+    bool is_known;                  /* what was before this process is in memory, or was looked for */
+    bool is_alike;                  /* another rule may have given what is restored */
+    bool is_guessing;               /* and so it may not be this one's, until an evaluation says so */
     struct rule_memory memory;
     enum rule_health health;
     enum rule_condition condition;
@@ -111,7 +112,8 @@ static enum ap_rc evaluate(struct rule_run *run, struct evaluation *evaluation, 
         return rc;
     struct rules_answer answer;
     evaluation->round.is_guessing = run->is_guessing;
-    rc = rule_ask(run->world, run->rule, evaluation->sample_ts_ms, interval_of(run), &scratch, &answer, err);
+    rc = rule_question_ask(run->question, run->world, evaluation->sample_ts_ms, interval_of(run), &scratch, &answer,
+                           err);
     if (rc != AP_OK)
         return rc;
     evaluation->round.condition = answer.has_figure ? RULE_CONDITION_OK : RULE_CONDITION_NO_DATA;
@@ -233,6 +235,7 @@ struct rule_run *rule_run_new(const struct rule *rule, const struct rule_group *
     *run = (struct rule_run){
         .rule = rule, .group = group, .world = world, .mutex = mutex, .evaluated_ms = RULES_TIME_NONE};
     rule_memory_init(&run->memory);
+    run->question = rule_question_new(rule);
     if (rule->is_alert)
         run->texts = alert_texts_new(rule);
     return run;
@@ -243,6 +246,7 @@ void rule_run_free(struct rule_run *run)
     if (!run)
         return;
     rule_memory_clear(&run->memory);
+    rule_question_free(run->question);
     alert_texts_free(run->texts);
     free(run->error);
     free(run);
