@@ -81,6 +81,8 @@ struct api {
     struct ap_slice external_labels; /* canonical, or empty; lent */
     uint32_t questions_max;          /* answered at a time (promql.max_concurrency) */
     const char *external_url;        /* NULL: none was given; lent */
+    struct ap_slice path_prefix;     /* its path, "/apiary": all addresses are also below it. Empty: none; lent */
+    const struct pages *pages;
     /* Appends the settings in effect, as YAML; any thread. */
     void (*config_text)(void *config_context, struct ap_buf *out);
     void *config_context;

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "api/pages.h"
 #include "base/buf.h"
 #include "base/mem.h"
 #include "cli/serve_alerting.h"
@@ -73,6 +74,7 @@ enum ap_rc serve_open_server(struct apiary *apiary, struct ap_err *err)
         return rc;
     set_hosts(apiary);
     serve_set_config_text(apiary);
+    apiary->pages = pages_new(config_path_prefix(config));
     apiary->api = (struct api){
         .wal = apiary->wal,
         .warehouse = apiary->warehouse,
@@ -111,6 +113,8 @@ enum ap_rc serve_open_server(struct apiary *apiary, struct ap_err *err)
         .config_text = serve_config_text,
         .config_context = apiary,
         .external_url = config->external_url,
+        .path_prefix = config_path_prefix(config),
+        .pages = apiary->pages,
         .reload = serve_reload,
         .reload_context = apiary,
         .data_dir = config->data,

@@ -221,10 +221,8 @@ static void note_moved(const struct plan *plan, const struct plan *before)
         while (at < count && compare_names(&places[at], &gone[i]) < 0)
             at++;
         for (size_t j = at; j < count && compare_names(&places[j], &gone[i]) == 0; j++)
-            if (rules_are_equal(places[j].rule, gone[i].rule)) {
-                group_run_note_moved(gone[i].run, gone[i].index);
+            if (group_run_note_moved(gone[i].run, gone[i].index, places[j].run, places[j].index))
                 break;
-            }
     }
 }
 
