@@ -467,8 +467,9 @@ static enum ap_rc add_exemplar(struct otlp_sink *sink, const struct otlp_exempla
 static enum ap_rc add_exemplars(struct otlp_sink *sink, const struct otlp_point *point, struct ap_err *err)
 {
     enum ap_rc rc = AP_OK;
-    for (size_t i = 0; i < point->exemplar_count && rc == AP_OK; i++)
-        rc = add_exemplar(sink, &point->exemplars[i], ms_of(point->ts_ns), err);
+    const struct otlp_exemplar *exemplars = point->exemplars.items;
+    for (size_t i = 0; i < point->exemplars.count && rc == AP_OK; i++)
+        rc = add_exemplar(sink, &exemplars[i], ms_of(point->ts_ns), err);
     return rc;
 }
 
@@ -561,13 +562,13 @@ static int compare_exemplars(const void *a, const void *b)
 static enum ap_rc sort_exemplars(struct otlp_sink *sink, const struct otlp_point *point,
                                  struct otlp_exemplar **ret_exemplars, struct ap_err *err)
 {
-    size_t bytes = point->exemplar_count * sizeof(struct otlp_exemplar);
+    size_t bytes = point->exemplars.count * sizeof(struct otlp_exemplar);
     struct otlp_exemplar *exemplars = ap_arena_try_alloc(&sink->body->arena, bytes);
     if (!exemplars)
         return fail_full(err);
     if (bytes) {
-        memcpy(exemplars, point->exemplars, bytes);
-        qsort(exemplars, point->exemplar_count, sizeof(*exemplars), compare_exemplars);
+        memcpy(exemplars, point->exemplars.items, bytes);
+        qsort(exemplars, point->exemplars.count, sizeof(*exemplars), compare_exemplars);
     }
     *ret_exemplars = exemplars;
     return AP_OK;
@@ -576,20 +577,20 @@ static enum ap_rc sort_exemplars(struct otlp_sink *sink, const struct otlp_point
 static enum ap_rc add_buckets(struct otlp_sink *sink, const struct otlp_point *point, const struct otlp_base *base,
                               struct ap_err *err)
 {
-    size_t count = AP_MIN(point->bound_count, point->bucket_count), exemplar = 0;
+    size_t count = AP_MIN(point->bounds.count, point->bucket_counts.count), exemplar = 0;
     struct otlp_exemplar *exemplars = NULL;
-    enum ap_rc rc = make_bound_labels(sink, point->bounds, count, err);
+    enum ap_rc rc = make_bound_labels(sink, point->bounds.doubles, count, err);
     if (rc == AP_OK)
         rc = sort_exemplars(sink, point, &exemplars, err);
     uint64_t cumulative = 0;
     for (size_t i = 0; i <= count && rc == AP_OK; i++) {
         bool is_last = i == count;
-        cumulative = is_last ? point->count : cumulative + point->bucket_counts[i];
+        cumulative = is_last ? point->count : cumulative + point->bucket_counts.items[i];
         size_t before = sink->body->batch.series_count;
         rc = add_part(sink, base, PART_BUCKET, sink->bound_labels[i], point, (double)cumulative, err);
         bool is_added = sink->body->batch.series_count > before;
-        for (; rc == AP_OK && is_added && exemplar < point->exemplar_count &&
-               (is_last || exemplars[exemplar].value <= point->bounds[i]);
+        for (; rc == AP_OK && is_added && exemplar < point->exemplars.count &&
+               (is_last || exemplars[exemplar].value <= point->bounds.doubles[i]);
              exemplar++)
             rc = add_exemplar(sink, &exemplars[exemplar], ms_of(point->ts_ns), err);
     }
@@ -620,11 +621,12 @@ static enum ap_rc add_summary(struct otlp_sink *sink, const struct otlp_point *p
     rc = add_part(sink, &base, PART_SUM, none, point, point->sum, err);
     if (rc == AP_OK)
         rc = add_part(sink, &base, PART_COUNT, none, point, (double)point->count, err);
-    for (size_t i = 0; i < point->quantile_count && rc == AP_OK; i++) {
+    const struct otlp_quantile *quantiles = point->quantiles.items;
+    for (size_t i = 0; i < point->quantiles.count && rc == AP_OK; i++) {
         struct ap_slice label;
-        rc = number_label(sink, "quantile", point->quantiles[i].quantile, &label, err);
+        rc = number_label(sink, "quantile", quantiles[i].quantile, &label, err);
         if (rc == AP_OK)
-            rc = add_part(sink, &base, PART_PLAIN, label, point, point->quantiles[i].value, err);
+            rc = add_part(sink, &base, PART_PLAIN, label, point, quantiles[i].value, err);
     }
     return rc;
 }
