@@ -264,7 +264,8 @@ static enum ap_rc add_own_attribute(struct otlp_protobuf *protobuf, const struct
 
 #define READ(kind, wire) ((uint32_t)(OTLP_FIELD_##kind) << 3 | (uint32_t)(PROTOBUF_##wire))
 
-/* One field of `whole` into the struct `to`. One whose type on the wire is another is none that we know. */
+/* One field of `whole` into the struct `to`. One whose type on the wire is another is none that we know. (Where fields
+ * come from they begin as {0}: the analyzer does not see that the tag says what is set in one.) */
 static enum ap_rc read_field(struct otlp_protobuf *protobuf, const struct otlp_message *message,
                              const struct protobuf_field *from, struct ap_slice whole, void *to, struct ap_err *err)
 {
@@ -322,7 +323,7 @@ enum ap_rc otlp_protobuf_read_message(struct otlp_protobuf *protobuf, const stru
                                       struct ap_slice text, void *to, struct ap_err *err)
 {
     struct protobuf_reader reader = protobuf_reader(text);
-    struct protobuf_field field;
+    struct protobuf_field field = {0};
     enum ap_rc rc = AP_OK;
     while (rc == AP_OK && protobuf_next(&reader, &field))
         rc = read_field(protobuf, message, &field, text, to, err);
@@ -378,7 +379,7 @@ static enum ap_rc read_number_point(struct otlp_protobuf *protobuf, const struct
                                     struct ap_slice text, bool is_asking, struct otlp_point *point, struct ap_err *err)
 {
     struct protobuf_reader reader = protobuf_reader(text);
-    struct protobuf_field field;
+    struct protobuf_field field = {0};
     const uint8_t *attributes_end = NULL; /* where the first run of attributes ends */
     enum ap_rc rc = AP_OK;
     reader.next = take_plain_fields(reader.next, reader.end, point);
