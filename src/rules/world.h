@@ -49,7 +49,8 @@ struct rules_world {
     bool (*tell)(void *context, const struct rule *rule, const struct alert *const *alerts, size_t count,
                  int64_t ends_ms);
     void *tell_context;
-    int64_t interval_ms;             /* of groups that say none; a manager sets its own */
+    int64_t resend_ms;   /* between two tellings of an alert (Prometheus' resend delay); 0: ALERT_RESEND_MS */
+    int64_t interval_ms; /* of groups that say none; a manager sets its own */
     struct ap_slice external_labels; /* canonical, or empty: $externalLabels */
     struct ap_slice external_url;    /* $externalURL */
     int64_t query_offset_ms;         /* of groups that say none */

@@ -167,7 +167,7 @@ static void test_cookie_is_for_the_path_of_this_server(void **state)
     for (size_t i = 0; i < AP_ARRAY_COUNT(cases); i++) {
         fx->api.path_prefix = ap_slice_cstr(cases[i].prefix);
         sign_in(fx, KEY_KIND_VIEWER, cookie);
-        assert_non_null(strstr(http_client_header(fx->client, "Set-Cookie"), cases[i].want));
+        assert_non_null(strstr(http_client_header(fx->server.client, "Set-Cookie"), cases[i].want));
     }
 }
 
