@@ -23,7 +23,7 @@
 #include "tsdb/labels.h"
 
 struct arguments {
-    const char *server, *key; /* server NULL: nothing is replayed */
+    struct remote remote; /* address NULL: nothing is replayed */
     const char *since;
     const char *name; /* only alerts with it; NULL: all */
     int64_t since_ms, interval_ms, now_ms;
@@ -355,8 +355,7 @@ static enum ap_rc replay_subject(const struct arguments *arguments, const struct
 {
     const struct rule *rule = subject->rule;
     AP_AUTO_FREE char *query = ap_asprintf("%.*s", AP_SLICE_ARG(rule->expr));
-    const struct range_query request = {.server = arguments->server,
-                                        .key = arguments->key,
+    const struct range_query request = {.remote = arguments->remote,
                                         .query = query,
                                         .start_ms = span->start_ms,
                                         .end_ms = span->end_ms,
@@ -416,7 +415,7 @@ static void report_subject(struct report *report, const struct subject *subject)
     struct ap_err err;
     struct span span = {0};
     bool has_failed = false;
-    if (arguments->server) {
+    if (arguments->remote.address) {
         span = span_of(arguments, subject);
         has_failed = !span.reason && replay_subject(arguments, subject, &span, &replay, &err) != AP_OK;
     }
@@ -548,7 +547,7 @@ static int report_all(const struct arguments *arguments, const struct cli_list *
 
 int cli_check_alerts(int argc, char **argv)
 {
-    struct arguments arguments = {.key = getenv("APIARY_KEY"),
+    struct arguments arguments = {.remote.key = getenv("APIARY_KEY"),
                                   .now_ms = ap_clock_wall_us(&ap_clock_system) / AP_US_PER_MS};
     const char *interval = "1m";
     struct cli_list packs = {0}, rules = {0};
@@ -556,9 +555,10 @@ int cli_check_alerts(int argc, char **argv)
         {"pack", 0, CLI_OPTION_LIST, "DIR", &packs, "pack whose alerts to explain, may be repeated"},
         {"rules", 0, CLI_OPTION_LIST, "FILE", &rules, "rule file whose alerts to explain, may be repeated"},
         {"self", 0, CLI_OPTION_FLAG, NULL, &arguments.is_self, "the alerts about Apiary itself that come with it"},
-        {"server", 's', CLI_OPTION_TEXT, "URL", &arguments.server,
+        {"server", 's', CLI_OPTION_TEXT, "URL", &arguments.remote.address,
          "also say when they would have fired, by what this\nserver has stored"},
-        {"key", 'k', CLI_OPTION_TEXT, "KEY", &arguments.key, "viewer key; also $APIARY_KEY, which others cannot see"},
+        {"key", 'k', CLI_OPTION_TEXT, "KEY", &arguments.remote.key,
+         "viewer key; also $APIARY_KEY, which others cannot see"},
         {"since", 0, CLI_OPTION_TEXT, "DURATION", &arguments.since,
          "with --server: how far to look back (default: 7d)"},
         {"interval", 0, CLI_OPTION_TEXT, "DURATION", &interval,
@@ -585,7 +585,7 @@ int cli_check_alerts(int argc, char **argv)
         return cli_misused(&command, "expected at most one NAME");
     if (packs.count + rules.count == 0 && !arguments.is_self)
         return cli_misused(&command, "name at least one pack or rule file: --pack DIR, --rules FILE, --self");
-    if (arguments.since && !arguments.server)
+    if (arguments.since && !arguments.remote.address)
         return cli_misused(&command, "--since goes with --server");
     arguments.since = arguments.since ? arguments.since : "7d";
     if (!yaml_parse_duration(ap_slice_cstr(arguments.since), &arguments.since_ms) || arguments.since_ms <= 0)

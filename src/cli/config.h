@@ -185,6 +185,9 @@ ap_nodiscard enum ap_rc config_split_address(const char *text, char ret_address[
  */
 char *config_link_base(const struct config *config);
 
+/* The path of external_url without a '/' at its end: "/apiary", or nothing. Lent by `config`. */
+struct ap_slice config_path_prefix(const struct config *config);
+
 /* 127.0.0.0/8, ::1. */
 bool config_is_loopback(const char *address);
 

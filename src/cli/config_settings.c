@@ -51,7 +51,8 @@ const struct yaml_field config_settings[] = {
      AT(external_url),
      .doc =
          "The address at which people reach this server: links in messages, `$externalURL` in alerts. By default it is "
-         "made of `listen`."},
+         "made of `listen`. With a path (`https://ops.example.com/apiary`) everything is below that path as well, for "
+         "a reverse proxy that leaves it there or takes it off (docs/proxy.md)."},
     {.key = "tls.certificate",
      .type = YAML_TYPE_TEXT,
      AT(tls.certificate),

@@ -114,26 +114,17 @@ static void add_seconds(struct ap_buf *form, const char *name, int64_t ms)
 static enum ap_rc ask_piece(struct http_client *client, const struct range_query *request, int64_t start_ms,
                             int64_t end_ms, struct range_answer *all, struct ap_err *err)
 {
-    size_t bytes = strlen(request->server);
-    AP_AUTO_FREE char *url = ap_asprintf("%.*s/api/v1/query_range",
-                                         (int)(bytes - (bytes && request->server[bytes - 1] == '/')), request->server);
-    AP_AUTO_FREE char *authorization = ap_asprintf("Bearer %s", request->key ? request->key : "");
     AP_AUTO_BUF struct ap_buf form = {0};
     form_add(&form, "query", request->query);
     add_seconds(&form, "start", start_ms);
     add_seconds(&form, "end", end_ms);
     add_seconds(&form, "step", request->step_ms);
-    const struct http_field fields[] = {
-        {"Content-Type", "application/x-www-form-urlencoded"},
-        {"Authorization", authorization},
-    };
-    const struct http_client_request asked = {.url = url,
-                                              .fields = fields,
-                                              .field_count = request->key ? 2 : 1,
-                                              .body = ap_buf_slice(&form),
-                                              .deadline_ms = DEADLINE_MS};
+    const struct remote_question question = {.path = "/api/v1/query_range",
+                                             .content_type = "application/x-www-form-urlencoded",
+                                             .body = ap_buf_slice(&form),
+                                             .deadline_ms = DEADLINE_MS};
     struct http_client_answer answer;
-    enum ap_rc rc = http_client_ask(client, &asked, &answer, err);
+    enum ap_rc rc = remote_ask(client, &request->remote, &question, &answer, err);
     if (rc != AP_OK)
         return rc;
     json_t *json = json_loadb(answer.body.data, answer.body.bytes, JSON_ALLOW_NUL, NULL);

@@ -10,11 +10,11 @@
 
 #include "base/mem.h"
 #include "base/rc.h"
+#include "cli/remote.h"
 #include "rules/replay.h"
 
 struct range_query {
-    const char *server; /* address, with or without '/' at the end */
-    const char *key;    /* viewer key; NULL: none */
+    struct remote remote;
     const char *query;
     int64_t start_ms;
     int64_t end_ms; /* start_ms + n * step_ms */

@@ -147,19 +147,13 @@ static enum ap_rc read_answer(const json_t *answer, unsigned status, const struc
 static enum ap_rc ask_step(struct http_client *client, const struct range_query *request, struct ap_slice sql,
                            const struct rule *rule, int64_t ts_ms, struct range_answer *all, struct ap_err *err)
 {
-    size_t bytes = strlen(request->server);
-    AP_AUTO_FREE char *url =
-        ap_asprintf("%.*s/api/sql", (int)(bytes - (bytes && request->server[bytes - 1] == '/')), request->server);
-    AP_AUTO_FREE char *authorization = ap_asprintf("Bearer %s", request->key ? request->key : "");
     AP_AUTO_FREE char *body = write_body(sql, ts_ms, request->step_ms);
-    const struct http_field fields[] = {{"Content-Type", "application/json"}, {"Authorization", authorization}};
-    const struct http_client_request asked = {.url = url,
-                                              .fields = fields,
-                                              .field_count = request->key ? 2 : 1,
-                                              .body = ap_slice_cstr(body),
-                                              .deadline_ms = DEADLINE_MS};
+    const struct remote_question question = {.path = "/api/sql",
+                                             .content_type = "application/json",
+                                             .body = ap_slice_cstr(body),
+                                             .deadline_ms = DEADLINE_MS};
     struct http_client_answer answer;
-    enum ap_rc rc = http_client_ask(client, &asked, &answer, err);
+    enum ap_rc rc = remote_ask(client, &request->remote, &question, &answer, err);
     if (rc != AP_OK)
         return rc;
     json_t *json = json_loadb(answer.body.data, answer.body.bytes, JSON_ALLOW_NUL, NULL);

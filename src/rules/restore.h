@@ -7,7 +7,9 @@
 #pragma once
 
 #include "base/arena.h"
-#include "rules/group.h"
+#include "rules/alert.h"
+#include "rules/rule_file.h"
+#include "rules/world.h"
 
 struct restored {
     struct alert *alerts; /* owned; sorted by labels, which are from the arena; without annotations and values */

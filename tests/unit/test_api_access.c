@@ -193,6 +193,21 @@ static void test_signing_in_is_for_keys_that_read(void **state)
     }
 }
 
+static void test_cookie_is_for_the_path_of_this_server(void **state)
+{
+    struct fixture *fx = *state;
+    static const struct {
+        const char *prefix;
+        const char *want;
+    } cases[] = {{"", "; Path=/; "}, {"/apiary", "; Path=/apiary/; "}};
+    char cookie[256];
+    for (size_t i = 0; i < AP_ARRAY_COUNT(cases); i++) {
+        fx->api.path_prefix = ap_slice_cstr(cases[i].prefix);
+        sign_in(fx, KEY_KIND_VIEWER, cookie);
+        assert_non_null(strstr(http_client_header(fx->client, "Set-Cookie"), cases[i].want));
+    }
+}
+
 static void test_change_by_cookie_must_not_be_another_pages(void **state)
 {
     struct fixture *fx = *state;
@@ -239,6 +254,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_each_kind_of_key_may_do_its_own, setup, teardown),
         cmocka_unit_test_setup_teardown(test_session_says_what_a_key_may, setup, teardown),
         cmocka_unit_test_setup_teardown(test_signing_in_is_for_keys_that_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_cookie_is_for_the_path_of_this_server, setup, teardown),
         cmocka_unit_test_setup_teardown(test_change_by_cookie_must_not_be_another_pages, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "api/api.h"
+#include "api/pages.h"
 #include "api/pool.h"
 #include "base/buf.h"
 #include "base/random.h"
@@ -38,6 +39,7 @@ struct fixture {
     bool is_going;  /* see struct fixture_options */
     struct ap_clock clock;
     struct wal *wal;
+    struct pages *pages;
     struct tsdb *tsdb;
     struct promql_engine *engine;
     struct api api;
@@ -106,7 +108,9 @@ static inline struct fixture *fixture_new(const struct fixture_options *given)
     if (given->is_going)
         engine_options.clock = &fx->clock;
     MUST(promql_engine_open(&engine_options, &fx->engine, &must_err));
+    fx->pages = pages_new(ap_slice_cstr(""));
     fx->api = (struct api){
+        .pages = fx->pages,
         .wal = fx->wal,
         .tsdb = fx->tsdb,
         .engine = fx->engine,
@@ -159,6 +163,7 @@ static inline int teardown(void **state)
     http_server_close(fx->server);
     pool_close(fx->api.questions);
     pool_close(fx->api.chores);
+    pages_free(fx->pages);
     promql_engine_close(fx->engine);
     tsdb_close(fx->tsdb);
     wal_close(fx->wal);

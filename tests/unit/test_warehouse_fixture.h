@@ -24,6 +24,10 @@
 #include "warehouse/row.h"
 #include "warehouse/warehouse.h"
 
+/* Turns of at least a millisecond that a test waits for something: who needs more must hang. It says nothing of speed.
+ */
+enum { WAIT_TURNS_MAX = 120 * 1000 };
+
 #define NOON_US INT64_C(1795435200000000) /* 2026-11-23T12:00:00Z */
 
 struct fixture {
@@ -180,12 +184,12 @@ __attribute__((unused)) static void assert_text(struct fixture *fx, const char *
     assert_memory_equal(cell->text.data, want, cell->text.bytes);
 }
 
-/* Until all that is in the log is visible; the writer needs no more than its interval. */
+/* Until all that is in the log is visible. */
 __attribute__((unused)) static void wait_applied(struct fixture *fx)
 {
     struct wal_stats wal_stats;
     wal_stats_get(fx->wal, &wal_stats);
-    for (int i = 0; i < 20000; i++) {
+    for (int i = 0; i < WAIT_TURNS_MAX; i++) {
         struct warehouse_stats stats;
         warehouse_stats_get(fx->warehouse, &stats);
         if (stats.applied_lsn >= wal_stats.durable_lsn)
