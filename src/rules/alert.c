@@ -43,7 +43,8 @@ struct alert alert_begin(const struct alert_round *round, double value)
                           .fired_ms = RULES_TIME_NONE,
                           .resolved_ms = RULES_TIME_NONE,
                           .keep_firing_ms = RULES_TIME_NONE,
-                          .told_ms = RULES_TIME_NONE};
+                          .told_ms = RULES_TIME_NONE,
+                          .held_until_ms = RULES_TIME_NONE};
 }
 
 /* One about missing data waits for a second time: a sample may be late. */
@@ -66,6 +67,7 @@ void alert_go_on(struct alert *alert, const struct alert *fresh)
     alert->value = fresh->value;
     alert->annotations = fresh->annotations;
     alert->keep_firing_ms = RULES_TIME_NONE;
+    alert->held_until_ms = RULES_TIME_NONE;
 }
 
 static bool fade(const struct rule *rule, int64_t ts_ms, struct alert *alert)
@@ -88,19 +90,28 @@ static bool fade(const struct rule *rule, int64_t ts_ms, struct alert *alert)
     }
 }
 
+/* Known to be over, and not only not to be given: nobody looks for data where the rule has no word on that. */
+static bool is_over(const struct alert_round *round)
+{
+    bool is_looking = round->rule->language == RULE_LANGUAGE_SQL || round->rule->figure.bytes;
+    return is_looking && round->condition == RULE_CONDITION_OK;
+}
+
 bool alert_stay(const struct alert_round *round, struct alert *alert)
 {
     if (round->is_guessing)
         return false;
+    if (alert->state == ALERT_STATE_FIRING && round->ts_ms < alert->held_until_ms && !is_over(round))
+        return true;
     if (is_holding(round) && alert->condition <= round->condition && alert->state != ALERT_STATE_INACTIVE)
         return true;
     return fade(round->rule, round->ts_ms, alert);
 }
 
-bool alert_is_to_be_told(const struct alert *alert, int64_t ts_ms)
+bool alert_is_to_be_told(const struct alert *alert, int64_t ts_ms, int64_t resend_ms)
 {
     if (alert->state == ALERT_STATE_PENDING)
         return false;
     bool has_ended_since = alert->resolved_ms != RULES_TIME_NONE && alert->resolved_ms > alert->told_ms;
-    return alert->told_ms == RULES_TIME_NONE || has_ended_since || alert->told_ms + ALERT_RESEND_MS < ts_ms;
+    return alert->told_ms == RULES_TIME_NONE || has_ended_since || alert->told_ms + resend_ms < ts_ms;
 }

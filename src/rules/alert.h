@@ -5,7 +5,7 @@
  *     pending ─────────────────► firing ────────────────────────────────────────────► inactive (resolved)
  *        │ given no more            ▲                                                   │ given again: a new alert;
  *        ▼                          └── goes on where the rule says so                  │ otherwise remembered for
- *     forgotten                         of missing data or errors                       ▼ ALERT_RESOLVED_KEPT_MS
+ *     forgotten                         of missing data or errors, or it was restored    ▼ ALERT_RESOLVED_KEPT_MS
  *
  * Semantics are those of Prometheus 3 ("Alerting rules"), and for rules that have a word on missing data and errors
  * those of docs/rules.md. Nothing here asks, keeps or allocates: who evaluates brings what is given.
@@ -21,7 +21,7 @@
 
 enum {
     ALERT_RESOLVED_KEPT_MS = 15 * 60 * 1000, /* an alert is remembered for so long after it has ended */
-    ALERT_RESEND_MS = 60 * 1000,             /* what was told is told again after so long (Prometheus' resend delay) */
+    ALERT_RESEND_MS = 60 * 1000,             /* what was told is told again after so long, unless the world says */
 };
 
 enum alert_state { ALERT_STATE_INACTIVE, ALERT_STATE_PENDING, ALERT_STATE_FIRING, ALERT_STATE_COUNT };
@@ -47,6 +47,7 @@ struct alert {
     int64_t resolved_ms;
     int64_t keep_firing_ms; /* since when it fires only because of keep_firing_for */
     int64_t told_ms;        /* when it was told (struct rules_world) the last time */
+    int64_t held_until_ms;  /* until then it fires on although it is not given (rules/restore.h) */
 };
 
 /* By labels; for qsort(). */
@@ -73,4 +74,4 @@ void alert_go_on(struct alert *alert, const struct alert *fresh);
 bool alert_stay(const struct alert_round *round, struct alert *alert);
 
 /* Whether somebody is to be told of it: at once when it fires or has ended, and now and then again. */
-bool alert_is_to_be_told(const struct alert *alert, int64_t ts_ms);
+bool alert_is_to_be_told(const struct alert *alert, int64_t ts_ms, int64_t resend_ms);

@@ -37,6 +37,10 @@ enum ap_rc rules_query(const struct rules_world *world, struct ap_slice text, co
                                            .is_cancelled = is_cancelled,
                                            .context = (void *)world};
     AP_AUTO(promql_execution) struct promql_execution *execution = NULL;
+    if (!world->engine) {
+        *ret_vector = (struct rules_vector){0};
+        return AP_OK;
+    }
     enum ap_rc rc = promql_execute(world->engine, world->storage, &request, &execution, err);
     if (rc != AP_OK)
         return rc;

@@ -81,6 +81,8 @@ enum ap_rc rule_question_ask(const struct rule_question *question, const struct 
 {
     const struct rule *rule = question->rule;
     struct rules_answer answer;
+    if (world->give)
+        return world->give(world->give_context, ts_ms, arena, ret_answer, err);
     enum ap_rc rc = rule->language == RULE_LANGUAGE_SQL
                         ? rules_sql_query(world, rule, ts_ms, step_ms, arena, &answer.vector, &answer.has_figure, err)
                         : ask_promql(question, world, ts_ms, arena, &answer, err);

@@ -33,6 +33,11 @@ static int64_t interval_of(const struct rule_run *run)
     return run->group->interval_ms ? run->group->interval_ms : run->world->interval_ms;
 }
 
+static int64_t offset_of(const struct rule_run *run)
+{
+    return run->group->has_query_offset ? run->group->query_offset_ms : run->world->query_offset_ms;
+}
+
 /* ---- Recording ---- */
 
 static enum ap_rc check_series(const struct evaluation *evaluation, struct ap_err *err)
@@ -79,8 +84,7 @@ static enum ap_rc restore(struct rule_run *run, int64_t ts_ms, struct ap_err *er
         return AP_OK;
     }
     struct restored restored;
-    enum ap_rc rc =
-        rules_restore(run->world, run->rule, ts_ms, run->world->restore_ms, &run->memory.arena, &restored, err);
+    enum ap_rc rc = rules_restore(run->world, run->rule, ts_ms, offset_of(run), &run->memory.arena, &restored, err);
     if (rc != AP_OK)
         return ap_err_prefix(err, "what was known of its alerts");
     pthread_mutex_lock(run->mutex);
@@ -107,7 +111,7 @@ static enum ap_rc evaluate(struct rule_run *run, struct evaluation *evaluation, 
 {
     AP_AUTO_ARENA struct ap_arena scratch;
     ap_arena_init(&scratch, 0);
-    enum ap_rc rc = restore(run, evaluation->sample_ts_ms, err);
+    enum ap_rc rc = restore(run, evaluation->round.ts_ms, err);
     if (rc != AP_OK)
         return rc;
     struct rules_answer answer;
@@ -159,10 +163,11 @@ static void tell(struct rule_run *run, int64_t ts_ms)
         return;
     AP_AUTO_FREE const struct alert **due = ap_new0_array(const struct alert *, memory->alert_count);
     size_t count = 0;
+    int64_t resend_ms = world->resend_ms ? world->resend_ms : ALERT_RESEND_MS;
     for (size_t i = 0; i < memory->alert_count; i++)
-        if (alert_is_to_be_told(&memory->alerts[i], ts_ms))
+        if (alert_is_to_be_told(&memory->alerts[i], ts_ms, resend_ms))
             due[count++] = &memory->alerts[i];
-    int64_t ends_ms = ts_ms + 4 * AP_MAX(interval_of(run), (int64_t)ALERT_RESEND_MS);
+    int64_t ends_ms = ts_ms + 4 * AP_MAX(interval_of(run), resend_ms);
     if (count == 0 || !world->tell(world->tell_context, run->rule, due, count, ends_ms))
         return;
     pthread_mutex_lock(run->mutex);
@@ -193,9 +198,8 @@ bool rule_run_evaluate(struct rule_run *run, int64_t ts_ms)
 {
     const struct rules_world *world = run->world;
     int64_t started_us = ap_clock_monotonic_us(world->clock);
-    int64_t offset_ms = run->group->has_query_offset ? run->group->query_offset_ms : world->query_offset_ms;
     struct evaluation evaluation = {.round = {.rule = run->rule, .ts_ms = ts_ms},
-                                    .sample_ts_ms = ts_ms - offset_ms,
+                                    .sample_ts_ms = ts_ms - offset_of(run),
                                     .limit = run->group->limit,
                                     .world = world,
                                     .texts = run->texts,
@@ -290,7 +294,7 @@ void rule_run_inherit(struct rule_run *run, struct rule_run *before)
 
 void rule_run_end(struct rule_run *run, int64_t ts_ms)
 {
-    struct evaluation evaluation = {.sample_ts_ms = ts_ms, .before = &run->memory};
+    struct evaluation evaluation = {.sample_ts_ms = ts_ms - offset_of(run), .before = &run->memory};
     struct ap_err err; /* a marker that is missing costs five minutes of an old value */
     evaluation_begin(&evaluation);
     evaluation_end_series(&evaluation);
