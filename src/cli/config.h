@@ -73,6 +73,7 @@ struct config {
         int64_t interval;
         int64_t query_offset;
         int64_t outage_tolerance; /* 0: alerts begin anew */
+        int64_t resend_delay;
         bool self;
     } rules;
     struct {

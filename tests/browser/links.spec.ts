@@ -29,7 +29,7 @@ test.beforeAll(async () => {
   dir = makeDirectory();
   const targets = [`127.0.0.1:${port}`];
   const scrape = {
-    global: { scrape_interval: '1s' },
+    global: { scrape_interval: '5s' }, // so long may this process, which answers, be busy with a page
     scrape_configs: [
       { job_name: 'shop', static_configs: [{ targets }] },
       { job_name: 'gone', static_configs: [{ targets: ['127.0.0.1:1'] }] },
@@ -71,7 +71,15 @@ test.beforeAll(async () => {
   ];
   const options = ['--scrape', scrapeFile, '--rules', rulesFile, '--alerting', alertingFile, ...own];
   server = await startServer(join(dir, 'data'), 0, true, options, []);
+  await expect.poll(() => figureOf('count(up)')).toBe('2');
 });
+
+/** What any other client of the query API sees. */
+async function figureOf(query: string): Promise<string | undefined> {
+  const response = await fetch(`${server.url}/api/v1/query?query=${encodeURIComponent(query)}`);
+  const { data } = (await response.json()) as { data: { result: { value: [number, string] }[] } };
+  return data.result[0]?.value[1];
+}
 
 test.afterAll(async () => {
   await server.stop();
@@ -220,7 +228,7 @@ test('a query anywhere leads to its graph', async ({ page }) => {
 
 for (const theme of ['light', 'dark'] as const)
   test(`can be read by everybody, ${theme}`, async ({ page }) => {
-    await page.emulateMedia({ colorScheme: theme });
+    await page.emulateMedia({ colorScheme: theme, reducedMotion: 'reduce' });
     for (const address of [
       '/graph',
       '/graph?g0.expr=up',
