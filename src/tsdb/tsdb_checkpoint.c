@@ -398,7 +398,7 @@ enum ap_rc tsdb_checkpoint(struct tsdb *tsdb, struct ap_err *err)
     registry_unlock(tsdb->registry);
     mark_saved(tsdb);
     ap_buf_clear(&tsdb->lists);
-    tsdb->must_rewrite_list = tsdb->must_rewrite_series = false;
+    tsdb->must_rewrite_list = tsdb->must_rewrite_series = tsdb->has_deletions_in_log = false;
     tsdb->checkpoint_lsn = start.lsn;
     tsdb->checkpoint_us = ap_clock_monotonic_us(tsdb->options.clock);
     tsdb->checkpoint_record_bytes = record_bytes;

@@ -111,6 +111,7 @@ static struct history_facts import_with(struct fixture *fx, const struct history
     AP_AUTO(history_import) struct history_import *import = NULL;
     struct history_facts facts;
     struct ap_err err;
+    const struct history_store store = history_store_local(fx->tsdb);
     options.dir = fx->source;
     options.tsdb_dir = fx->tsdb_dir;
     options.clock = &fixed_clock;
@@ -125,7 +126,7 @@ static struct history_facts import_with(struct fixture *fx, const struct history
     ap_buf_reset(&fx->told);
     ap_buf_reset(&fx->differences);
     if (history_import_open(&options, &import, &err) != AP_OK ||
-        history_import_run(import, fx->tsdb, &fx->report, &err) != AP_OK ||
+        history_import_run(import, &store, &fx->report, &err) != AP_OK ||
         history_import_verify(import, fx->tsdb, difference, fx, &fx->verification, &err) != AP_OK)
         fail_msg("%s", err.text);
     history_import_facts(import, &facts);
