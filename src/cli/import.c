@@ -246,9 +246,8 @@ static enum ap_rc verify_snapshot(struct importing *importing, struct history_im
                                   struct import_outcome *outcome, struct ap_err *err)
 {
     AP_AUTO_FREE char *dir = ap_asprintf("%s/tsdb/import/snapshot", importing->config->data);
-    bool is_older_than_head = outcome->facts.last_ts_ms < handover_link_facts(importing->link)->head_min_ts_ms;
     struct import_store store = {.data_fd = -1, .lock_fd = -1, .wal_fd = -1};
-    enum ap_rc rc = handover_link_snapshot(importing->link, is_older_than_head, err);
+    enum ap_rc rc = handover_link_snapshot(importing->link, outcome->facts.last_ts_ms, err);
     if (rc != AP_OK)
         return rc;
     rc = import_store_open_snapshot(dir, import_text_trouble, &importing->text, &store, err);

@@ -117,7 +117,7 @@ void handover_encode_question(const struct handover_question *question, struct a
         encode_batch(question->batch, out);
         break;
     case HANDOVER_SNAPSHOT:
-        ap_buf_add_varint(out, question->is_skipping_head);
+        add_signed(out, question->newest_ms);
         break;
     case HANDOVER_RELEASE:
     case HANDOVER_KIND_COUNT:
@@ -144,7 +144,7 @@ enum ap_rc handover_decode_question(struct ap_slice message, struct handover_que
         question.batch_encoding = byte_reader_slice(&reader, byte_reader_left(&reader));
         break;
     case HANDOVER_SNAPSHOT:
-        question.is_skipping_head = byte_reader_varint(&reader) != 0;
+        question.newest_ms = byte_reader_zigzag(&reader);
         break;
     case HANDOVER_RELEASE:
     case HANDOVER_KIND_COUNT:
@@ -167,7 +167,6 @@ static void encode_facts(const struct handover_facts *facts, struct ap_buf *out)
     ap_buf_add_varint(out, facts->retention_bytes);
     add_signed(out, facts->block_range_ms);
     add_signed(out, facts->newest_ms);
-    add_signed(out, facts->head_min_ts_ms);
     ap_buf_add_varint(out, facts->block_bytes);
 }
 
@@ -180,7 +179,6 @@ static void decode_facts(struct byte_reader *reader, struct handover_facts *ret_
     ret_facts->retention_bytes = byte_reader_varint(reader);
     ret_facts->block_range_ms = byte_reader_zigzag(reader);
     ret_facts->newest_ms = byte_reader_zigzag(reader);
-    ret_facts->head_min_ts_ms = byte_reader_zigzag(reader);
     ret_facts->block_bytes = byte_reader_varint(reader);
 }
 

@@ -39,7 +39,7 @@ struct handover_question {
     enum handover_kind kind;
     uint64_t version;               /* hello: the importer's */
     struct ap_slice block_id;       /* adopt; lent */
-    bool is_skipping_head;          /* snapshot: nothing that is in memory only is asked for */
+    int64_t newest_ms;              /* snapshot: what is newer is not asked for, and may be left out */
     const struct batch *batch;      /* extras, for encoding; lent */
     struct ap_slice batch_encoding; /* extras, decoded; lent: for handover_decode_batch() */
 };
@@ -58,7 +58,6 @@ struct handover_facts {
     uint64_t retention_bytes;
     int64_t block_range_ms;
     int64_t newest_ms;
-    int64_t head_min_ts_ms;
     uint64_t block_bytes;
 };
 

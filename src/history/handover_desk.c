@@ -84,11 +84,13 @@ static void look_for_left_one(const struct handover_desk *desk)
     remove_tree(desk->doomed);
 }
 
-static enum ap_rc make_snapshot(const struct handover_desk *desk, bool is_skipping_head, struct ap_err *err)
+static enum ap_rc make_snapshot(const struct handover_desk *desk, int64_t newest_ms, struct ap_err *err)
 {
     char name[64];
+    struct tsdb_stats stats;
     remove_snapshot(desk);
-    enum ap_rc rc = tsdb_snapshot(desk->options.tsdb, is_skipping_head, name, err);
+    tsdb_stats_get(desk->options.tsdb, &stats);
+    enum ap_rc rc = tsdb_snapshot(desk->options.tsdb, newest_ms < stats.head_min_ts_ms, name, err);
     if (rc != AP_OK)
         return rc;
     AP_AUTO_FREE char *made = ap_asprintf("%s/snapshots/%s", desk->tsdb_dir, name);
@@ -154,7 +156,6 @@ static void fill_facts(const struct handover_desk *desk, struct handover_facts *
         .retention_bytes = desk->options.retention_bytes,
         .block_range_ms = desk->options.block_range_ms,
         .newest_ms = tsdb_newest_ms(desk->options.tsdb),
-        .head_min_ts_ms = stats.head_min_ts_ms,
         .block_bytes = stats.block_bytes,
     };
 }
@@ -183,7 +184,7 @@ static enum ap_rc do_as_asked(const struct handover_desk *desk, const struct han
     case HANDOVER_EXTRAS:
         return add_extras(desk, question->batch_encoding, &answer->exemplars, err);
     case HANDOVER_SNAPSHOT:
-        return make_snapshot(desk, question->is_skipping_head, err);
+        return make_snapshot(desk, question->newest_ms, err);
     case HANDOVER_RELEASE:
         remove_snapshot(desk);
         return AP_OK;

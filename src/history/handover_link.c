@@ -175,10 +175,10 @@ struct history_store handover_link_store(struct handover_link *link)
     return (struct history_store){.adopt = adopt, .add_extras = add_extras, .context = link};
 }
 
-enum ap_rc handover_link_snapshot(struct handover_link *link, bool is_skipping_head, struct ap_err *err)
+enum ap_rc handover_link_snapshot(struct handover_link *link, int64_t newest_ms, struct ap_err *err)
 {
     struct handover_answer answer;
-    const struct handover_question question = {.kind = HANDOVER_SNAPSHOT, .is_skipping_head = is_skipping_head};
+    const struct handover_question question = {.kind = HANDOVER_SNAPSHOT, .newest_ms = newest_ms};
     return ask(link, &question, &answer, err);
 }
 

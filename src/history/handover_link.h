@@ -26,9 +26,9 @@ const struct handover_facts *handover_link_facts(const struct handover_link *lin
 struct history_store handover_link_store(struct handover_link *link);
 
 /*
- * All that the store has now, as a store of its own in import/snapshot below the store's directory; the importer holds
- * import/lock (history_import_lock()) for as long as it reads it. The server removes it when it is told to, and when
- * nobody holds the lock.
+ * All that the store has now up to `newest_ms`, and maybe more, as a store of its own in import/snapshot below the
+ * store's directory; the importer holds import/lock (history_import_lock()) for as long as it reads it. The server
+ * removes it when it is told to, and when nobody holds the lock.
  */
-ap_nodiscard enum ap_rc handover_link_snapshot(struct handover_link *link, bool is_skipping_head, struct ap_err *err);
+ap_nodiscard enum ap_rc handover_link_snapshot(struct handover_link *link, int64_t newest_ms, struct ap_err *err);
 void handover_link_release(struct handover_link *link);

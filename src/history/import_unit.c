@@ -11,7 +11,7 @@
 #include "os/fs.h"
 #include "os/thread.h"
 
-enum { PROGRESS_MS = 100, THREADS_MAX = 64 };
+enum { PROGRESS_MS = 100, THREADS_MAX = 64, MIB = 1 << 20 };
 
 struct history_merge *import_unit_merge(struct history_import *import, const struct import_unit *unit,
                                         struct history_trouble *trouble)
@@ -76,9 +76,8 @@ static enum ap_rc check_room(const struct history_import *import, int staging_fd
     uint64_t free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize, wanted = import->options.free_bytes_min;
     if (free_bytes >= wanted)
         return AP_OK;
-    return ap_fail(err, AP_E_FULL,
-                   "%" PRIu64 " MiB are free on the disk of %s, and %" PRIu64 " MiB are left to the server",
-                   free_bytes >> 20, import->tsdb_dir, wanted >> 20);
+    return ap_fail(err, AP_E_FULL, "the disk of %s has %.1f MiB free, and %.1f MiB are left to the server",
+                   import->tsdb_dir, (double)free_bytes / MIB, (double)wanted / MIB);
 }
 
 enum ap_rc import_unit_build(struct history_import *import, struct import_unit *unit, int staging_fd,

@@ -123,7 +123,6 @@ static void test_facts(void **state)
     assert_int_equal(facts->retention_ms, 77);
     assert_int_equal(facts->block_range_ms, 7200000);
     assert_int_equal(facts->newest_ms, INT64_MIN);
-    assert_int_equal(facts->head_min_ts_ms, INT64_MAX);
     assert_int_equal(facts->process_id, getpid());
     struct stat info;
     assert_int_equal(fstatat(fx.data_fd, HANDOVER_SOCKET_NAME, &info, 0), 0);
@@ -263,14 +262,14 @@ static void test_snapshot(void **state)
     int lock_fd = openat(import_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0640);
     assert_int_equal(flock(lock_fd, LOCK_EX), 0);
     for (int i = 0; i < 2; i++) { /* a second one takes the place of the first */
-        assert_int_equal(handover_link_snapshot(fx.link, i == 0, &err), AP_OK);
+        assert_int_equal(handover_link_snapshot(fx.link, NOW_MS, &err), AP_OK);
         AP_AUTO_FREE char *path = ap_asprintf("tsdb/import/snapshot/blocks/%s", block_id);
         assert_true(exists(&fx, path));
     }
     handover_link_release(fx.link);
     assert_false(exists(&fx, "tsdb/import/snapshot"));
     /* Its importer is killed: the lock goes with it, and so does what the server made for it. */
-    assert_int_equal(handover_link_snapshot(fx.link, false, &err), AP_OK);
+    assert_int_equal(handover_link_snapshot(fx.link, NOW_MS, &err), AP_OK);
     close(lock_fd);
     for (int i = 0; i < 6000 && exists(&fx, "tsdb/import/snapshot"); i++)
         usleep(20000);
@@ -359,7 +358,7 @@ static void test_questions(void **state)
     make_extras(&batch, labels);
     check_question(&(struct handover_question){.kind = HANDOVER_HELLO, .version = 300});
     check_question(&(struct handover_question){.kind = HANDOVER_ADOPT, .block_id = ap_slice_cstr(block_id)});
-    check_question(&(struct handover_question){.kind = HANDOVER_SNAPSHOT, .is_skipping_head = true});
+    check_question(&(struct handover_question){.kind = HANDOVER_SNAPSHOT, .newest_ms = -NOW_MS});
     check_question(&(struct handover_question){.kind = HANDOVER_RELEASE});
     check_question(&(struct handover_question){.kind = HANDOVER_EXTRAS, .batch = &batch});
     batch_clear(&batch);
@@ -393,7 +392,6 @@ static void test_answers(void **state)
                                                                      .retention_bytes = 1,
                                                                      .block_range_ms = 7200000,
                                                                      .newest_ms = INT64_MIN,
-                                                                     .head_min_ts_ms = INT64_MAX,
                                                                      .block_bytes = UINT64_MAX}});
     check_answer(HANDOVER_ADOPT, &(struct handover_answer){.adoption = {1, 200, 30000}});
     check_answer(HANDOVER_EXTRAS, &(struct handover_answer){.exemplars = 5});
