@@ -277,7 +277,7 @@ static enum ap_rc with_server(struct importing *importing, struct history_import
 static void say_waiting(void *context)
 {
     struct importing *importing = context;
-    import_text_say(&importing->text, "the server is gone; waiting for it");
+    import_text_say(&importing->text, "the server is gone; waiting a minute for it");
 }
 
 /* Is there one? Then its settings count, and it goes first. */

@@ -5,6 +5,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "history/handover.h"
 #include "os/fs.h"
 #include "wal/wal.h"
 #include "warehouse/warehouse.h"
@@ -24,6 +25,8 @@ static enum ap_rc open_data(const struct config *config, struct import_store *st
                        "%s is in use, and what uses it takes no import: another import, a server that is starting (try "
                        "again), or one that is older than this program (stop it, or start it anew)",
                        config->data);
+    (void)unlinkat(store->data_fd, HANDOVER_SOCKET_NAME,
+                   0); /* of a server that was killed: it is not waited for again */
     return AP_OK;
 }
 

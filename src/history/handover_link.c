@@ -11,7 +11,7 @@
 
 #include "os/thread.h"
 
-enum { GONE_MS_MAX = 30 * 1000, RETRY_US = 100 * 1000 };
+enum { GONE_MS_MAX = 60 * 1000, RETRY_US = 100 * 1000 };
 
 struct handover_link {
     char *data_dir; /* owned */
@@ -37,8 +37,10 @@ static enum ap_rc reach(const struct handover_link *link, int *ret_fd, struct ap
         *ret_fd = AP_MOVE_FD(fd);
         return AP_OK;
     }
-    if (errno == ENOENT || errno == ECONNREFUSED)
-        return ap_fail(err, AP_E_NOT_FOUND, "no server answers at %s/" HANDOVER_SOCKET_NAME, link->data_dir);
+    if (errno == ENOENT)
+        return ap_fail(err, AP_E_NOT_FOUND, "no server listens at %s/" HANDOVER_SOCKET_NAME, link->data_dir);
+    if (errno == ECONNREFUSED)
+        return ap_fail(err, AP_E_BUSY, "the server at %s/" HANDOVER_SOCKET_NAME " was killed", link->data_dir);
     if (errno == EACCES || errno == EPERM)
         return ap_fail(err, AP_E_AUTH,
                        "a server runs on %s, and its %s is for the user that it runs as: run this as that user",
@@ -46,6 +48,7 @@ static enum ap_rc reach(const struct handover_link *link, int *ret_fd, struct ap
     return ap_fail_errno(err, errno, "reach the server at %s/" HANDOVER_SOCKET_NAME, link->data_dir);
 }
 
+/* AP_E_NOT_FOUND and AP_E_BUSY: nobody answered. What the server refuses is in the answer. */
 static enum ap_rc ask_once(const struct handover_link *link, enum handover_kind kind, struct ap_slice question,
                            struct handover_answer *ret_answer, struct ap_err *err)
 {
@@ -55,27 +58,37 @@ static enum ap_rc ask_once(const struct handover_link *link, enum handover_kind 
     if (rc != AP_OK)
         return rc;
     if (!handover_send(fd, question) || !handover_receive(fd, &message))
-        return ap_fail(err, AP_E_NOT_FOUND, "the server on %s went away before it answered", link->data_dir);
+        return ap_fail(err, AP_E_BUSY, "the server on %s went away before it answered", link->data_dir);
     return handover_decode_answer(kind, ap_buf_slice(&message), ret_answer, err);
 }
 
-/* Until there is an answer, which may be a refusal. */
-static enum ap_rc ask(const struct handover_link *link, const struct handover_question *question,
-                      struct handover_answer *ret_answer, struct ap_err *err)
+/*
+ * Until there is an answer, and a minute at the longest. One that ended in order is waited for only by those who
+ * know that there was one.
+ */
+static enum ap_rc ask_until(const struct handover_link *link, const struct handover_question *question, bool was_there,
+                            struct handover_answer *ret_answer, struct ap_err *err)
 {
     AP_AUTO_BUF struct ap_buf message = {0};
     handover_encode_question(question, &message);
     const int64_t deadline_us = os_deadline_us(GONE_MS_MAX);
-    enum ap_rc rc;
     for (bool is_told = false;; is_told = true) {
-        rc = ask_once(link, question->kind, ap_buf_slice(&message), ret_answer, err);
-        if (rc != AP_E_NOT_FOUND || os_deadline_us(0) > deadline_us)
-            break;
+        enum ap_rc rc = ask_once(link, question->kind, ap_buf_slice(&message), ret_answer, err);
+        was_there |= rc == AP_E_BUSY;
+        if ((rc != AP_E_BUSY && rc != AP_E_NOT_FOUND) || !was_there || os_deadline_us(0) > deadline_us)
+            return rc;
         if (!is_told && link->waiting)
             link->waiting(link->context);
         usleep(RETRY_US);
     }
-    if (rc == AP_E_NOT_FOUND)
+}
+
+/* The answer may be a refusal. */
+static enum ap_rc ask(const struct handover_link *link, const struct handover_question *question,
+                      struct handover_answer *ret_answer, struct ap_err *err)
+{
+    enum ap_rc rc = ask_until(link, question, true, ret_answer, err);
+    if (rc == AP_E_NOT_FOUND || rc == AP_E_BUSY)
         return ap_fail(err, AP_E_BUSY,
                        "the server on %s is gone; what was imported stays. Start it, or leave it stopped, and run this "
                        "again",
@@ -91,11 +104,11 @@ static enum ap_rc ask(const struct handover_link *link, const struct handover_qu
 
 static enum ap_rc greet(struct handover_link *link, struct ap_err *err)
 {
-    AP_AUTO_BUF struct ap_buf message = {0};
     struct handover_answer answer;
-    handover_encode_question(&(struct handover_question){.kind = HANDOVER_HELLO, .version = HANDOVER_VERSION},
-                             &message);
-    enum ap_rc rc = ask_once(link, HANDOVER_HELLO, ap_buf_slice(&message), &answer, err);
+    const struct handover_question hello = {.kind = HANDOVER_HELLO, .version = HANDOVER_VERSION};
+    enum ap_rc rc = ask_until(link, &hello, false, &answer, err);
+    if (rc == AP_E_BUSY)
+        rc = err->rc = AP_E_NOT_FOUND; /* it did not come back */
     if (rc != AP_OK)
         return rc;
     if (answer.err.rc != AP_OK) {

@@ -13,9 +13,10 @@
 struct handover_link; /* private to handover_link.c */
 
 /*
- * Asks whether a server runs on the data directory. AP_E_NOT_FOUND: none answers, or one that is older than all this.
- * AP_E_AUTH: it is another user's. AP_E_CONFLICT: it speaks another version. `waiting` (NULL is allowed) is called once
- * for each time that the server is gone and is waited for.
+ * Asks whether a server runs on the data directory. AP_E_NOT_FOUND: none does, or one that is older than all this.
+ * AP_E_AUTH: it is another user's. AP_E_CONFLICT: it speaks another version. One that was killed is waited for, a
+ * minute: whoever took the directory from it would keep it from starting again. `waiting` (NULL is allowed) is called
+ * each time that this begins, here and with later questions.
  */
 ap_nodiscard enum ap_rc handover_link_open(const char *data_dir, void (*waiting)(void *context), void *context,
                                            struct handover_link **ret_link, struct ap_err *err);
