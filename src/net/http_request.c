@@ -36,7 +36,12 @@ struct ap_slice http_method_text(const struct http_request *request)
 
 struct ap_slice http_path(const struct http_request *request)
 {
-    return ap_slice_cstr(request->path);
+    return request->path;
+}
+
+void http_set_path(struct http_request *request, struct ap_slice path)
+{
+    request->path = path;
 }
 
 static struct ap_slice lookup(const struct http_request *request, enum MHD_ValueKind kind, const char *name)
@@ -242,7 +247,7 @@ struct fault {
 };
 static const struct fault no_fault = {0, NULL};
 
-/* Takes `bytes` from the memory that all bodies share, unless that would be too much. */
+/* Takes `bytes` from the memory that all bodies share; false when that is too much: then body_clear() must follow. */
 static bool body_charge(struct http_request *request, size_t bytes)
 {
     struct http_server *server = request->conn->server;
@@ -301,6 +306,7 @@ static enum MHD_Result on_body(struct http_request *request, const char *data, s
     /* MHD takes no reply in the middle of a body, so this one is written past it, and the connection closed. */
     HTTP_COUNT_OWN(request->conn->loop->stats.bodies_refused_count, 1);
     request->conn->is_lingering = true;
+    body_clear(request); /* before the client hears of it: there is room again for those whom it tells */
     http_reply_raw_error(request, fault.status, fault.reason);
     return MHD_NO;
 }
@@ -381,7 +387,7 @@ static enum MHD_Result on_header(struct http_request *request, const char *url, 
     struct http_server *server = conn->server;
     request->method = method_parse(method);
     request->method_text = method;
-    request->path = url;
+    request->path = ap_slice_cstr(url);
     request->encoding = INFLATE_IDENTITY;
     request->body_bytes_max = server->limits.body_bytes_max;
     request->inflated_bytes_max = server->limits.inflated_bytes_max;

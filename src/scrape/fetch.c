@@ -2,6 +2,7 @@
 
 #include <curl/curl.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdatomic.h>
@@ -52,6 +53,8 @@ struct fetcher {
     struct oauth2_tokens *tokens; /* owned */
     int epoll_fd;
     int wake_fd;
+    int *watched; /* owned; for each of curl's sockets: a descriptor of ours for the same, in the epoll; -1: none */
+    size_t watched_count;
     int64_t timer_us; /* monotonic: when curl wants to be called; INT64_MAX: not */
     struct fetch *first;
     struct fetch *idle;
@@ -59,21 +62,56 @@ struct fetcher {
     _Atomic size_t held_bytes; /* of bodies */
 };
 
-/* ---- curl and epoll ---- */
+/*
+ * ---- curl and epoll ----
+ *
+ * A socket that never got its connection is closed by curl (7.88) without a word; only then follows that it need not be
+ * watched any more, when its number may be a descriptor of another thread. So what is in the epoll is a duplicate of
+ * ours.
+ */
+
+static int *watched_at(struct fetcher *fetcher, curl_socket_t fd)
+{
+    size_t needed = (size_t)fd + 1;
+    if (needed > fetcher->watched_count) {
+        size_t count = AP_MAX(needed, fetcher->watched_count * 2);
+        fetcher->watched = ap_realloc(fetcher->watched, count * sizeof(*fetcher->watched));
+        for (size_t i = fetcher->watched_count; i < count; i++)
+            fetcher->watched[i] = -1;
+        fetcher->watched_count = count;
+    }
+    return &fetcher->watched[fd];
+}
+
+static void watch(struct fetcher *fetcher, curl_socket_t fd, uint32_t events)
+{
+    int *watched = watched_at(fetcher, fd);
+    struct epoll_event event = {.events = events, .data.fd = fd};
+    int operation = *watched < 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
+    if (*watched < 0)
+        *watched = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (*watched >= 0) /* else there are no descriptors left, and the request will be late */
+        (void)epoll_ctl(fetcher->epoll_fd, operation, *watched, &event);
+}
+
+static void unwatch(struct fetcher *fetcher, curl_socket_t fd)
+{
+    int *watched = watched_at(fetcher, fd);
+    if (*watched < 0)
+        return;
+    (void)epoll_ctl(fetcher->epoll_fd, EPOLL_CTL_DEL, *watched, NULL);
+    close(*watched);
+    *watched = -1;
+}
 
 static int on_socket(CURL *curl, curl_socket_t fd, int what, void *context, void *known)
 {
     (void)curl;
-    struct fetcher *fetcher = context;
-    struct epoll_event event = {.data.fd = fd};
-    if (what == CURL_POLL_REMOVE) {
-        (void)epoll_ctl(fetcher->epoll_fd, EPOLL_CTL_DEL, fd, NULL); /* it may be closed already */
-        return 0;
-    }
-    event.events = (what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
-    if (epoll_ctl(fetcher->epoll_fd, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event) < 0 && errno == EEXIST)
-        (void)epoll_ctl(fetcher->epoll_fd, EPOLL_CTL_MOD, fd, &event);
-    curl_multi_assign(fetcher->multi, fd, fetcher); /* so that `known` is set the next time */
+    (void)known;
+    if (what == CURL_POLL_REMOVE)
+        unwatch(context, fd);
+    else
+        watch(context, fd, (what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u));
     return 0;
 }
 
@@ -141,6 +179,7 @@ void fetcher_close(struct fetcher *fetcher)
     if (fetcher->multi)
         curl_multi_cleanup(fetcher->multi);
     oauth2_tokens_free(fetcher->tokens);
+    free(fetcher->watched);
     if (fetcher->epoll_fd >= 0)
         close(fetcher->epoll_fd);
     if (fetcher->wake_fd >= 0)

@@ -161,7 +161,7 @@ test('what is on fire, the worst first, with what to do and who knows', async ({
     'href',
     'https://runbooks.example.com/disk-full',
   );
-  await expect(disk).toContainText(/Told oncall by webhook \d+ s ago/);
+  await expect(disk).toContainText(/Told oncall by webhook \d+ (s|min) ago/);
   await expect(alert(page, '1.2k wait in mail')).toContainText(/web could not be told by webhook: .*403/);
   await expect(page.getByRole('region', { name: 'QueueLong' })).toContainText('2 warning');
   await expect(alert(page, 'Slow')).toContainText('Pending');
@@ -321,7 +321,7 @@ test('notifications: each attempt with its answer, filtered by the address', asy
   await expect(refused).toContainText('403');
   await refused.getByRole('button', { name: /^Details of the notification to web/ }).click();
   await expect(refused).toContainText('queue=“sms”');
-  await expect(rows.filter({ hasText: /\d+ times, first \d+ s ago/ })).toHaveCount(1);
+  await expect(rows.filter({ hasText: /\d+ times, first \d+ (s|min) ago/ })).toHaveCount(1);
   await page.getByRole('navigation', { name: 'Outcome' }).getByRole('link', { name: 'Refused' }).click();
   await expect(rows.filter({ hasText: 'DiskFull' })).toHaveCount(0);
   await expect(page).toHaveURL(/outcome=refused/);
@@ -473,7 +473,7 @@ for (const { colorScheme, width } of shots === undefined ? LOOKS.slice(0, 2) : L
   for (const [name, address] of Object.entries(PAGES))
     test(`${name} is readable for everybody: ${colorScheme}, ${width} pixels`, async ({ page }) => {
       await silenceSms();
-      await page.emulateMedia({ colorScheme });
+      await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
       await page.setViewportSize({ width, height: 900 });
       await page.goto(`${server.url}${address}`);
       await expect(page.getByRole('heading', { level: 1 })).toBeVisible();

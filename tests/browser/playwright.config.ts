@@ -5,7 +5,8 @@ export default defineConfig({
   testDir: '.',
   outputDir: '../../build/browser-results',
   workers: 1,
-  timeout: 60_000,
+  // Ends what hangs, the start of the demo included. How soon a page must show something is said by the next line.
+  timeout: 180_000,
   expect: { timeout: 20_000 },
   use: {
     locale: 'en-GB',

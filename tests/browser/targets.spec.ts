@@ -119,6 +119,7 @@ test('what changes is shown without a reload', async ({ page }) => {
 });
 
 test('is readable for everybody, on a phone too', async ({ page }) => {
+  await page.emulateMedia({ reducedMotion: 'reduce' });
   for (const size of [
     { width: 1440, height: 900 },
     { width: 390, height: 844 },

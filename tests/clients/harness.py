@@ -1,13 +1,18 @@
 """What the tests beside it share: servers, waiting for what they do, checks one after the other with a line for each."""
 import argparse
+import contextlib
+import json
 import os
 import pathlib
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 import traceback
+import urllib.error
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / 'tests' / 'differential'))
@@ -56,6 +61,41 @@ class Counts:
 
     def same(self, name, got, want):
         self.check(name, got == want, f'\n  got  {got}\n  want {want}')
+
+
+class Keyed(Counts):
+    """A bench of one server, which is not started yet and has a key of each kind."""
+
+    def __init__(self, directory, apiary):
+        super().__init__()
+        self.directory, self.apiary = directory, apiary
+        self.port = free_port()
+        self.server = None
+        self.keys = {}
+        for kind in ('viewer', 'secret', 'operator'):
+            made = self.run('key', 'create', '--data', 'data', '--kind', kind, '--name', 'test', '--json')
+            self.keys[kind] = json.loads(made.stdout)['token']
+
+    def run(self, *arguments):
+        """A command that asks this server, if it asks one."""
+        return subprocess.run([self.apiary, *arguments], cwd=self.directory, capture_output=True, text=True, timeout=WAIT_SECONDS, check=False,
+                              env={**os.environ, 'APIARY_SERVER': f'http://127.0.0.1:{self.port}/', 'APIARY_KEY': self.keys.get('viewer', '')})
+
+    def ask(self, method, path, body=None, kind='viewer', **headers):
+        """Status and body, read as JSON where it is."""
+        if kind:
+            headers['Authorization'] = f'Bearer {self.keys[kind]}'
+        if body is not None:
+            headers['Content-Type'], body = 'application/json', json.dumps(body).encode()
+        request = urllib.request.Request(f'http://127.0.0.1:{self.port}{path}', body, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=WAIT_SECONDS) as answer:
+                status, text = answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            status, text = error.code, error.read().decode()
+        with contextlib.suppress(ValueError):
+            return status, json.loads(text)
+        return status, text
 
 
 def main(doc, make_bench, checks, options=(), mode=0o700):

@@ -6,6 +6,7 @@ import http.server
 import json
 import queue
 import socketserver
+import sys
 import threading
 
 from harness import WAIT_SECONDS
@@ -15,6 +16,10 @@ class Requests(http.server.ThreadingHTTPServer):
     """Many come at once: those that the system's queue has no room for would wait a second, then three."""
     daemon_threads = True
     request_queue_size = 1024
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exc_info()[1], OSError):  # who asked and has gone meanwhile is no trouble
+            super().handle_error(request, client_address)
 
 
 class Http:

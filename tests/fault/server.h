@@ -30,6 +30,13 @@ void server_clear(struct server *server); /* kills it and removes the directory 
 
 /* Starts `apiary serve --data DIR --listen 127.0.0.1:0 ARGUMENTS…` and waits until it says that it listens. */
 void server_start(struct server *server);
+/*
+ * For loops that wait for something of the server: naps and is true, until it has taken so long that the server must
+ * hang. That is no promise of how quick it is, and a slow machine must not come near it. *deadline_ms is 0 before the
+ * first call.
+ */
+bool server_wait_more(long *deadline_ms);
+
 /* Waits until /-/ready says that all of the log has reached the warehouse. */
 void server_wait_for_replay(struct server *server);
 void server_kill(struct server *server);     /* SIGKILL, and waits */
@@ -55,5 +62,5 @@ long http_post(struct server *server, const char *path, const char *body);
 /* One SQL query with one row and one column of a number, or fails the test. */
 double sql_number(struct server *server, const char *query);
 
-/* Asks until the number is `want`, for 20 s at the longest, then fails the test. */
+/* Asks until the number is `want`; fails the test when it never is. */
 void sql_wait_for(struct server *server, const char *query, double want);

@@ -22,6 +22,8 @@ struct fixture {
     size_t held_count;
     bool is_released; /* the replier may reply */
     bool is_ended;
+    struct ap_clock clock; /* of a server whose time stands still */
+    _Atomic int64_t now_us;
 };
 
 static void reply_text(struct http_request *request, unsigned status, const char *text)
@@ -181,14 +183,20 @@ static void fixture_release(struct fixture *fx)
     pthread_mutex_unlock(&fx->mtx);
 }
 
-static void fixture_open(struct fixture *fx, struct http_limits limits)
+static int64_t fixture_now_us(void *context)
 {
-    *fx = (struct fixture){0};
+    return ((struct fixture *)context)->now_us;
+}
+
+static void fixture_start(struct fixture *fx, struct http_limits limits, size_t thread_count,
+                          const struct ap_clock *clock)
+{
     struct http_listener listener = {.address = "127.0.0.1"};
     struct http_server_options options = {.listeners = &listener,
                                           .listener_count = 1,
-                                          .thread_count = 2,
+                                          .thread_count = thread_count,
                                           .limits = limits,
+                                          .clock = clock,
                                           .admit = admit,
                                           .handle = handle,
                                           .context = fx,
@@ -201,6 +209,19 @@ static void fixture_open(struct fixture *fx, struct http_limits limits)
     pthread_mutex_init(&fx->mtx, NULL);
     pthread_cond_init(&fx->cond, NULL);
     assert_int_equal(pthread_create(&fx->replier, NULL, replier_main, fx), 0);
+}
+
+static void fixture_open(struct fixture *fx, struct http_limits limits)
+{
+    *fx = (struct fixture){0};
+    fixture_start(fx, limits, 2, NULL);
+}
+
+/* Its time goes on by fixture_pass() alone: nobody is late because the machine was busy. */
+static void fixture_open_still(struct fixture *fx, struct http_limits limits)
+{
+    *fx = (struct fixture){.clock = {fixture_now_us, fixture_now_us, fx}, .now_us = AP_US_PER_S};
+    fixture_start(fx, limits, 1, &fx->clock);
 }
 
 static void fixture_close(struct fixture *fx)
@@ -229,6 +250,18 @@ static void ask(int fd, struct answer *answer, const char *method, const char *t
     ap_buf_add_slice(&text, body);
     assert_true(client_send(fd, text.data, text.bytes));
     client_answer(fd, answer, strcmp(method, "HEAD") == 0);
+}
+
+/* Time goes on, and the loop takes a turn in which it cuts who is late by now; what was sent before is read first. */
+static void fixture_pass(struct fixture *fx, int64_t ms)
+{
+    struct answer answer = {0};
+    fx->now_us += ms * AP_US_PER_MS;
+    int fd = client_connect(fx->port);
+    ask(fd, &answer, "GET", "/empty", "", (struct ap_slice){0});
+    assert_int_equal(answer.status, 204);
+    answer_clear(&answer);
+    close(fd);
 }
 
 #define ASK(fd, answer, method, target, fields, body) ask(fd, answer, method, target, fields, ap_slice_cstr(body))
@@ -584,6 +617,12 @@ static void test_header_too_large(void **state)
     fixture_close(&fx);
 }
 
+static bool has_input(int fd)
+{
+    struct pollfd event = {.fd = fd, .events = POLLIN};
+    return poll(&event, 1, 0) > 0;
+}
+
 static void test_malformed(void **state)
 {
     (void)state;
@@ -597,12 +636,14 @@ static void test_malformed(void **state)
     };
     struct fixture fx;
     /* MHD overlooks an end of input that comes together with bytes that are no whole line: then the deadline cuts. */
-    fixture_open(&fx, (struct http_limits){.request_timeout_ms = 500});
+    fixture_open_still(&fx, (struct http_limits){.request_timeout_ms = 500});
     AUTO_ANSWER struct answer answer = {0};
     for (size_t i = 0; i < AP_ARRAY_COUNT(texts); i++) {
         int fd = client_connect(fx.port);
         client_text(fd, texts[i]);
         shutdown(fd, SHUT_WR);
+        for (int64_t passed_ms = 0; passed_ms <= 600 && !has_input(fd); passed_ms += 100)
+            fixture_pass(&fx, 100);
         client_answer(fd, &answer, false);
         if (answer.status != 0 && answer.status < 400)
             fail_msg("case %zu: status %u", i, answer.status);
@@ -678,7 +719,7 @@ static void test_connection_limits(void **state)
 
 /* ---- Slow clients ---- */
 
-/* Sends `text` and then more of `filler` byte by byte until it is cut, while another client is served. */
+/* Sends `text` and then more of `filler`, a byte every 20 ms, until it is cut, while another client is served. */
 static void trickle(struct fixture *fx, const char *text, const char *filler)
 {
     AUTO_ANSWER struct answer answer = {0};
@@ -687,11 +728,9 @@ static void trickle(struct fixture *fx, const char *text, const char *filler)
     int other = client_connect(fx->port);
     bool is_cut = false;
     for (size_t i = 0; !is_cut; i++) {
-        assert_true(i < 100000);
-        is_cut = !client_send(slow, &filler[i % strlen(filler)], 1);
-        struct pollfd event = {.fd = slow, .events = POLLIN};
-        if (!is_cut && poll(&event, 1, 10) > 0)
-            is_cut = client_is_closed(slow);
+        assert_true(i < 100);
+        fx->now_us += 20 * AP_US_PER_MS;
+        is_cut = !client_send(slow, &filler[i % strlen(filler)], 1) || (has_input(slow) && client_is_closed(slow));
         ASK(other, &answer, "POST", "/echo", "", "served");
         BODY(&answer, "served");
     }
@@ -703,7 +742,7 @@ static void test_slow_clients_are_cut(void **state)
 {
     (void)state;
     struct fixture fx;
-    fixture_open(&fx, (struct http_limits){.request_timeout_ms = 300});
+    fixture_open_still(&fx, (struct http_limits){.request_timeout_ms = 300});
     trickle(&fx, "", "GET /aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
     trickle(&fx, "GET / HTTP/1.1\r\n", "X-A: b\r\n");
     trickle(&fx, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 500000\r\n\r\n", "x");
@@ -718,11 +757,12 @@ static void test_idle_and_unread(void **state)
 {
     (void)state;
     struct fixture fx;
-    fixture_open(&fx, (struct http_limits){.idle_timeout_ms = 200, .reply_timeout_ms = 300});
+    fixture_open_still(&fx, (struct http_limits){.idle_timeout_ms = 200, .reply_timeout_ms = 300});
     AUTO_ANSWER struct answer answer = {0};
     int idle = client_connect(fx.port);
     ASK(idle, &answer, "GET", "/empty", "", NULL);
     STATUS(&answer, 204);
+    fixture_pass(&fx, 201);
     assert_true(client_is_closed(idle));
     close(idle);
     /* A client that asks for much and reads nothing. */
@@ -730,9 +770,10 @@ static void test_idle_and_unread(void **state)
     for (int i = 0; i < 100; i++)
         client_text(deaf, "GET /large HTTP/1.1\r\nHost: x\r\n\r\n");
     struct http_stats stats;
-    do
+    do {
+        fixture_pass(&fx, 100);
         http_server_stats(fx.server, &stats);
-    while (stats.connections_cut_count < 2);
+    } while (stats.connections_cut_count < 2);
     close(deaf);
     fixture_close(&fx);
 }

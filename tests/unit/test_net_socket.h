@@ -58,7 +58,7 @@ static inline bool client_send(int fd, const void *data, size_t bytes)
 {
     const char *at = data;
     while (bytes > 0) {
-        ssize_t sent = send(fd, at, bytes, MSG_NOSIGNAL);
+        ssize_t sent = TEMP_FAILURE_RETRY(send(fd, at, bytes, MSG_NOSIGNAL));
         if (sent <= 0)
             return false;
         at += sent;
@@ -76,7 +76,7 @@ static inline bool client_read(int fd, void *room, size_t bytes)
 {
     char *at = room;
     while (bytes > 0) {
-        ssize_t got = recv(fd, at, bytes, 0);
+        ssize_t got = TEMP_FAILURE_RETRY(recv(fd, at, bytes, 0));
         if (got <= 0)
             return false;
         at += got;
@@ -160,7 +160,7 @@ static inline bool client_is_closed(int fd)
 {
     char bytes[4096];
     for (;;) {
-        ssize_t got = recv(fd, bytes, sizeof(bytes), 0);
+        ssize_t got = TEMP_FAILURE_RETRY(recv(fd, bytes, sizeof(bytes), 0));
         if (got <= 0)
             return got == 0 || errno == ECONNRESET;
     }

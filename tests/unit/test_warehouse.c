@@ -271,7 +271,7 @@ static void test_other_stores_do_not_fill_the_log(void **state)
     warehouse_stats_get(fx->warehouse, &stats);
     assert_true(stats.commit_count < 10); /* not one a record */
     struct wal_stats wal_stats;
-    for (unsigned i = 0; i < 20000; i++) {
+    for (unsigned i = 0; i < WAIT_TURNS_MAX; i++) {
         wal_stats_get(fx->wal, &wal_stats);
         if (wal_stats.retained_bytes <= 18 << 20)
             return;
@@ -350,7 +350,7 @@ static void assert_each_once(struct fixture *fx, unsigned count)
 static uint64_t wait_failures(struct fixture *fx, uint64_t count)
 {
     struct warehouse_stats stats = {0};
-    for (int i = 0; i < 60000 && stats.failure_count < count; i++) {
+    for (int i = 0; i < WAIT_TURNS_MAX && stats.failure_count < count; i++) {
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
         warehouse_stats_get(fx->warehouse, &stats);
     }
@@ -430,7 +430,7 @@ static int64_t shifted_monotonic_us(void *context)
 
 static void wait_event_count(struct fixture *fx, double want)
 {
-    for (int i = 0; i < 20000 && number(fx, "SELECT COUNT(*) FROM events") != want; i++)
+    for (int i = 0; i < WAIT_TURNS_MAX && number(fx, "SELECT COUNT(*) FROM events") != want; i++)
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     assert_true(number(fx, "SELECT COUNT(*) FROM events") == want);
 }

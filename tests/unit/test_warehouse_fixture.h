@@ -5,7 +5,6 @@
 #pragma once
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,9 +19,14 @@
 
 #include <cmocka.h>
 
+#include "test_dir.h"
 #include "wal/wal.h"
 #include "warehouse/row.h"
 #include "warehouse/warehouse.h"
+
+/* Turns of at least a millisecond that a test waits for something: who needs more must hang. It says nothing of speed.
+ */
+enum { WAIT_TURNS_MAX = 120 * 1000 };
 
 #define NOON_US INT64_C(1795435200000000) /* 2026-11-23T12:00:00Z */
 
@@ -42,14 +46,6 @@ struct fixture {
     uint32_t retention_days;
     const struct ap_clock *clock;
 };
-
-static int remove_one(const char *path, const struct stat *info, int type, struct FTW *where)
-{
-    (void)info;
-    (void)type;
-    (void)where;
-    return remove(path);
-}
 
 #define MUST(call)                                                                                                     \
     do {                                                                                                               \
@@ -114,7 +110,7 @@ __attribute__((unused)) static int teardown(void **state)
     if (fx->warehouse)
         close_all(fx);
     close(fx->dir_fd);
-    nftw(fx->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    dir_remove(fx->dir);
     free(fx);
     return 0;
 }
@@ -180,12 +176,12 @@ __attribute__((unused)) static void assert_text(struct fixture *fx, const char *
     assert_memory_equal(cell->text.data, want, cell->text.bytes);
 }
 
-/* Until all that is in the log is visible; the writer needs no more than its interval. */
+/* Until all that is in the log is visible. */
 __attribute__((unused)) static void wait_applied(struct fixture *fx)
 {
     struct wal_stats wal_stats;
     wal_stats_get(fx->wal, &wal_stats);
-    for (int i = 0; i < 20000; i++) {
+    for (int i = 0; i < WAIT_TURNS_MAX; i++) {
         struct warehouse_stats stats;
         warehouse_stats_get(fx->warehouse, &stats);
         if (stats.applied_lsn >= wal_stats.durable_lsn)
