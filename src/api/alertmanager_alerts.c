@@ -34,7 +34,7 @@ static enum ap_rc read_wish(const struct params *params, struct wish *ret_wish, 
     *wish = (struct wish){0};
     enum ap_rc rc = alertmanager_read_filter(params, &wish->filter, err);
     for (size_t i = 0; i < AP_ARRAY_COUNT(switches) && rc == AP_OK; i++)
-        rc = params_bool(params, switches[i].name, true, switches[i].to, err);
+        rc = alertmanager_read_switch(params, switches[i].name, switches[i].to, err);
     struct ap_slice receiver = params_get(params, "receiver");
     if (rc == AP_OK && receiver.bytes) {
         rc = matcher_new(MATCHER_REGEX, ap_slice_cstr("receiver"), receiver, &wish->receiver, err);

@@ -16,6 +16,7 @@
 
 struct alert_forwarder;
 struct alerting;
+struct ap_buf;
 struct heartbeats;
 struct ingest;
 struct keyring;
@@ -79,10 +80,12 @@ struct api {
     int64_t retention_ms;            /* 0: for ever */
     struct ap_slice external_labels; /* canonical, or empty; lent */
     uint32_t questions_max;          /* answered at a time (promql.max_concurrency) */
-    const char *config_text;         /* the settings in effect, as YAML; lent */
     const char *external_url;        /* NULL: none was given; lent */
     struct ap_slice path_prefix;     /* its path, "/apiary": all addresses are also below it. Empty: none; lent */
     const struct pages *pages;
+    /* Appends the settings in effect, as YAML; any thread. */
+    void (*config_text)(void *config_context, struct ap_buf *out);
+    void *config_context;
     enum ap_rc (*reload)(void *context,
                          struct ap_err *err); /* reads again what can be; any thread. NULL: nothing can */
     void *reload_context;

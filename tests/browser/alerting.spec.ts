@@ -96,6 +96,7 @@ test.beforeAll(async () => {
     ],
   };
   const settings = {
+    alerting: { path_test: '30d', path_test_receivers: ['web'] },
     heartbeats: [
       { name: 'backup', every: '1d', grace: '2h', severity: 'critical' },
       { name: 'report', every: '1h' },
@@ -359,6 +360,8 @@ test('receivers: which way works, which does not, and a test on demand', async (
   await expect(web).toContainText(/fails since .*403/);
   const oncall = page.getByRole('listitem', { name: 'oncall', exact: true });
   await expect(oncall).toContainText(/worked \d+ (s|min) ago/);
+  await expect(web).toContainText('next test in');
+  await expect(oncall).not.toContainText('next test');
   bodies = [];
   await oncall.getByRole('button', { name: 'Send a test to oncall' }).click();
   await expect(oncall).toContainText('webhook: arrived');
