@@ -6,6 +6,7 @@ const server = process.env['APIARY_URL'] ?? 'http://127.0.0.1:8484';
 
 export default defineConfig({
   plugins: [react()],
+  base: './', // the server may be shown below a path: index.html is told which, all else is relative to itself
   server: { proxy: { '/api': server, '/events': server, '/-': server } },
   build: {
     target: 'es2022',

@@ -2,7 +2,7 @@
  * alert/from_rules.h - alerts of rules on their way to whoever tells people: as Prometheus hands them to an
  * Alertmanager
  *
- *     rules/group.h ──alerts_from_rules()──► labels of this server added, alert_relabel_configs, address of the
+ *     rules at work ──alerts_from_rules()──► labels of this server added, alert_relabel_configs, address of the
  *                                            expression ──► take()
  *
  * Any thread.
@@ -16,7 +16,7 @@
 
 #include "alert/alerting.h"
 #include "base/buf.h"
-#include "rules/group.h"
+#include "rules/alert.h"
 #include "scrape/alert_relabel.h"
 
 struct alerts_from_rules {

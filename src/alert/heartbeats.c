@@ -6,7 +6,7 @@
 
 #include "meta/beats.h"
 #include "os/thread.h"
-#include "rules/group.h"
+#include "rules/world.h"
 #include "tsdb/labels.h"
 
 /* Less than promql.lookback_delta by far; a quarter of the shortest time between evaluations would add nothing. */

@@ -98,10 +98,11 @@ bool access_admit(const struct api *api, enum access access, struct http_request
 
 /* ---- Signing in on the page ---- */
 
-static void reply_with_cookie(struct http_request *request, const char *token, int max_age_s)
+static void reply_with_cookie(const struct api *api, struct http_request *request, const char *token, int max_age_s)
 {
-    AP_AUTO_FREE char *cookie = ap_asprintf(COOKIE_NAME "=%s; Path=/; HttpOnly; SameSite=Strict; Max-Age=%d%s", token,
-                                            max_age_s, http_is_tls(request) ? "; Secure" : "");
+    AP_AUTO_FREE char *cookie =
+        ap_asprintf(COOKIE_NAME "=%s; Path=%.*s/; HttpOnly; SameSite=Strict; Max-Age=%d%s", token,
+                    AP_SLICE_ARG(api->path_prefix), max_age_s, http_is_tls(request) ? "; Secure" : "");
     struct http_field field = {"Set-Cookie", cookie};
     http_reply(request, &(struct http_reply){.status = 204, .fields = &field, .field_count = 1});
 }
@@ -141,14 +142,14 @@ static void sign_in(const struct api *api, struct http_request *request)
     if (status)
         api_reply_error(request, status, "%s", err.text);
     else
-        reply_with_cookie(request, api->is_open ? "open" : token, COOKIE_MAX_AGE_S);
+        reply_with_cookie(api, request, api->is_open ? "open" : token, COOKIE_MAX_AGE_S);
     json_decref(object);
 }
 
 void access_handle_session(struct api *api, struct http_request *request)
 {
     if (http_method(request) == HTTP_METHOD_DELETE)
-        reply_with_cookie(request, "", 0);
+        reply_with_cookie(api, request, "", 0);
     else if (http_method(request) == HTTP_METHOD_POST)
         sign_in(api, request);
     else

@@ -81,6 +81,8 @@ struct api {
     uint32_t questions_max;          /* answered at a time (promql.max_concurrency) */
     const char *config_text;         /* the settings in effect, as YAML; lent */
     const char *external_url;        /* NULL: none was given; lent */
+    struct ap_slice path_prefix;     /* its path, "/apiary": all addresses are also below it. Empty: none; lent */
+    const struct pages *pages;
     enum ap_rc (*reload)(void *context,
                          struct ap_err *err); /* reads again what can be; any thread. NULL: nothing can */
     void *reload_context;

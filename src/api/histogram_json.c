@@ -3,6 +3,7 @@
 #include "api/prometheus.h"
 #include "base/arena.h"
 #include "base/mem.h"
+#include "promql/float_bucket.h"
 
 enum { ARENA_BYTES_MAX = 8 << 20 };
 

@@ -83,14 +83,6 @@ static bool add_special(struct ap_buf *out, double value)
     return true;
 }
 
-static void add_digits_and_exponent(struct ap_buf *out, const struct ap_shortest *shortest)
-{
-    ap_buf_add(out, shortest->digits, 1);
-    ap_buf_add_cstr(out, shortest->count > 1 ? "." : "");
-    ap_buf_add(out, shortest->digits + 1, (size_t)shortest->count - 1);
-    ap_buf_printf(out, "e%+03d", shortest->point - 1);
-}
-
 void prometheus_add_scalar(struct ap_buf *out, double value)
 {
     if (add_special(out, value))
@@ -116,7 +108,7 @@ void prometheus_add_value(struct ap_buf *out, double value)
         ap_buf_add_positional(out, &shortest);
         return;
     }
-    add_digits_and_exponent(out, &shortest);
+    ap_buf_add_scientific(out, &shortest, 2);
 }
 
 void prometheus_add_exponential(struct ap_buf *out, double value)
@@ -127,7 +119,7 @@ void prometheus_add_exponential(struct ap_buf *out, double value)
         struct ap_shortest shortest;
         ap_shortest(value, &shortest);
         ap_buf_add_cstr(out, value < 0 ? "-" : "");
-        add_digits_and_exponent(out, &shortest);
+        ap_buf_add_scientific(out, &shortest, 2);
     }
 }
 

@@ -5,6 +5,7 @@
 #include "api/alert_summary.h"
 #include "api/alertmanager.h"
 #include "api/api.h"
+#include "api/assets.h"
 #include "api/cardinality.h"
 #include "api/catalogue.h"
 #include "api/dashboards.h"
@@ -153,9 +154,8 @@ static const struct route *find_route(struct ap_slice path, struct ap_slice *ret
 }
 
 /* The path with what `hosts:` in the configuration puts before it for this Host. */
-static struct ap_slice effective_path(const struct api *api, struct http_request *request)
+static struct ap_slice with_host_prefix(const struct api *api, struct http_request *request, struct ap_slice path)
 {
-    struct ap_slice path = http_path(request);
     if (api->host_count == 0)
         return path;
     struct ap_slice host = http_header(request, "Host");
@@ -182,6 +182,30 @@ static struct ingest_endpoint find_endpoint(const struct http_request *request, 
     enum http_method method = http_method(request);
     struct ingest_endpoint none = {0};
     return method == HTTP_METHOD_GET || method == HTTP_METHOD_HEAD ? none : ingest_endpoint_find(path);
+}
+
+/* Whether something is at exactly this path; the web app, which is everywhere else, does not count. */
+static bool is_address(const struct http_request *request, struct ap_slice path)
+{
+    struct ap_slice rest;
+    const struct route *route = find_route(path, &rest);
+    return (route && route != &page_route) || asset_find(path) ||
+           ingest_endpoint_is_there(find_endpoint(request, path));
+}
+
+/*
+ * A proxy that shows this server below a path may take that path off before it asks, or leave it there. What is there
+ * without taking it off comes first, for a path may be called as one of ours ("/api").
+ */
+static struct ap_slice without_path_prefix(const struct api *api, const struct http_request *request)
+{
+    struct ap_slice path = http_path(request), prefix = api->path_prefix;
+    if (prefix.bytes == 0 || path.bytes < prefix.bytes || memcmp(path.data, prefix.data, prefix.bytes) != 0)
+        return path;
+    struct ap_slice rest = ap_slice(path.data + prefix.bytes, path.bytes - prefix.bytes);
+    if ((rest.bytes && rest.data[0] != '/') || is_address(request, path))
+        return path;
+    return rest.bytes ? rest : ap_slice_cstr("/");
 }
 
 /* "GET, HEAD, POST, OPTIONS" */
@@ -243,7 +267,8 @@ static bool admit_method(const struct api *api, const struct route *route, struc
 void api_admit(struct http_request *request, void *context)
 {
     struct api *api = context;
-    struct ap_slice path = effective_path(api, request);
+    struct ap_slice path = with_host_prefix(api, request, without_path_prefix(api, request));
+    http_set_path(request, path);
     struct ingest_endpoint endpoint = find_endpoint(request, path);
     bool is_for_otlp = api->listener_count && http_listener_index(request) >= api->listener_count;
     if (is_for_otlp && !ingest_endpoint_is_otlp(endpoint)) {
@@ -274,7 +299,7 @@ void api_admit(struct http_request *request, void *context)
 void api_handle(struct http_request *request, void *context)
 {
     struct api *api = context;
-    struct ap_slice path = effective_path(api, request);
+    struct ap_slice path = http_path(request);
     struct ingest_endpoint endpoint = find_endpoint(request, path);
     if (ingest_endpoint_is_there(endpoint)) {
         ingest_handle(api->ingest, endpoint, request);

@@ -7,7 +7,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 
-enum { ARENA_ALIGN_BYTES = 16, ARENA_BLOCK_BYTES = 8192 };
+enum { ARENA_ALIGN_BYTES = 16, ARENA_BLOCK_BYTES_MIN = 1024, ARENA_BLOCK_BYTES_MAX = 8192 };
 
 struct ap_arena_block {
     struct ap_arena_block *previous;
@@ -62,6 +62,7 @@ void ap_arena_recycle(struct ap_arena *arena)
     arena->last = kept;
     arena->next = kept->memory;
     arena->left_bytes = kept->bytes;
+    arena->block_bytes = sizeof(*kept) + kept->bytes;
 }
 
 void *ap_arena_try_alloc(struct ap_arena *arena, size_t bytes)
@@ -72,7 +73,10 @@ void *ap_arena_try_alloc(struct ap_arena *arena, size_t bytes)
     if (arena->bytes_max && bytes > arena->bytes_max - AP_MIN(arena->bytes_max, arena->used_bytes))
         return NULL;
     if (bytes > arena->left_bytes) {
-        size_t block_bytes = AP_MAX(bytes, (size_t)ARENA_BLOCK_BYTES);
+        /* As large as all before it: thousands of small ones, of rules and their queries, take little. */
+        size_t block_bytes =
+            AP_MIN(AP_MAX(arena->block_bytes, (size_t)ARENA_BLOCK_BYTES_MIN), (size_t)ARENA_BLOCK_BYTES_MAX);
+        block_bytes = AP_MAX(bytes, block_bytes);
         struct ap_arena_block *block = malloc(sizeof(*block) + block_bytes);
         if (!block)
             return NULL;

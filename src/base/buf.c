@@ -238,12 +238,7 @@ void ap_buf_add_json_double(struct ap_buf *buf, double value)
         ap_buf_add_positional(buf, &shortest);
         return;
     }
-    ap_buf_add(buf, shortest.digits, 1);
-    if (shortest.count > 1) {
-        ap_buf_add_char(buf, '.');
-        ap_buf_add(buf, shortest.digits + 1, (size_t)shortest.count - 1);
-    }
-    ap_buf_printf(buf, "e%+03d", exponent);
+    ap_buf_add_scientific(buf, &shortest, 2);
 }
 
 void ap_buf_add_positional(struct ap_buf *buf, const struct ap_shortest *shortest)
@@ -262,6 +257,16 @@ void ap_buf_add_positional(struct ap_buf *buf, const struct ap_shortest *shortes
         ap_buf_add_char(buf, '.');
         ap_buf_add(buf, shortest->digits + whole, (size_t)(count - whole));
     }
+}
+
+void ap_buf_add_scientific(struct ap_buf *buf, const struct ap_shortest *shortest, int exponent_digits)
+{
+    ap_buf_add(buf, shortest->digits, 1);
+    if (shortest->count > 1) {
+        ap_buf_add_char(buf, '.');
+        ap_buf_add(buf, shortest->digits + 1, (size_t)shortest->count - 1);
+    }
+    ap_buf_printf(buf, "e%+.*d", exponent_digits, shortest->point - 1);
 }
 
 char *ap_buf_detach(struct ap_buf *buf)

@@ -101,6 +101,8 @@ void ap_buf_add_json_double(struct ap_buf *buf, double value);
 
 /* A number's digits without an exponent: "0.00012", "3000", "1.5". */
 void ap_buf_add_positional(struct ap_buf *buf, const struct ap_shortest *shortest);
+/* With one: "1.5e+07"; the exponent has a sign and at least so many digits. */
+void ap_buf_add_scientific(struct ap_buf *buf, const struct ap_shortest *shortest, int exponent_digits);
 
 /* The bytes with a final NUL; the caller's from here on (free()). The buf is empty afterwards. */
 char *ap_buf_detach(struct ap_buf *buf);

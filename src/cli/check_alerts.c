@@ -8,9 +8,11 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "cli/alert_history.h"
 #include "cli/check_warehouse.h"
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "cli/range_query.h"
 #include "cli/range_sql.h"
 #include "codec/yaml.h"
 #include "pack/alerts.h"
@@ -23,10 +25,9 @@
 #include "tsdb/labels.h"
 
 struct arguments {
-    const char *server, *key; /* server NULL: nothing is replayed */
+    struct alert_history_options past; /* remote.address NULL: nothing is replayed */
     const char *since;
     const char *name; /* only alerts with it; NULL: all */
-    int64_t since_ms, interval_ms, now_ms;
     bool is_self;
     bool is_json;
 };
@@ -37,12 +38,6 @@ struct subject {
     const struct rule_group *group;
     const struct pack_alert *alert; /* NULL: of a rule file */
     bool is_downward;               /* the worst value is the least one */
-};
-
-/* What of a subject is replayed. */
-struct span {
-    int64_t start_ms, end_ms, step_ms;
-    const char *reason; /* why nothing at all can be; NULL: it can */
 };
 
 struct report {
@@ -185,6 +180,14 @@ static void print_time(int64_t ts_ms, struct ap_buf *out)
     ap_buf_printf(out, "%.*sZ", SECONDS_BYTES, text);
 }
 
+static void print_peak(const struct subject *subject, const struct replay_firing *firing, struct ap_buf *out)
+{
+    if (subject->alert && subject->alert->metric)
+        pack_alert_print_value(subject->alert, peak_of(subject, firing), out);
+    else
+        ap_buf_add_cstr(out, go_float(peak_of(subject, firing)).text);
+}
+
 static void print_firing(const struct subject *subject, const struct replay_firing *firing, int64_t end_ms,
                          struct ap_buf *out)
 {
@@ -193,27 +196,37 @@ static void print_firing(const struct subject *subject, const struct replay_firi
     print_time(firing->fired_ms, out);
     ap_buf_add_cstr(out, is_over ? "  for " : "  and still, for ");
     pack_alert_print_duration((is_over ? firing->resolved_ms : end_ms) - firing->fired_ms, out);
-    ap_buf_add_cstr(out, subject->is_downward ? ", down to " : ", up to ");
-    if (subject->alert && subject->alert->metric)
-        pack_alert_print_value(subject->alert, peak_of(subject, firing), out);
-    else
-        ap_buf_add_cstr(out, go_float(peak_of(subject, firing)).text);
+    if (firing->condition == RULE_CONDITION_OK) {
+        ap_buf_add_cstr(out, subject->is_downward ? ", down to " : ", up to ");
+        print_peak(subject, firing, out);
+    } else if (firing->condition == RULE_CONDITION_NO_DATA) {
+        ap_buf_add_cstr(out, ", without data");
+    } else {
+        ap_buf_printf(out, ", not evaluated: %s", firing->reason);
+    }
     print_own_labels(subject->rule, firing->labels, out);
     ap_buf_add_char(out, '\n');
 }
 
-static void print_firings(const struct arguments *arguments, const struct subject *subject, const struct replay *replay,
-                          const struct span *span, struct ap_buf *out)
+static void print_firings(const struct arguments *arguments, const struct subject *subject,
+                          const struct alert_history *history, struct ap_buf *out)
 {
     size_t count;
-    const struct replay_firing *firings = replay_firings(replay, &count);
+    const struct replay_firing *firings = replay_firings(history->replay, &count);
+    struct replay_failures failures = replay_failures(history->replay);
     if (count == 0)
         ap_buf_printf(out, "  Would not have fired in the last %s.\n", arguments->since);
     else
         ap_buf_printf(out, "  Would have fired %zu time%s in the last %s:\n", count, count == 1 ? "" : "s",
                       arguments->since);
     for (size_t i = 0; i < count; i++)
-        print_firing(subject, &firings[i], span->end_ms, out);
+        print_firing(subject, &firings[i], history->end_ms, out);
+    if (failures.count == 0)
+        return;
+    ap_buf_printf(out, "  Could not have been evaluated %zu time%s, first at ", failures.count,
+                  failures.count == 1 ? "" : "s");
+    print_time(failures.first_ms, out);
+    ap_buf_printf(out, ": %s.\n", failures.reason);
 }
 
 static void print_query(const struct rule *rule, struct ap_buf *out)
@@ -244,27 +257,29 @@ static void print_head(const struct subject *subject, size_t shown, struct ap_bu
 
 /* ---- What cannot be replayed ---- */
 
-/* Of rules by SQL, and those that have a word on no data or errors; each sentence begins with `before`. */
-static void add_left_out(const struct arguments *arguments, const struct subject *subject, const struct span *span,
-                         void (*add)(struct ap_buf *out, const char *sentence), struct ap_buf *out)
+static void add_left_out(const struct arguments *arguments, const struct subject *subject,
+                         const struct alert_history *history, void (*add)(struct ap_buf *out, const char *sentence),
+                         struct ap_buf *out)
 {
-    const struct rule *rule = subject->rule;
-    if (span->reason) {
-        add(out, span->reason);
+    bool is_sql = subject->rule->language == RULE_LANGUAGE_SQL;
+    if (history->reason) {
+        add(out, history->reason);
         return;
     }
-    if (span->end_ms - span->start_ms + span->step_ms <= arguments->since_ms) {
+    if (history->end_ms - history->start_ms + history->step_ms <= arguments->past.since_ms) {
         AP_AUTO_BUF struct ap_buf text = {0};
         ap_buf_printf(&text, "what was before ");
-        print_time(span->start_ms, &text);
-        ap_buf_printf(&text, ": SQL is asked once for each evaluation, here the last %d", RANGE_SQL_STEPS_MAX);
+        print_time(history->start_ms, &text);
+        if (is_sql)
+            ap_buf_printf(&text, ": SQL is asked once for each evaluation, here the last %d", RANGE_SQL_STEPS_MAX);
+        else
+            ap_buf_printf(&text, ": to find out when it cannot be evaluated takes more than %d questions",
+                          RANGE_QUERY_QUESTIONS_MAX);
         ap_buf_add_char(&text, '\0');
         add(out, text.data);
     }
-    if (rule->language == RULE_LANGUAGE_SQL)
+    if (is_sql)
         add(out, "rows as they were at the time: those that came late are there, and those that are gone are not");
-    if (rule->no_data != RULE_NO_DATA_OK || rule->on_error == RULE_ON_ERROR_ALERT)
-        add(out, "what the rule does without data, and when it cannot be evaluated");
 }
 
 static void print_left_out(struct ap_buf *out, const char *sentence)
@@ -300,6 +315,9 @@ static void add_firings(const struct subject *subject, const struct replay *repl
     for (size_t i = 0; i < count; i++) {
         ap_buf_add_cstr(out, i ? ",{\"labels\":" : "{\"labels\":");
         labels_format_json(firings[i].labels, out);
+        add_member(out, ",\"condition\":", ap_slice_cstr(rule_condition_name(firings[i].condition)));
+        if (firings[i].reason)
+            add_member(out, ",\"reason\":", ap_slice_cstr(firings[i].reason));
         ap_buf_printf(out, ",\"active_ms\":%" PRId64 ",\"fired_ms\":%" PRId64 ",\"resolved_ms\":", firings[i].active_ms,
                       firings[i].fired_ms);
         if (firings[i].resolved_ms == RULES_TIME_NONE)
@@ -310,6 +328,13 @@ static void add_firings(const struct subject *subject, const struct replay *repl
         ap_buf_add_char(out, '}');
     }
     ap_buf_add_char(out, ']');
+    struct replay_failures failures = replay_failures(replay);
+    ap_buf_printf(out, ",\"failures\":{\"count\":%zu", failures.count);
+    if (failures.count) {
+        ap_buf_printf(out, ",\"first_ms\":%" PRId64, failures.first_ms);
+        add_member(out, ",\"reason\":", ap_slice_cstr(failures.reason));
+    }
+    ap_buf_add_char(out, '}');
 }
 
 static void add_head(const struct subject *subject, size_t shown, struct ap_buf *out)
@@ -334,71 +359,32 @@ static void add_head(const struct subject *subject, size_t shown, struct ap_buf 
 
 /* ---- One alert ---- */
 
-/* The group's own moments, as far back as was asked for and can be. */
-static struct span span_of(const struct arguments *arguments, const struct subject *subject)
+/* Nothing is replayed without a server, and when that failed. */
+static bool is_asked(const struct alert_history *history)
 {
-    struct span span = {.step_ms = subject->group->interval_ms ? subject->group->interval_ms : arguments->interval_ms};
-    int64_t steps = arguments->since_ms / span.step_ms;
-    if (subject->rule->language == RULE_LANGUAGE_SQL) {
-        steps = AP_MIN(steps, (int64_t)RANGE_SQL_STEPS_MAX - 1);
-        if (!range_sql_has_time(subject->rule->expr))
-            span.reason = "anything: the query has no $now, $from or $to in it, and so gives today's answer for each "
-                          "moment of the past";
-    }
-    span.end_ms = arguments->now_ms - arguments->now_ms % span.step_ms;
-    span.start_ms = span.end_ms - steps * span.step_ms;
-    return span;
+    return history->replay || history->reason;
 }
 
-static enum ap_rc replay_subject(const struct arguments *arguments, const struct subject *subject,
-                                 const struct span *span, struct replay **ret_replay, struct ap_err *err)
-{
-    const struct rule *rule = subject->rule;
-    AP_AUTO_FREE char *query = ap_asprintf("%.*s", AP_SLICE_ARG(rule->expr));
-    const struct range_query request = {.server = arguments->server,
-                                        .key = arguments->key,
-                                        .query = query,
-                                        .start_ms = span->start_ms,
-                                        .end_ms = span->end_ms,
-                                        .step_ms = span->step_ms};
-    struct range_answer given;
-    enum ap_rc rc = rule->language == RULE_LANGUAGE_SQL ? range_sql_ask(&request, rule, &given, err)
-                                                        : range_query_ask(&request, &given, err);
-    if (rc != AP_OK)
-        return rc;
-    const struct replay_input input = {.rule = rule,
-                                       .series = given.series,
-                                       .series_count = given.series_count,
-                                       .start_ms = span->start_ms,
-                                       .end_ms = span->end_ms,
-                                       .step_ms = span->step_ms,
-                                       .external_url = ap_slice_cstr("")};
-    rc = replay_run(&input, ret_replay, err);
-    range_answer_clear(&given);
-    return rc;
-}
-
-/* `replay` NULL: nothing is. */
-static void print_subject(const struct report *report, const struct subject *subject, const struct replay *replay,
-                          const struct span *span, struct ap_buf *out)
+static void print_subject(const struct report *report, const struct subject *subject,
+                          const struct alert_history *history, struct ap_buf *out)
 {
     const struct arguments *arguments = report->arguments;
     print_head(subject, report->shown, out);
-    if (replay)
-        print_firings(arguments, subject, replay, span, out);
-    if (replay || span->reason)
-        add_left_out(arguments, subject, span, print_left_out, out);
+    if (history->replay)
+        print_firings(arguments, subject, history, out);
+    if (is_asked(history))
+        add_left_out(arguments, subject, history, print_left_out, out);
 }
 
-static void add_subject(const struct report *report, const struct subject *subject, const struct replay *replay,
-                        const struct span *span, const char *error, struct ap_buf *out)
+static void add_subject(const struct report *report, const struct subject *subject, const struct alert_history *history,
+                        const char *error, struct ap_buf *out)
 {
     add_head(subject, report->shown, out);
-    if (replay)
-        add_firings(subject, replay, out);
-    if (replay || span->reason) {
+    if (history->replay)
+        add_firings(subject, history->replay, out);
+    if (is_asked(history)) {
         ap_buf_add_cstr(out, ",\"not_replayed\":[");
-        add_left_out(report->arguments, subject, span, add_left_out_json, out);
+        add_left_out(report->arguments, subject, history, add_left_out_json, out);
         ap_buf_add_char(out, ']');
     }
     if (error)
@@ -411,19 +397,16 @@ static void report_subject(struct report *report, const struct subject *subject)
     const struct arguments *arguments = report->arguments;
     if (arguments->name && strcmp(arguments->name, subject->rule->name) != 0)
         return;
-    AP_AUTO(replay) struct replay *replay = NULL;
     AP_AUTO_BUF struct ap_buf out = {0};
+    struct alert_history history = {0};
     struct ap_err err;
-    struct span span = {0};
-    bool has_failed = false;
-    if (arguments->server) {
-        span = span_of(arguments, subject);
-        has_failed = !span.reason && replay_subject(arguments, subject, &span, &replay, &err) != AP_OK;
-    }
+    bool has_failed = arguments->past.remote.address &&
+                      alert_history_ask(&arguments->past, subject->rule, subject->group, &history, &err) != AP_OK;
     if (arguments->is_json)
-        add_subject(report, subject, replay, &span, has_failed ? err.text : NULL, &out);
+        add_subject(report, subject, &history, has_failed ? err.text : NULL, &out);
     else
-        print_subject(report, subject, replay, &span, &out);
+        print_subject(report, subject, &history, &out);
+    alert_history_clear(&history);
     fwrite(out.data, 1, out.bytes, stdout);
     if (has_failed && !arguments->is_json) {
         fflush(stdout); /* before what goes to standard error */
@@ -548,17 +531,18 @@ static int report_all(const struct arguments *arguments, const struct cli_list *
 
 int cli_check_alerts(int argc, char **argv)
 {
-    struct arguments arguments = {.key = getenv("APIARY_KEY"),
-                                  .now_ms = ap_clock_wall_us(&ap_clock_system) / AP_US_PER_MS};
+    struct arguments arguments = {.past.remote.key = getenv("APIARY_KEY"),
+                                  .past.now_ms = ap_clock_wall_us(&ap_clock_system) / AP_US_PER_MS};
     const char *interval = "1m";
     struct cli_list packs = {0}, rules = {0};
     const struct cli_option options[] = {
         {"pack", 0, CLI_OPTION_LIST, "DIR", &packs, "pack whose alerts to explain, may be repeated"},
         {"rules", 0, CLI_OPTION_LIST, "FILE", &rules, "rule file whose alerts to explain, may be repeated"},
         {"self", 0, CLI_OPTION_FLAG, NULL, &arguments.is_self, "the alerts about Apiary itself that come with it"},
-        {"server", 's', CLI_OPTION_TEXT, "URL", &arguments.server,
+        {"server", 's', CLI_OPTION_TEXT, "URL", &arguments.past.remote.address,
          "also say when they would have fired, by what this\nserver has stored"},
-        {"key", 'k', CLI_OPTION_TEXT, "KEY", &arguments.key, "viewer key; also $APIARY_KEY, which others cannot see"},
+        {"key", 'k', CLI_OPTION_TEXT, "KEY", &arguments.past.remote.key,
+         "viewer key; also $APIARY_KEY, which others cannot see"},
         {"since", 0, CLI_OPTION_TEXT, "DURATION", &arguments.since,
          "with --server: how far to look back (default: 7d)"},
         {"interval", 0, CLI_OPTION_TEXT, "DURATION", &interval,
@@ -585,12 +569,12 @@ int cli_check_alerts(int argc, char **argv)
         return cli_misused(&command, "expected at most one NAME");
     if (packs.count + rules.count == 0 && !arguments.is_self)
         return cli_misused(&command, "name at least one pack or rule file: --pack DIR, --rules FILE, --self");
-    if (arguments.since && !arguments.server)
+    if (arguments.since && !arguments.past.remote.address)
         return cli_misused(&command, "--since goes with --server");
     arguments.since = arguments.since ? arguments.since : "7d";
-    if (!yaml_parse_duration(ap_slice_cstr(arguments.since), &arguments.since_ms) || arguments.since_ms <= 0)
+    if (!yaml_parse_duration(ap_slice_cstr(arguments.since), &arguments.past.since_ms) || arguments.past.since_ms <= 0)
         return cli_misused(&command, "--since: \"%s\" is not a duration such as 24h or 7d", arguments.since);
-    if (!yaml_parse_duration(ap_slice_cstr(interval), &arguments.interval_ms) || arguments.interval_ms <= 0)
+    if (!yaml_parse_duration(ap_slice_cstr(interval), &arguments.past.interval_ms) || arguments.past.interval_ms <= 0)
         return cli_misused(&command, "--interval: \"%s\" is not a duration such as 15s or 1m", interval);
     arguments.name = first < argc ? argv[first] : NULL;
     return report_all(&arguments, &packs, &rules);

@@ -9,6 +9,7 @@
 #include "cli/answer.h"
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "cli/remote.h"
 #include "codec/yaml.h"
 #include "net/http_client.h"
 
@@ -161,13 +162,13 @@ static int judge(const json_t *packs)
     return metrics > 0 && seen == metrics ? CLI_DONE : CLI_FAILED;
 }
 
-static int report(struct ap_slice body, unsigned status, const char *since, bool is_json)
+static int report(struct ap_slice body, const char *since, bool is_json)
 {
     json_t *answer = json_loadb(body.data, body.bytes, 0, NULL);
     const json_t *packs = json_object_get(answer, "packs");
     if (!json_is_array(packs)) {
         json_decref(answer);
-        return answer_failed("check coverage", body, status);
+        return answer_failed("check coverage", body, 200);
     }
     for (size_t i = 0, printed = 0; i < json_array_size(packs) && !is_json; i++) {
         const json_t *pack = json_array_get(packs, i);
@@ -212,20 +213,10 @@ int cli_check_coverage(int argc, char **argv)
     if (!yaml_parse_duration(ap_slice_cstr(since), &since_ms) || since_ms <= 0)
         return cli_misused(&command, "--since: \"%s\" is not a duration such as 24h or 7d", since);
 
-    size_t bytes = strlen(server);
-    AP_AUTO_FREE char *url = ap_asprintf("%.*s/api/apiary/v1/coverage?since=%s",
-                                         (int)(bytes - (bytes && server[bytes - 1] == '/')), server, since);
-    AP_AUTO_FREE char *authorization = ap_asprintf("Bearer %s", key ? key : "");
-    const struct http_field fields[] = {{"Authorization", authorization}};
+    AP_AUTO_FREE char *path = ap_asprintf("/api/apiary/v1/coverage?since=%s", since);
     AP_AUTO(http_client) struct http_client *client = http_client_new(&(struct http_client_options){0});
-    const struct http_client_request request = {
-        .url = url, .fields = fields, .field_count = key ? 1 : 0, .deadline_ms = DEADLINE_MS};
-    struct http_client_answer answer;
-    struct ap_err err;
-    if (http_client_ask(client, &request, &answer, &err) != AP_OK) {
-        fprintf(stderr, "apiary check coverage: %s\nIs a server running there? See --server.\n", err.text);
-        return CLI_FAILED;
-    }
-    return answer.status == 200 ? report(answer.body, answer.status, since, is_json)
-                                : answer_failed("check coverage", answer.body, answer.status);
+    const struct remote_question question = {.path = path, .deadline_ms = DEADLINE_MS};
+    struct ap_slice body;
+    exit_code = remote_ask_or_say("check coverage", client, &(struct remote){server, key}, &question, &body);
+    return exit_code == CLI_DONE ? report(body, since, is_json) : exit_code;
 }

@@ -269,17 +269,31 @@ bool config_is_loopback(const char *address)
     return inet_pton(AF_INET6, address, &ipv6) == 1 && IN6_IS_ADDR_LOOPBACK(&ipv6);
 }
 
+static struct ap_slice without_last_slashes(const char *text)
+{
+    struct ap_slice url = ap_slice_cstr(text);
+    while (url.bytes && url.data[url.bytes - 1] == '/')
+        url.bytes--;
+    return url;
+}
+
+struct ap_slice config_path_prefix(const struct config *config)
+{
+    const char *host = config->external_url ? strstr(config->external_url, "://") : NULL;
+    if (!host)
+        return ap_slice_cstr("");
+    struct ap_slice rest = without_last_slashes(host + 3);
+    ap_slice_split(&rest, '/');
+    return rest.data ? ap_slice(rest.data - 1, rest.bytes + 1) : ap_slice_cstr("");
+}
+
 char *config_link_base(const struct config *config)
 {
     char address[64], name[256] = "";
     uint16_t port;
     struct ap_err ignored; /* it was checked */
-    if (config->external_url) {
-        struct ap_slice url = ap_slice_cstr(config->external_url);
-        while (url.bytes && url.data[url.bytes - 1] == '/')
-            url.bytes--;
-        return ap_slice_dup(url);
-    }
+    if (config->external_url)
+        return ap_slice_dup(without_last_slashes(config->external_url));
     if (!config->listen.count || config_split_address(config->listen.items[0], address, &port, &ignored) != AP_OK ||
         port == 0)
         return ap_strdup("");
@@ -375,9 +389,37 @@ static enum ap_rc check_alerting(const struct config *config, struct ap_err *err
     return AP_OK;
 }
 
+/* It becomes part of pages and of a cookie. */
+static bool is_plain_path(struct ap_slice path)
+{
+    for (size_t i = 0; i < path.bytes; i++) {
+        bool is_after_slash = i && path.data[i - 1] == '/';
+        if (path.data[i] == '/' ? is_after_slash
+                                : !isalnum((unsigned char)path.data[i]) && !strchr("-._~", path.data[i]))
+            return false;
+    }
+    return true;
+}
+
+static enum ap_rc check_external_url(const struct config *config, struct ap_err *err)
+{
+    const char *url = config->external_url;
+    if (!url)
+        return AP_OK;
+    bool is_web = strncmp(url, "http://", 7) == 0 || strncmp(url, "https://", 8) == 0;
+    if (!is_web || !is_plain_path(config_path_prefix(config)))
+        return ap_fail(err, AP_E_PARSE,
+                       "external_url: \"%s\" is not an address of this server; write https://ops.example.com, or "
+                       "https://ops.example.com/apiary with a path of letters, digits, '-', '.', '_' and '~'",
+                       url);
+    return AP_OK;
+}
+
 enum ap_rc config_check(const struct config *config, struct ap_err *err)
 {
     enum ap_rc rc = check_listen(config, err);
+    if (rc == AP_OK)
+        rc = check_external_url(config, err);
     if (rc == AP_OK)
         rc = check_hosts(config, err);
     if (rc == AP_OK)

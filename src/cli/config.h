@@ -73,6 +73,7 @@ struct config {
         int64_t interval;
         int64_t query_offset;
         int64_t outage_tolerance; /* 0: alerts begin anew */
+        int64_t resend_delay;
         bool self;
     } rules;
     struct {
@@ -184,6 +185,9 @@ ap_nodiscard enum ap_rc config_split_address(const char *text, char ret_address[
  * listened on, where the machine's name stands for all addresses. "": the system chooses the port. Owned by the caller.
  */
 char *config_link_base(const struct config *config);
+
+/* The path of external_url without a '/' at its end: "/apiary", or nothing. Lent by `config`. */
+struct ap_slice config_path_prefix(const struct config *config);
 
 /* 127.0.0.0/8, ::1. */
 bool config_is_loopback(const char *address);

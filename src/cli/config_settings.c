@@ -51,7 +51,8 @@ const struct yaml_field config_settings[] = {
      AT(external_url),
      .doc =
          "The address at which people reach this server: links in messages, `$externalURL` in alerts. By default it is "
-         "made of `listen`."},
+         "made of `listen`. With a path (`https://ops.example.com/apiary`) everything is below that path as well, for "
+         "a reverse proxy that leaves it there or takes it off (docs/proxy.md)."},
     {.key = "tls.certificate",
      .type = YAML_TYPE_TEXT,
      AT(tls.certificate),
@@ -261,6 +262,15 @@ const struct yaml_field config_settings[] = {
      .min = 0,
      .max = DAYS(31),
      .doc = "After a restart alerts go on where they were, unless that was longer ago. 0: they begin anew."},
+    {.key = "rules.resend_delay",
+     .type = YAML_TYPE_DURATION,
+     AT(rules.resend_delay),
+     .default_text = "1m",
+     .min = 1,
+     .max = DAYS(31),
+     .doc = "What fires is told again after so long; it counts as ended when nobody has told it four times as long, or "
+            "four "
+            "intervals of its group."},
     {.key = "rules.self",
      .type = YAML_TYPE_BOOLEAN,
      AT(rules.self),

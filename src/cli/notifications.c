@@ -12,6 +12,7 @@
 #include "cli/commands.h"
 #include "cli/form.h"
 #include "cli/options.h"
+#include "cli/remote.h"
 #include "net/http_client.h"
 
 enum { DEADLINE_MS = 150 * 1000, ABOUT_WIDTH_MAX = 44, OPTIONS_OF_OUR_OWN = 3 };
@@ -133,26 +134,18 @@ static void print_rows(const json_t *answer)
 
 static int ask(const char *server, const char *key, struct ap_slice parameters, bool is_json)
 {
-    size_t bytes = strlen(server);
-    AP_AUTO_FREE char *url =
-        ap_asprintf("%.*s/api/apiary/v1/notifications?%.*s", (int)(bytes - (bytes && server[bytes - 1] == '/')), server,
-                    AP_SLICE_ARG(parameters));
-    AP_AUTO_FREE char *authorization = ap_asprintf("Bearer %s", key ? key : "");
-    const struct http_field fields[] = {{"Authorization", authorization}};
+    AP_AUTO_FREE char *path = ap_asprintf("/api/apiary/v1/notifications?%.*s", AP_SLICE_ARG(parameters));
     AP_AUTO(http_client) struct http_client *client = http_client_new(&(struct http_client_options){0});
-    const struct http_client_request request = {
-        .url = url, .fields = fields, .field_count = key ? 1 : 0, .deadline_ms = DEADLINE_MS};
-    struct http_client_answer answer;
-    struct ap_err err;
-    if (http_client_ask(client, &request, &answer, &err) != AP_OK) {
-        fprintf(stderr, "apiary notifications: %s\nIs a server running there? See --server.\n", err.text);
-        return CLI_FAILED;
-    }
-    json_t *json = answer.status == 200 ? json_loadb(answer.body.data, answer.body.bytes, 0, NULL) : NULL;
+    const struct remote_question question = {.path = path, .deadline_ms = DEADLINE_MS};
+    struct ap_slice body;
+    int exit_code = remote_ask_or_say("notifications", client, &(struct remote){server, key}, &question, &body);
+    if (exit_code != CLI_DONE)
+        return exit_code;
+    json_t *json = json_loadb(body.data, body.bytes, 0, NULL);
     if (!json)
-        return answer_failed("notifications", answer.body, answer.status);
+        return answer_failed("notifications", body, 200);
     if (is_json)
-        fwrite(answer.body.data, 1, answer.body.bytes, stdout);
+        fwrite(body.data, 1, body.bytes, stdout);
     else
         print_rows(json);
     json_decref(json);

@@ -12,6 +12,7 @@
 #include "cli/commands.h"
 #include "cli/form.h"
 #include "cli/options.h"
+#include "cli/remote.h"
 #include "net/http_client.h"
 #include "promql/lexer.h"
 
@@ -178,39 +179,24 @@ static void add_seconds(struct ap_buf *form, const char *name, double seconds)
 
 static int ask(const struct arguments *arguments, struct ap_slice form, const struct span *span)
 {
-    size_t bytes = strlen(arguments->server);
     bool is_range = arguments->since != NULL;
-    AP_AUTO_FREE char *url =
-        ap_asprintf("%.*s/api/v1/query%s", (int)(bytes - (bytes && arguments->server[bytes - 1] == '/')),
-                    arguments->server, is_range ? "_range" : "");
-    AP_AUTO_FREE char *authorization = ap_asprintf("Bearer %s", arguments->key ? arguments->key : "");
-    const struct http_field fields[] = {
-        {"Content-Type", "application/x-www-form-urlencoded"},
-        {"Authorization", authorization},
-    };
     AP_AUTO(http_client) struct http_client *client = http_client_new(&(struct http_client_options){0});
-    const struct http_client_request request = {
-        .url = url,
-        .fields = fields,
-        .field_count = arguments->key ? 2 : 1,
-        .body = form,
-        .deadline_ms = DEADLINE_MS,
-    };
-    struct http_client_answer answer;
-    struct ap_err err;
-    if (http_client_ask(client, &request, &answer, &err) != AP_OK) {
-        fprintf(stderr, "apiary query: %s\nIs a server running there? See --server.\n", err.text);
-        return CLI_FAILED;
-    }
-    if (answer.status != 200)
-        return answer_failed("query", answer.body, answer.status);
+    const struct remote remote = {arguments->server, arguments->key};
+    const struct remote_question question = {.path = is_range ? "/api/v1/query_range" : "/api/v1/query",
+                                             .content_type = "application/x-www-form-urlencoded",
+                                             .body = form,
+                                             .deadline_ms = DEADLINE_MS};
+    struct ap_slice body;
+    int exit_code = remote_ask_or_say("query", client, &remote, &question, &body);
+    if (exit_code != CLI_DONE)
+        return exit_code;
     if (arguments->is_json) {
-        fwrite(answer.body.data, 1, answer.body.bytes, stdout);
+        fwrite(body.data, 1, body.bytes, stdout);
         return CLI_DONE;
     }
-    json_t *json = json_loadb(answer.body.data, answer.body.bytes, 0, NULL);
+    json_t *json = json_loadb(body.data, body.bytes, 0, NULL);
     if (!json)
-        return answer_failed("query", answer.body, answer.status);
+        return answer_failed("query", body, 200);
     print_answer(json, is_range, span);
     json_decref(json);
     return CLI_DONE;

@@ -32,78 +32,64 @@ static enum ap_rc read_labels(const json_t *metric, struct ap_buf *out, struct a
     return count ? labels_encode(labels, count, out, err) : AP_OK;
 }
 
-struct replay_series *range_answer_find(struct range_answer *all, struct ap_slice labels, size_t hint)
+static enum ap_rc add_points(struct replay_series *series, const json_t *pairs, bool are_histograms, struct ap_err *err)
 {
-    for (size_t i = 0; i < all->series_count; i++) { /* answers are sorted: mostly it is where it was before */
-        struct replay_series *series = &all->series[(hint + i) % all->series_count];
-        if (ap_slice_equal(series->labels, labels))
-            return series;
-    }
-    if (all->series_count == RANGE_SERIES_MAX)
-        return NULL;
-    all->series = ap_realloc(all->series, (all->series_count + 1) * sizeof(*all->series));
-    struct replay_series *series = &all->series[all->series_count++];
-    char *copy = ap_new0_array(char, labels.bytes + 1);
-    if (labels.bytes)
-        memcpy(copy, labels.data, labels.bytes);
-    *series = (struct replay_series){.labels = ap_slice(copy, labels.bytes)};
-    return series;
-}
-
-struct replay_point *range_answer_grow(struct replay_series *series, size_t count)
-{
-    struct replay_point *points =
-        ap_realloc((void *)series->points, (series->count + count + 1) * sizeof(*series->points));
-    series->points = points;
-    series->count += count;
-    return points + series->count - count;
-}
-
-static enum ap_rc add_points(struct replay_series *series, const json_t *values, struct ap_err *err)
-{
-    size_t count = json_array_size(values);
+    size_t count = json_array_size(pairs);
     struct replay_point *points = range_answer_grow(series, count);
     for (size_t i = 0; i < count; i++) {
-        const json_t *pair = json_array_get(values, i);
-        const char *text = json_string_value(json_array_get(pair, 1));
+        const json_t *pair = json_array_get(pairs, i);
+        const char *text = are_histograms ? "0" : json_string_value(json_array_get(pair, 1));
         if (!text)
-            return ap_fail(err, AP_E_PARSE, "the answer has a point without a value");
+            return ap_fail(err, AP_E_IO, "the answer has a point without a value");
         points[i] = (struct replay_point){.ts_ms = llround(json_number_value(json_array_get(pair, 0)) * 1000),
                                           .value = strtod(text, NULL)};
     }
     return AP_OK;
 }
 
+static enum ap_rc read_series(const json_t *item, size_t hint, struct range_answer *all, struct ap_err *err)
+{
+    AP_AUTO_BUF struct ap_buf labels = {0};
+    enum ap_rc rc = read_labels(json_object_get(item, "metric"), &labels, err);
+    if (rc != AP_OK)
+        return ap_fail(err, AP_E_IO, "the answer has labels that are none");
+    struct replay_series *series = range_answer_find(all, ap_buf_slice(&labels), hint);
+    if (!series)
+        return ap_fail(err, AP_E_FULL, "the query gives more than %d series", RANGE_SERIES_MAX);
+    rc = add_points(series, json_object_get(item, "values"), false, err);
+    return rc == AP_OK ? add_points(series, json_object_get(item, "histograms"), true, err) : rc;
+}
+
 static enum ap_rc read_matrix(const json_t *answer, struct range_answer *all, struct ap_err *err)
 {
     const json_t *result = json_object_get(json_object_get(answer, "data"), "result");
     if (!json_is_array(result))
-        return ap_fail(err, AP_E_PARSE, "the answer is not that of a range query");
-    for (size_t i = 0; i < json_array_size(result); i++) {
-        const json_t *item = json_array_get(result, i);
-        AP_AUTO_BUF struct ap_buf labels = {0};
-        enum ap_rc rc = read_labels(json_object_get(item, "metric"), &labels, err);
-        if (rc != AP_OK)
-            return rc;
-        struct replay_series *series = range_answer_find(all, ap_buf_slice(&labels), i);
-        if (!series)
-            return ap_fail(err, AP_E_LIMIT, "the query gives more than %d series", RANGE_SERIES_MAX);
-        rc = add_points(series, json_object_get(item, "values"), err);
-        if (rc != AP_OK)
-            return rc;
-    }
-    return AP_OK;
+        return ap_fail(err, AP_E_IO, "the answer is not that of a range query");
+    enum ap_rc rc = AP_OK;
+    for (size_t i = 0; i < json_array_size(result) && rc == AP_OK; i++)
+        rc = read_series(json_array_get(result, i), i, all, err);
+    return rc;
+}
+
+/* AP_E_CONFLICT: it cannot be evaluated over the span. */
+static enum ap_rc fail(const json_t *answer, unsigned status, struct ap_err *err)
+{
+    const char *error = json_string_value(json_object_get(answer, "error"));
+    const char *type = json_string_value(json_object_get(answer, "errorType"));
+    if (!error || !type)
+        return ap_fail(err, AP_E_IO, "the server answered with status %u", status);
+    return ap_fail(err, strcmp(type, "execution") == 0 ? AP_E_CONFLICT : AP_E_IO, "%s", error);
 }
 
 /* ---- Asking ---- */
 
-static enum ap_rc fail(const json_t *answer, unsigned status, struct ap_err *err)
-{
-    const char *error = json_string_value(json_object_get(answer, "error"));
-    if (error)
-        return ap_fail(err, AP_E_IO, "%s", error);
-    return ap_fail(err, AP_E_IO, "the server answered with status %u", status);
-}
+struct asking {
+    const struct remote *remote;
+    struct http_client *client; /* owned */
+    const char *query;
+    struct range_answer *answer;
+    size_t questions;
+};
 
 static void add_seconds(struct ap_buf *form, const char *name, int64_t ms)
 {
@@ -111,29 +97,22 @@ static void add_seconds(struct ap_buf *form, const char *name, int64_t ms)
     form_add(form, name, text);
 }
 
-static enum ap_rc ask_piece(struct http_client *client, const struct range_query *request, int64_t start_ms,
-                            int64_t end_ms, struct range_answer *all, struct ap_err *err)
+/* Steps from ≤ i ≤ last. */
+static enum ap_rc ask_steps(struct asking *asking, size_t from, size_t last, struct ap_err *err)
 {
-    size_t bytes = strlen(request->server);
-    AP_AUTO_FREE char *url = ap_asprintf("%.*s/api/v1/query_range",
-                                         (int)(bytes - (bytes && request->server[bytes - 1] == '/')), request->server);
-    AP_AUTO_FREE char *authorization = ap_asprintf("Bearer %s", request->key ? request->key : "");
+    struct range_answer *all = asking->answer;
     AP_AUTO_BUF struct ap_buf form = {0};
-    form_add(&form, "query", request->query);
-    add_seconds(&form, "start", start_ms);
-    add_seconds(&form, "end", end_ms);
-    add_seconds(&form, "step", request->step_ms);
-    const struct http_field fields[] = {
-        {"Content-Type", "application/x-www-form-urlencoded"},
-        {"Authorization", authorization},
-    };
-    const struct http_client_request asked = {.url = url,
-                                              .fields = fields,
-                                              .field_count = request->key ? 2 : 1,
-                                              .body = ap_buf_slice(&form),
-                                              .deadline_ms = DEADLINE_MS};
+    form_add(&form, "query", asking->query);
+    add_seconds(&form, "start", all->start_ms + (int64_t)from * all->step_ms);
+    add_seconds(&form, "end", all->start_ms + (int64_t)last * all->step_ms);
+    add_seconds(&form, "step", all->step_ms);
+    const struct remote_question question = {.path = "/api/v1/query_range",
+                                             .content_type = "application/x-www-form-urlencoded",
+                                             .body = ap_buf_slice(&form),
+                                             .deadline_ms = DEADLINE_MS};
     struct http_client_answer answer;
-    enum ap_rc rc = http_client_ask(client, &asked, &answer, err);
+    asking->questions++;
+    enum ap_rc rc = remote_ask(asking->client, asking->remote, &question, &answer, err);
     if (rc != AP_OK)
         return rc;
     json_t *json = json_loadb(answer.body.data, answer.body.bytes, JSON_ALLOW_NUL, NULL);
@@ -142,29 +121,39 @@ static enum ap_rc ask_piece(struct http_client *client, const struct range_query
     return rc;
 }
 
-enum ap_rc range_query_ask(const struct range_query *request, struct range_answer *ret_answer, struct ap_err *err)
+/* The newer half first: what is left out when there are too many questions is the oldest. The depth is log2(STEPS_MAX).
+ */
+static enum ap_rc ask_halves(struct asking *asking, size_t from, size_t last, struct ap_err *err)
 {
-    AP_AUTO(http_client) struct http_client *client = http_client_new(&(struct http_client_options){0});
-    struct range_answer all = {0};
-    enum ap_rc rc = AP_OK;
-    for (int64_t start_ms = request->start_ms; start_ms <= request->end_ms && rc == AP_OK;
-         start_ms += STEPS_MAX * request->step_ms) {
-        int64_t end_ms = AP_MIN(start_ms + (STEPS_MAX - 1) * request->step_ms, request->end_ms);
-        rc = ask_piece(client, request, start_ms, end_ms, &all, err);
+    struct range_answer *all = asking->answer;
+    if (last < all->first)
+        return AP_OK;
+    enum ap_rc rc = ask_steps(asking, from, last, err);
+    bool is_too_much = rc == AP_E_LIMIT && from < last; /* of an answer */
+    if (rc != AP_E_CONFLICT && !is_too_much)
+        return rc;
+    if (from == last) {
+        range_answer_fail(all, all->start_ms + (int64_t)from * all->step_ms, err->text);
+        return AP_OK;
     }
-    if (rc == AP_OK)
-        *ret_answer = all;
-    else
-        range_answer_clear(&all);
-    return rc;
+    if (asking->questions >= RANGE_QUERY_QUESTIONS_MAX) {
+        all->first = last + 1;
+        return AP_OK;
+    }
+    size_t middle = from + (last - from) / 2;
+    rc = ask_halves(asking, middle + 1, last, err);
+    return rc == AP_OK ? ask_halves(asking, from, middle, err) : rc;
 }
 
-void range_answer_clear(struct range_answer *answer)
+enum ap_rc range_query_ask(const struct remote *remote, struct ap_slice query, struct range_answer *answer,
+                           struct ap_err *err)
 {
-    for (size_t i = 0; i < answer->series_count; i++) {
-        free((void *)answer->series[i].labels.data);
-        free((void *)answer->series[i].points);
-    }
-    free(answer->series);
-    *answer = (struct range_answer){0};
+    AP_AUTO_FREE char *text = ap_asprintf("%.*s", AP_SLICE_ARG(query));
+    AP_AUTO(http_client) struct http_client *client = http_client_new(&(struct http_client_options){0});
+    struct asking asking = {.remote = remote, .client = client, .query = text, .answer = answer};
+    enum ap_rc rc = AP_OK;
+    for (size_t end = answer->step_count; end > answer->first && rc == AP_OK; end -= AP_MIN(end, (size_t)STEPS_MAX))
+        rc = ask_halves(&asking, end - AP_MIN(end, (size_t)STEPS_MAX), end - 1, err);
+    range_answer_sort(answer);
+    return rc;
 }

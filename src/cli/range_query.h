@@ -1,40 +1,25 @@
 /*
- * cli/range_query.h - what a query gave over a span of time, asked of a running server
+ * cli/range_query.h - what PromQL gave over a span of time, asked of a running server
  *
- * A span with more steps than a server answers at once is asked piece by piece.
+ * A span with more steps than a server answers at once is asked piece by piece, the newest first. A piece that cannot
+ * be evaluated is asked in halves until it is known at which steps it cannot:
+ *
+ *     ┌───────────────┬───────┬───┬─┬─┐
+ *     │       ✓       │   ✓   │ ✓ │✗│✓│        many-to-many matching at one step of so many
+ *     └───────────────┴───────┴───┴─┴─┘
  */
 #pragma once
 
-#include <stddef.h>
-#include <stdint.h>
-
-#include "base/mem.h"
 #include "base/rc.h"
-#include "rules/replay.h"
+#include "cli/range_answer.h"
+#include "cli/remote.h"
 
-struct range_query {
-    const char *server; /* address, with or without '/' at the end */
-    const char *key;    /* viewer key; NULL: none */
-    const char *query;
-    int64_t start_ms;
-    int64_t end_ms; /* start_ms + n * step_ms */
-    int64_t step_ms;
-};
+enum { RANGE_QUERY_QUESTIONS_MAX = 500 };
 
-enum { RANGE_SERIES_MAX = 10000 };
-
-struct range_answer {
-    struct replay_series *series; /* owned, with labels and points */
-    size_t series_count;
-};
-
-/* The series with these labels (canonical, or empty), which is made where there is none; NULL: too many. `hint`: where
- * it may be. */
-struct replay_series *range_answer_find(struct range_answer *answer, struct ap_slice labels, size_t hint);
-/* Room for `count` points behind those of the series, which has `count` more of them then. */
-struct replay_point *range_answer_grow(struct replay_series *series, size_t count);
-
-/* Histograms are left out. `err` has what the server says, or why it cannot be asked. */
-ap_nodiscard enum ap_rc range_query_ask(const struct range_query *request, struct range_answer *ret_answer,
+/*
+ * Into `answer`, just initialised, which says when. What is not known after RANGE_QUERY_QUESTIONS_MAX questions is left
+ * out: answer->first. On failure `err` has what the server says, or why it cannot be asked. A histogram is a point of
+ * the value 0, as an alert about one is.
+ */
+ap_nodiscard enum ap_rc range_query_ask(const struct remote *remote, struct ap_slice query, struct range_answer *answer,
                                         struct ap_err *err);
-void range_answer_clear(struct range_answer *answer);

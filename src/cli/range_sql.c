@@ -105,19 +105,22 @@ static enum ap_rc read_rows(const json_t *answer, const struct sql_columns *colu
                             int64_t ts_ms, struct range_answer *all, struct ap_err *err)
 {
     const json_t *rows = json_object_get(answer, "rows");
+    range_answer_step(all, ts_ms)->condition = RULE_CONDITION_NO_DATA;
     for (size_t i = 0; i < json_array_size(rows); i++) {
         const json_t *row = json_array_get(rows, i);
         AP_AUTO_BUF struct ap_buf labels = {0};
         double value;
-        if (!read_figure(json_array_get(row, columns->figure), &value) ||
-            !rule_threshold_is_met(&rule->threshold, value))
+        if (!read_figure(json_array_get(row, columns->figure), &value))
+            continue;
+        range_answer_step(all, ts_ms)->condition = RULE_CONDITION_OK;
+        if (!rule_threshold_is_met(&rule->threshold, value))
             continue;
         enum ap_rc rc = read_labels(columns, row, &labels, err);
         if (rc != AP_OK)
             return rc;
         struct replay_series *series = range_answer_find(all, ap_buf_slice(&labels), i);
         if (!series)
-            return ap_fail(err, AP_E_LIMIT, "the query gives more than %d series", RANGE_SERIES_MAX);
+            return ap_fail(err, AP_E_FULL, "the query gives more than %d series", RANGE_SERIES_MAX);
         if (series->count && series->points[series->count - 1].ts_ms == ts_ms)
             return ap_fail(err, AP_E_CONFLICT, "two rows have the same labels");
         *range_answer_grow(series, 1) = (struct replay_point){.ts_ms = ts_ms, .value = value};
@@ -125,16 +128,25 @@ static enum ap_rc read_rows(const json_t *answer, const struct sql_columns *colu
     return AP_OK;
 }
 
+/* AP_E_CONFLICT: the query is wrong, or what it computes goes wrong. */
+static enum ap_rc fail(const json_t *answer, unsigned status, struct ap_err *err)
+{
+    const char *error = json_string_value(json_object_get(answer, "error"));
+    bool is_of_query = status == 400 || status == 409 || status == 413;
+    if (!error)
+        return ap_fail(err, AP_E_IO, "the server answered with status %u", status);
+    return ap_fail(err, is_of_query ? AP_E_CONFLICT : AP_E_IO, "%s", error);
+}
+
 static enum ap_rc read_answer(const json_t *answer, unsigned status, const struct rule *rule, int64_t ts_ms,
                               struct range_answer *all, struct ap_err *err)
 {
-    const char *error = json_string_value(json_object_get(answer, "error"));
-    if (error)
-        return ap_fail(err, AP_E_IO, "%s", error);
-    if (status != 200 || !json_is_array(json_object_get(answer, "rows")))
-        return ap_fail(err, AP_E_IO, "the server answered with status %u", status);
+    if (status != 200)
+        return fail(answer, status, err);
+    if (!json_is_array(json_object_get(answer, "rows")))
+        return ap_fail(err, AP_E_IO, "the answer is not that of a query");
     if (json_is_true(json_object_get(answer, "truncated")))
-        return ap_fail(err, AP_E_LIMIT, "the query gives more rows than the server answers");
+        return ap_fail(err, AP_E_FULL, "the query gives more rows than the server answers");
     AP_AUTO_ARENA struct ap_arena arena;
     ap_arena_init(&arena, 0);
     struct sql_columns columns = {.arena = &arena};
@@ -144,43 +156,37 @@ static enum ap_rc read_answer(const json_t *answer, unsigned status, const struc
 
 /* ---- Asking ---- */
 
-static enum ap_rc ask_step(struct http_client *client, const struct range_query *request, struct ap_slice sql,
+static enum ap_rc ask_step(struct http_client *client, const struct remote *remote, struct ap_slice sql,
                            const struct rule *rule, int64_t ts_ms, struct range_answer *all, struct ap_err *err)
 {
-    size_t bytes = strlen(request->server);
-    AP_AUTO_FREE char *url =
-        ap_asprintf("%.*s/api/sql", (int)(bytes - (bytes && request->server[bytes - 1] == '/')), request->server);
-    AP_AUTO_FREE char *authorization = ap_asprintf("Bearer %s", request->key ? request->key : "");
-    AP_AUTO_FREE char *body = write_body(sql, ts_ms, request->step_ms);
-    const struct http_field fields[] = {{"Content-Type", "application/json"}, {"Authorization", authorization}};
-    const struct http_client_request asked = {.url = url,
-                                              .fields = fields,
-                                              .field_count = request->key ? 2 : 1,
-                                              .body = ap_slice_cstr(body),
-                                              .deadline_ms = DEADLINE_MS};
+    AP_AUTO_FREE char *body = write_body(sql, ts_ms, all->step_ms);
+    const struct remote_question question = {.path = "/api/sql",
+                                             .content_type = "application/json",
+                                             .body = ap_slice_cstr(body),
+                                             .deadline_ms = DEADLINE_MS};
     struct http_client_answer answer;
-    enum ap_rc rc = http_client_ask(client, &asked, &answer, err);
+    enum ap_rc rc = remote_ask(client, remote, &question, &answer, err);
     if (rc != AP_OK)
-        return rc;
+        return AP_E_IO; /* whatever it is, it says nothing about the query */
     json_t *json = json_loadb(answer.body.data, answer.body.bytes, JSON_ALLOW_NUL, NULL);
     rc = read_answer(json, answer.status, rule, ts_ms, all, err);
     json_decref(json);
     return rc;
 }
 
-enum ap_rc range_sql_ask(const struct range_query *request, const struct rule *rule, struct range_answer *ret_answer,
+enum ap_rc range_sql_ask(const struct remote *remote, const struct rule *rule, struct range_answer *answer,
                          struct ap_err *err)
 {
     AP_AUTO(http_client) struct http_client *client = http_client_new(&(struct http_client_options){0});
     AP_AUTO_BUF struct ap_buf sql = {0};
-    struct range_answer all = {0};
-    enum ap_rc rc = AP_OK;
-    write_step(rule->expr, request->step_ms, &sql);
-    for (int64_t ts_ms = request->start_ms; ts_ms <= request->end_ms && rc == AP_OK; ts_ms += request->step_ms)
-        rc = ask_step(client, request, ap_buf_slice(&sql), rule, ts_ms, &all, err);
-    if (rc == AP_OK)
-        *ret_answer = all;
-    else
-        range_answer_clear(&all);
-    return rc;
+    write_step(rule->expr, answer->step_ms, &sql);
+    for (size_t i = 0; i < answer->step_count; i++) {
+        int64_t ts_ms = answer->start_ms + (int64_t)i * answer->step_ms;
+        enum ap_rc rc = ask_step(client, remote, ap_buf_slice(&sql), rule, ts_ms, answer, err);
+        if (rc == AP_E_CONFLICT || rc == AP_E_PARSE || rc == AP_E_LIMIT) /* also columns that are no labels */
+            range_answer_fail(answer, ts_ms, err->text);
+        else if (rc != AP_OK)
+            return rc;
+    }
+    return AP_OK;
 }

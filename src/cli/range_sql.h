@@ -6,7 +6,11 @@
  */
 #pragma once
 
-#include "cli/range_query.h"
+#include <stdbool.h>
+
+#include "base/rc.h"
+#include "cli/range_answer.h"
+#include "cli/remote.h"
 
 enum { RANGE_SQL_STEPS_MAX = 500 };
 
@@ -14,8 +18,9 @@ enum { RANGE_SQL_STEPS_MAX = 500 };
 bool range_sql_has_time(struct ap_slice sql);
 
 /*
- * The points that meet the rule's threshold. request->query is not used; at most RANGE_SQL_STEPS_MAX steps. Codes as of
- * range_query_ask().
+ * The points that meet the rule's threshold, into `answer`, just initialised, which says when: at most
+ * RANGE_SQL_STEPS_MAX steps. Which of them have no figure, or cannot be evaluated, is in its steps. On failure `err`
+ * has what the server says, or why it cannot be asked.
  */
-ap_nodiscard enum ap_rc range_sql_ask(const struct range_query *request, const struct rule *rule,
-                                      struct range_answer *ret_answer, struct ap_err *err);
+ap_nodiscard enum ap_rc range_sql_ask(const struct remote *remote, const struct rule *rule, struct range_answer *answer,
+                                      struct ap_err *err);

@@ -11,6 +11,7 @@
 
 #include "alert/heartbeats.h"
 #include "api/live.h"
+#include "api/pages.h"
 #include "api/pool.h"
 #include "base/buf.h"
 #include "base/log.h"
@@ -125,6 +126,7 @@ static void apiary_close(struct apiary *apiary)
     tsdb_close(apiary->tsdb);
     wal_close(apiary->wal);
     live_free(apiary->live);
+    pages_free(apiary->pages);
     ingest_free(apiary->ingest);
     geo_close(apiary->geo);
     keyring_close(apiary->keyring);

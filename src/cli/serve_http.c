@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "api/pages.h"
 #include "base/buf.h"
 #include "base/mem.h"
 #include "cli/serve_alerting.h"
@@ -49,6 +50,7 @@ enum ap_rc serve_open_server(struct apiary *apiary, struct ap_err *err)
     AP_AUTO_BUF struct ap_buf text = {0};
     config_print(config, &text);
     apiary->config_text = ap_buf_detach(&text);
+    apiary->pages = pages_new(config_path_prefix(config));
     apiary->api = (struct api){
         .wal = apiary->wal,
         .warehouse = apiary->warehouse,
@@ -86,6 +88,8 @@ enum ap_rc serve_open_server(struct apiary *apiary, struct ap_err *err)
         .questions_max = (uint32_t)config->promql.max_concurrency,
         .config_text = apiary->config_text,
         .external_url = config->external_url,
+        .path_prefix = config_path_prefix(config),
+        .pages = apiary->pages,
         .reload = serve_reload,
         .reload_context = apiary,
         .data_dir = config->data,

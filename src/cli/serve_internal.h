@@ -59,6 +59,7 @@ struct apiary {
     struct statsd *statsd; /* NULL: off */
     struct ingest *ingest;
     struct live *live;
+    struct pages *pages;
     struct pack **packs;
     size_t pack_count;
     struct builtin_rules *builtin_rules;

@@ -74,6 +74,7 @@ enum ap_rc serve_open_rules(struct apiary *apiary, struct ap_err *err)
                 .external_url = tell->external_url,
                 .query_offset_ms = config->rules.query_offset,
                 .restore_ms = config->rules.outage_tolerance,
+                .resend_ms = config->rules.resend_delay,
                 .clock = &ap_clock_system,
             },
         .patterns = &config->rules.files,

@@ -9,6 +9,7 @@
 #include "cli/answer.h"
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "cli/remote.h"
 #include "net/http_client.h"
 
 enum { CELL_WIDTH_MAX = 60, QUERY_BYTES_MAX = 64 << 10, DEADLINE_MS = 120 * 1000 };
@@ -124,38 +125,23 @@ int cli_sql(int argc, char **argv)
     if (!query)
         return cli_misused(&command, "the query is longer than %d bytes", QUERY_BYTES_MAX);
 
-    size_t server_bytes = strlen(server);
-    AP_AUTO_FREE char *url =
-        ap_asprintf("%.*s/api/sql", (int)(server_bytes - (server_bytes && server[server_bytes - 1] == '/')), server);
-    AP_AUTO_FREE char *authorization = ap_asprintf("Bearer %s", key ? key : "");
-    const struct http_field fields[] = {
-        {"Content-Type", "text/plain"},
-        {"Accept", is_csv ? "text/csv" : "application/json"},
-        {"Authorization", authorization},
-    };
     AP_AUTO(http_client) struct http_client *client = http_client_new(&(struct http_client_options){0});
-    const struct http_client_request request = {
-        .url = url,
-        .fields = fields,
-        .field_count = key ? AP_ARRAY_COUNT(fields) : AP_ARRAY_COUNT(fields) - 1,
-        .body = ap_slice_cstr(query),
-        .deadline_ms = DEADLINE_MS,
-    };
-    struct http_client_answer answer;
-    struct ap_err err;
-    if (http_client_ask(client, &request, &answer, &err) != AP_OK) {
-        fprintf(stderr, "apiary sql: %s\nIs a server running there? See --server.\n", err.text);
-        return CLI_FAILED;
-    }
-    if (answer.status != 200)
-        return answer_failed("sql", answer.body, answer.status);
+    const struct remote_question question = {.path = "/api/sql",
+                                             .content_type = "text/plain",
+                                             .accept = is_csv ? "text/csv" : "application/json",
+                                             .body = ap_slice_cstr(query),
+                                             .deadline_ms = DEADLINE_MS};
+    struct ap_slice body;
+    exit_code = remote_ask_or_say("sql", client, &(struct remote){server, key}, &question, &body);
+    if (exit_code != CLI_DONE)
+        return exit_code;
     if (is_json || is_csv) {
-        fwrite(answer.body.data, 1, answer.body.bytes, stdout);
+        fwrite(body.data, 1, body.bytes, stdout);
         return CLI_DONE;
     }
-    json_t *rows = json_loadb(answer.body.data, answer.body.bytes, 0, NULL);
+    json_t *rows = json_loadb(body.data, body.bytes, 0, NULL);
     if (!rows)
-        return answer_failed("sql", answer.body, answer.status);
+        return answer_failed("sql", body, 200);
     print_table(rows);
     json_decref(rows);
     return CLI_DONE;

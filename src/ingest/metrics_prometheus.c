@@ -13,6 +13,7 @@
 #include "ingest/metrics_protocol.h"
 #include "ingest/remote_write.h"
 #include "ingest/remote_write2.h"
+#include "net/http_field.h"
 
 /* metrics_request.state */
 struct prometheus_request {
@@ -99,29 +100,12 @@ static void reply_outcome(struct metrics_request *request)
 
 /* ---- Before the body ---- */
 
-/* The value of a parameter of a field such as `type; name=value`, without quotes; data NULL: none. */
-static struct ap_slice find_parameter(struct ap_slice rest, const char *name)
-{
-    (void)ap_slice_split(&rest, ';');
-    while (rest.data) {
-        struct ap_slice value = ap_slice_split(&rest, ';');
-        struct ap_slice key = ap_slice_trim(ap_slice_split(&value, '='));
-        if (!value.data || !ap_slice_equal_nocase(key, name))
-            continue;
-        value = ap_slice_trim(value);
-        if (value.bytes >= 2 && value.data[0] == '"' && value.data[value.bytes - 1] == '"')
-            value = ap_slice(value.data + 1, value.bytes - 2);
-        return value;
-    }
-    return (struct ap_slice){0};
-}
-
 /* False: 415. */
 static bool find_message(struct ap_slice content_type, enum metrics_way *ret_way)
 {
     struct ap_slice rest = content_type;
     struct ap_slice name = ap_slice_trim(ap_slice_split(&rest, ';'));
-    struct ap_slice message = find_parameter(content_type, "proto");
+    struct ap_slice message = http_field_parameter(content_type, "proto");
     *ret_way = METRICS_WAY_WRITE_1;
     if (name.bytes && !ap_slice_equal_nocase(name, "application/x-protobuf"))
         return false;

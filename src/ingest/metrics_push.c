@@ -11,6 +11,7 @@
 #include "ingest/metrics_protocol.h"
 #include "ingest/push.h"
 #include "meta/keyring.h"
+#include "net/http_field.h"
 
 static void reply_error(struct metrics_request *request, unsigned status, int64_t retry_after_ms, const char *text)
 {
@@ -58,25 +59,13 @@ static const char *begin(struct metrics_request *request)
 
 /* ---- With the body ---- */
 
-static struct ap_slice find_parameter(struct ap_slice rest, const char *name)
-{
-    (void)ap_slice_split(&rest, ';');
-    while (rest.data) {
-        struct ap_slice value = ap_slice_split(&rest, ';');
-        struct ap_slice key = ap_slice_trim(ap_slice_split(&value, '='));
-        if (value.data && ap_slice_equal_nocase(key, name))
-            return ap_slice_trim(value);
-    }
-    return (struct ap_slice){0};
-}
-
 /* All else is text, whatever it says to be: so does the Pushgateway. */
 static bool is_protobuf(struct ap_slice content_type)
 {
     struct ap_slice rest = content_type;
     return ap_slice_equal_nocase(ap_slice_trim(ap_slice_split(&rest, ';')), "application/vnd.google.protobuf") &&
-           ap_slice_equal_cstr(find_parameter(content_type, "proto"), "io.prometheus.client.MetricFamily") &&
-           ap_slice_equal_cstr(find_parameter(content_type, "encoding"), "delimited");
+           ap_slice_equal_cstr(http_field_parameter(content_type, "proto"), "io.prometheus.client.MetricFamily") &&
+           ap_slice_equal_cstr(http_field_parameter(content_type, "encoding"), "delimited");
 }
 
 static enum ap_rc read_update(struct metrics_request *request, struct push_key *key, struct ap_slice bytes,

@@ -10,13 +10,7 @@
 
 #include "base/arena.h"
 #include "base/mem.h"
-
-/* Numbers of eight bytes: counts, or doubles bit by bit. */
-struct otlp_numbers {
-    uint64_t *items; /* in the arena */
-    size_t count;
-    size_t capacity;
-};
+#include "ingest/otlp_point.h"
 
 /* Room for `more` elements behind `count`; NULL when the arena is full. */
 static inline void *otlp_array_reserve(struct ap_arena *arena, void *items, size_t count, size_t *capacity, size_t more,

@@ -77,6 +77,7 @@ static enum ap_rc make_buckets(const uint64_t *counts, size_t count, int64_t off
 static enum ap_rc make_exponential(const struct otlp_point *point, struct ap_arena *arena, struct histogram *histogram,
                                    struct ap_err *err)
 {
+    const struct otlp_buckets *positive = &point->positive, *negative = &point->negative;
     if (point->scale < HISTOGRAM_SCHEMA_MIN)
         return ap_fail(err, AP_E_PARSE, "the histogram has the scale %" PRId32 "; %d is the smallest that can be kept",
                        point->scale, HISTOGRAM_SCHEMA_MIN);
@@ -84,10 +85,10 @@ static enum ap_rc make_exponential(const struct otlp_point *point, struct ap_are
     histogram->zero_threshold = point->zero_threshold > 0 ? point->zero_threshold : OTLP_ZERO_THRESHOLD;
     histogram->zero_count = point->zero_count;
     unsigned shift = (unsigned)AP_MIN(point->scale - histogram->schema, SHIFT_MAX);
-    enum ap_rc rc = make_buckets(point->positive.counts, point->positive.count, point->positive.offset, shift, 1, arena,
+    enum ap_rc rc = make_buckets(positive->counts.items, positive->counts.count, positive->offset, shift, 1, arena,
                                  &histogram->positive, err);
-    return rc == AP_OK ? make_buckets(point->negative.counts, point->negative.count, point->negative.offset, shift, 1,
-                                      arena, &histogram->negative, err)
+    return rc == AP_OK ? make_buckets(negative->counts.items, negative->counts.count, negative->offset, shift, 1, arena,
+                                      &histogram->negative, err)
                        : rc;
 }
 
@@ -96,11 +97,12 @@ static enum ap_rc make_custom(const struct otlp_point *point, struct ap_arena *a
                               struct ap_err *err)
 {
     histogram->schema = HISTOGRAM_SCHEMA_CUSTOM;
-    if (point->bucket_count == 0)
+    if (point->bucket_counts.count == 0)
         return make_buckets(&point->count, 1, 0, 0, 0, arena, &histogram->positive, err);
-    histogram->custom_values = point->bounds;
-    histogram->custom_value_count = point->bound_count;
-    return make_buckets(point->bucket_counts, point->bucket_count, 0, 0, 0, arena, &histogram->positive, err);
+    histogram->custom_values = point->bounds.doubles;
+    histogram->custom_value_count = point->bounds.count;
+    return make_buckets(point->bucket_counts.items, point->bucket_counts.count, 0, 0, 0, arena, &histogram->positive,
+                        err);
 }
 
 enum ap_rc otlp_histogram_make(enum otlp_kind kind, const struct otlp_point *point, struct ap_arena *arena,

@@ -28,7 +28,7 @@ struct otlp_attribute {
 };
 
 struct otlp_attributes {
-    const struct otlp_attribute *items;
+    struct otlp_attribute *items;
     size_t count;
     /*
      * The bytes that they were read from, with all else that a resource or scope says there: who sends the same bytes
@@ -59,10 +59,25 @@ struct otlp_metric {
     bool is_monotonic;    /* of sums */
 };
 
+/* Numbers of eight bytes; otlp_array.h makes them grow. */
+struct otlp_numbers {
+    union {
+        uint64_t *items; /* in the arena */
+        double *doubles;
+    };
+    size_t count;
+    size_t capacity;
+};
+
+/* Structs of one kind, which the field that has them names. */
+struct otlp_list {
+    void *items;
+    size_t count;
+};
+
 struct otlp_buckets {
     int32_t offset;
-    const uint64_t *counts;
-    size_t count;
+    struct otlp_numbers counts;
 };
 
 struct otlp_quantile {
@@ -87,8 +102,7 @@ struct otlp_point {
     uint64_t start_ns; /* 0: not said */
     uint64_t ts_ns;
     uint64_t flags;
-    const struct otlp_exemplar *exemplars;
-    size_t exemplar_count;
+    struct otlp_list exemplars; /* struct otlp_exemplar */
     /* Gauges and sums. */
     bool has_value;
     double value;
@@ -96,10 +110,8 @@ struct otlp_point {
     bool has_sum;
     double sum;
     uint64_t count;
-    const double *bounds;
-    size_t bound_count;
-    const uint64_t *bucket_counts;
-    size_t bucket_count;
+    struct otlp_numbers bounds; /* doubles */
+    struct otlp_numbers bucket_counts;
     /* Exponential histograms. */
     int32_t scale;
     uint64_t zero_count;
@@ -107,6 +119,5 @@ struct otlp_point {
     struct otlp_buckets positive;
     struct otlp_buckets negative;
     /* Summaries. */
-    const struct otlp_quantile *quantiles;
-    size_t quantile_count;
+    struct otlp_list quantiles; /* struct otlp_quantile */
 };

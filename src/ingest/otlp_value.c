@@ -50,12 +50,7 @@ static void add_double(struct ap_buf *out, double value)
         ap_buf_add_positional(out, &shortest);
         return;
     }
-    ap_buf_add(out, shortest.digits, 1);
-    if (shortest.count > 1) {
-        ap_buf_add_char(out, '.');
-        ap_buf_add(out, shortest.digits + 1, (size_t)shortest.count - 1);
-    }
-    ap_buf_printf(out, exponent < 0 ? "e%d" : "e%+d", exponent);
+    ap_buf_add_scientific(out, &shortest, 1);
 }
 
 static void add_base64(struct ap_buf *out, struct ap_slice bytes)

@@ -53,7 +53,7 @@ struct http_request {
     enum request_state state;
     enum http_method method;
     const char *method_text; /* MHD's */
-    const char *path;        /* MHD's */
+    struct ap_slice path;    /* MHD's, or what http_set_path() was given */
     char *body;              /* in the arena or, when is_body_owned, from malloc() */
     size_t body_bytes;
     size_t body_capacity_bytes;

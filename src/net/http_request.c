@@ -36,7 +36,12 @@ struct ap_slice http_method_text(const struct http_request *request)
 
 struct ap_slice http_path(const struct http_request *request)
 {
-    return ap_slice_cstr(request->path);
+    return request->path;
+}
+
+void http_set_path(struct http_request *request, struct ap_slice path)
+{
+    request->path = path;
 }
 
 static struct ap_slice lookup(const struct http_request *request, enum MHD_ValueKind kind, const char *name)
@@ -382,7 +387,7 @@ static enum MHD_Result on_header(struct http_request *request, const char *url, 
     struct http_server *server = conn->server;
     request->method = method_parse(method);
     request->method_text = method;
-    request->path = url;
+    request->path = ap_slice_cstr(url);
     request->encoding = INFLATE_IDENTITY;
     request->body_bytes_max = server->limits.body_bytes_max;
     request->inflated_bytes_max = server->limits.inflated_bytes_max;

@@ -154,6 +154,9 @@ enum http_method http_method(const struct http_request *request);
 struct ap_slice http_method_text(const struct http_request *request);
 struct ap_slice http_path(const struct http_request *request); /* percent-decoded, without the query */
 
+/* For admit(), where several addresses mean one: what http_path() says from now on. Lent until the request ends. */
+void http_set_path(struct http_request *request, struct ap_slice path);
+
 /* A query parameter, decoded. Data NULL when there is none; "?a" and "?a=" give data that is not NULL and 0 bytes. */
 struct ap_slice http_query(const struct http_request *request, const char *name);
 

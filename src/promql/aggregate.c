@@ -11,6 +11,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "promql/float_histogram_sum.h"
 #include "promql/sums.h"
 
 /* What there is to remember of the samples of one group at one step. */

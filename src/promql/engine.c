@@ -44,10 +44,11 @@ struct promql_execution {
     struct promql_engine *engine; /* lent */
     struct run run;
     struct promql_request request;
-    struct promql_query query;
-    struct operator* root;     /* NULL: a string */
-    bool is_range_vector;      /* an instant query for one */
-    struct window_plan window; /* then: where it is */
+    struct promql_query own_query;    /* owned; empty where the request brought one */
+    const struct promql_query *query; /* that one or the other */
+    struct operator* root;            /* NULL: a string */
+    bool is_range_vector;             /* an instant query for one */
+    struct window_plan window;        /* then: where it is */
     enum promql_type type;
     uint32_t *order; /* series as the answer has them; NULL: as the root has them */
     struct read_ahead ahead;
@@ -164,7 +165,7 @@ static struct operator*
 static enum ap_rc plan_root(struct promql_execution *execution, struct range_cache *cache, struct ap_err *err)
 {
     struct run *run = &execution->run;
-    const struct promql_expr *expr = without_parens(execution->query.expr);
+    const struct promql_expr *expr = without_parens(execution->query->expr);
     bool is_instant = execution->request.step_ms == 0;
     execution->type = expr->type;
     if (!is_instant && expr->type != TYPE_SCALAR && expr->type != TYPE_VECTOR)
@@ -175,7 +176,7 @@ static enum ap_rc plan_root(struct promql_execution *execution, struct range_cac
         return AP_OK;
     /* Statistics count what is written twice twice, as Prometheus does. */
     run->is_sharing =
-        execution->query.matchers_count > 1 && run->text.bytes <= SHARING_BYTES_MAX && !execution->request.is_counting;
+        execution->query->matchers_count > 1 && run->text.bytes <= SHARING_BYTES_MAX && !execution->request.is_counting;
     execution->is_range_vector = expr->type == TYPE_MATRIX;
     if (execution->request.is_counting) {
         run->counting = COUNTING_BY_STEP;
@@ -219,6 +220,15 @@ static void order_series(struct promql_execution *execution)
     qsort_r(execution->order, root->count, sizeof(*execution->order), compare_by_labels, root->labels);
 }
 
+static enum ap_rc read_query(struct promql_execution *execution, struct ap_err *err)
+{
+    const struct promql_request *request = &execution->request;
+    execution->query = request->query ? request->query : &execution->own_query;
+    return request->query
+               ? AP_OK
+               : promql_parse(request->text, execution->engine->options.is_experimental, &execution->own_query, err);
+}
+
 static enum ap_rc execute(struct promql_engine *engine, struct promql_storage storage,
                           const struct promql_request *request, struct promql_execution **ret_execution,
                           struct ap_err *err)
@@ -227,7 +237,7 @@ static enum ap_rc execute(struct promql_engine *engine, struct promql_storage st
     begin(execution, engine, storage, request);
     const struct ap_clock *clock = engine->options.clock;
     int64_t started_us = ap_clock_monotonic_us(clock);
-    enum ap_rc rc = promql_parse(request->text, engine->options.is_experimental, &execution->query, err);
+    enum ap_rc rc = read_query(execution, err);
     int64_t parsed_us = ap_clock_monotonic_us(clock);
     if (rc == AP_OK)
         rc = plan_root(execution, engine->cache, err);
@@ -321,7 +331,7 @@ void promql_execution_free(struct promql_execution *execution)
         worker_free(run->workers[i]);
     annotations_clear(&run->annotations);
     ap_arena_clear(&run->arena);
-    promql_query_clear(&execution->query);
+    promql_query_clear(&execution->own_query);
     free(execution->order);
     free(execution->ahead.values);
     free(execution->ahead.histograms);
@@ -340,7 +350,7 @@ enum promql_type promql_execution_type(const struct promql_execution *execution)
 struct ap_slice promql_execution_text(const struct promql_execution *execution)
 {
     AP_ASSERT(execution->type == TYPE_STRING);
-    return without_parens(execution->query.expr)->text;
+    return without_parens(execution->query->expr)->text;
 }
 
 size_t promql_execution_count(const struct promql_execution *execution)

@@ -27,6 +27,7 @@
 #include "promql/storage.h"
 
 struct promql_engine; /* private to engine.c */
+struct promql_query;
 
 struct promql_engine_options {
     uint32_t threads_max;     /* for one query, the caller's among them; 0: one a core */
@@ -60,6 +61,9 @@ void promql_engine_cache_stats(const struct promql_engine *engine, struct promql
 
 struct promql_request {
     struct ap_slice text; /* must stay as long as the execution */
+    /* NULL, or the text as promql_parse() has read it, which must stay as well: whoever asks the same again and again
+       reads it once. Any number of executions may use it at a time. */
+    const struct promql_query *query;
     int64_t start_ms;
     int64_t end_ms;      /* for an instant query the same as start_ms */
     int64_t step_ms;     /* 0: an instant query */
@@ -75,8 +79,9 @@ struct promql_request {
 };
 
 /*
- * Parses, plans and opens. AP_E_PARSE: the text or the times are wrong. AP_E_LIMIT: too many samples or series.
- * AP_E_TIMEOUT. AP_E_BUSY: cancelled. AP_E_CONFLICT: it cannot be evaluated (many-to-many matching and the like).
+ * Parses what is not read yet, plans and opens. AP_E_PARSE: the text or the times are wrong. AP_E_LIMIT: too many
+ * samples or series. AP_E_TIMEOUT. AP_E_BUSY: cancelled. AP_E_CONFLICT: it cannot be evaluated (many-to-many matching
+ * and the like).
  */
 struct promql_execution;
 ap_nodiscard enum ap_rc promql_execute(struct promql_engine *engine, struct promql_storage storage,

@@ -18,14 +18,8 @@
 #include "base/buf.h"
 #include "base/rc.h"
 #include "base/slice.h"
+#include "promql/float_buckets.h"
 #include "tsdb/histogram.h"
-
-struct float_buckets {
-    int32_t *indexes; /* rising */
-    double *values;
-    uint32_t count;
-    uint32_t capacity;
-};
 
 struct float_histogram {
     int32_t schema;
@@ -70,27 +64,9 @@ bool float_histogram_add(struct float_histogram *histogram, const struct float_h
 bool float_histogram_subtract(struct float_histogram *histogram, const struct float_histogram *other,
                               struct ap_arena *arena, struct float_histogram_notes *notes);
 
-/*
- * The sum, or the mean, of histograms that come one by one, compensated like those of floats (promql/sums.h): every
- * bucket has what rounding lost. A mean whose sum would overflow becomes a running one.
- */
-struct float_histogram_sum {
-    struct float_histogram *sum; /* or the mean; NULL: nothing came yet */
-    struct float_histogram *rest;
-    double count;
-    bool is_running;
-    bool is_total;  /* `sum` is the result */
-    bool has_reset; /* some of them was a counter reset */
-    bool has_no_reset;
-};
-/* False, and nothing done: custom buckets met exponential ones. Of the notes only are_bounds_reconciled is set. */
-bool float_histogram_sum_add(struct float_histogram_sum *sum, const struct float_histogram *histogram, bool is_mean,
-                             struct ap_arena *arena, struct float_histogram_notes *notes);
-bool float_histogram_sum_merge(struct float_histogram_sum *sum, const struct float_histogram_sum *other, bool is_mean,
-                               struct ap_arena *arena, struct float_histogram_notes *notes);
-/* After the last: the result, or NULL. */
-struct float_histogram *float_histogram_sum_total(struct float_histogram_sum *sum, bool is_mean,
-                                                  struct ap_arena *arena);
+/* What is made of the hints of two that are added; notes->is_reset_colliding is set, never cleared. */
+enum histogram_reset_hint float_histogram_join_hints(enum histogram_reset_hint a, enum histogram_reset_hint b,
+                                                     struct float_histogram_notes *notes);
 
 /* Every count and the sum. A negative factor makes it a gauge. */
 void float_histogram_multiply(struct float_histogram *histogram, double factor);
@@ -114,42 +90,6 @@ bool float_histogram_equal(const struct float_histogram *a, const struct float_h
 bool float_histogram_is_reset(const struct float_histogram *histogram, const struct float_histogram *previous,
                               struct ap_arena *scratch);
 bool float_histogram_has_overflow(const struct float_histogram *histogram); /* some count or the sum is infinite */
-
-/* ---- Buckets in order of their bounds: negative ones, the zero bucket if its count is above 0, positive ones ---- */
-
-struct float_bucket {
-    double lower;
-    double upper;
-    double count;
-    bool has_lower; /* whether the bound itself belongs to it */
-    bool has_upper;
-    int32_t index; /* of its sign; 0 of the zero bucket */
-};
-struct float_bucket_cursor {
-    const struct float_histogram *histogram;
-    uint32_t position;
-    uint8_t part; /* 0 negative, 1 zero, 2 positive, 3 end */
-    /* As they are kept: the zero bucket with a count below 0 as well, and others that overlap it. Otherwise those begin
-     * where it ends. */
-    bool is_whole;
-};
-/* `struct float_bucket_cursor cursor = {.histogram = h}; while (float_bucket_next(&cursor, &bucket))`. */
-bool float_bucket_next(struct float_bucket_cursor *cursor, struct float_bucket *ret_bucket);
-
-/* ---- Figures ---- */
-
-/* Notes that a quantile or fraction may come with; Prometheus says them as infos. */
-struct float_histogram_figure_notes {
-    bool is_nan_counted; /* observations of NaN are in it: the quantile fell among them, so it is NaN */
-    bool is_nan_skewing; /* they are in it, and the figure is only of the others' share */
-};
-/* As histogram_quantile() defines it: interpolation exponential, or linear in custom and zero buckets. */
-double float_histogram_quantile(double q, const struct float_histogram *histogram,
-                                struct float_histogram_figure_notes *notes);
-/* The share of observations between the two. */
-double float_histogram_fraction(double lower, double upper, const struct float_histogram *histogram,
-                                struct float_histogram_figure_notes *notes);
-double float_histogram_variance(const struct float_histogram *histogram);
 
 /* Buckets outside are dropped, the one that is cut is taken in part (operators >/ and </); count and sum are estimated
  * anew. */

@@ -1,13 +1,9 @@
-/*
- * What native histograms are asked for: quantiles, shares, variance, and a histogram cut at a bound.
- *
- * Inside a bucket the observations are taken to be spread evenly on a logarithmic scale, which is what exponential
- * buckets are for; in custom buckets and the zero bucket evenly. As Prometheus' native-histogram specification has it.
- */
+#include "promql/float_histogram_figures.h"
+
 #include <math.h>
 
 #include "base/mem.h"
-#include "promql/float_histogram.h"
+#include "promql/float_bucket.h"
 #include "promql/sums.h"
 
 /* ---- Inside a bucket ---- */
@@ -27,19 +23,6 @@ static void cut_at_zero(const struct float_histogram *histogram, struct float_bu
         bucket->lower = 0;
     else if (histogram->positive.count == 0 && histogram->negative.count > 0)
         bucket->upper = 0;
-}
-
-/* The share of a bucket that is up to the value, which is inside. */
-static double share_up_to(const struct float_bucket *bucket, double value, bool is_linear)
-{
-    if (is_linear && isinf(bucket->lower))
-        return 1;
-    if (is_linear)
-        return (value - bucket->lower) / (bucket->upper - bucket->lower);
-    double lower = log2(fabs(bucket->lower)), upper = log2(fabs(bucket->upper)), at = log2(fabs(value));
-    if (bucket->lower > 0 || bucket->upper > 0)
-        return (at - lower) / (upper - lower);
-    return 1 - (at - upper) / (lower - upper);
 }
 
 /* ---- Quantile ---- */
@@ -71,7 +54,7 @@ static double find_bucket(const struct float_histogram *histogram, double rank, 
         bool is_in_negative = at < histogram->negative.count;
         size_t behind = at - histogram->negative.count;
         bool is_zero = !is_in_negative && has_zero && behind == 0;
-        cursor.part = is_in_negative ? 0 : is_zero ? 1 : 2;
+        cursor.part = is_in_negative ? FLOAT_BUCKETS_NEGATIVE : is_zero ? FLOAT_BUCKETS_ZERO : FLOAT_BUCKETS_POSITIVE;
         cursor.position = (uint32_t)(is_in_negative ? at : is_zero ? 0 : behind - has_zero);
         (void)float_bucket_next(&cursor, &bucket);
         if (bucket.count == 0)
@@ -148,7 +131,7 @@ static void find_rank(struct rank *rank, const struct float_bucket *bucket, doub
     rank->is_found = true;
     rank->rank = before;
     if (bucket->lower < rank->value)
-        rank->rank += bucket->count * share_up_to(bucket, rank->value, is_linear);
+        rank->rank += bucket->count * float_bucket_share(bucket, rank->value, is_linear);
 }
 
 double float_histogram_fraction(double lower, double upper, const struct float_histogram *histogram,
@@ -199,118 +182,4 @@ double float_histogram_variance(const struct float_histogram *histogram)
         kahan_add(&squares, bucket.count * (value - mean) * (value - mean));
     }
     return (squares.sum + squares.rest) / histogram->count;
-}
-
-/* ---- Trimming ---- */
-
-struct trimming {
-    double bound;
-    bool is_upper; /* what is above goes */
-    bool is_custom;
-    bool is_changed; /* some bucket lost something */
-    double count;    /* kept */
-    double sum;      /* of what is kept: each bucket's count in its middle */
-};
-
-/* What stands for the observations of a bucket, or of what is left of it. */
-static double middle_of(double lower, double upper, bool is_custom)
-{
-    if (isinf(lower) || isinf(upper))
-        return isinf(lower) && isinf(upper) ? 0 : isinf(upper) ? lower : upper > 0 ? upper / 2 : upper;
-    if (is_custom)
-        return (lower + upper) / 2;
-    return copysign(sqrt(fabs(lower * upper)), lower < 0 || upper < 0 ? -1 : 1);
-}
-
-/* What stays of a bucket that ends nowhere and has the bound inside: it goes whole or not at all, unless it can be
- * taken to begin at 0. */
-static double cut_infinite(const struct trimming *trimming, const struct float_bucket *bucket, double *ret_middle)
-{
-    double bound = trimming->bound;
-    bool is_finite_positive = bucket->upper > 0 && !isinf(bucket->upper);
-    *ret_middle = bound;
-    if (!isinf(bucket->lower))
-        return trimming->is_upper ? 0 : bucket->count;
-    if (trimming->is_upper && bound > 0 && is_finite_positive) {
-        *ret_middle = bound / 2;
-        return bucket->count * bound / bucket->upper;
-    }
-    if (!trimming->is_upper && bound >= 0 && is_finite_positive) {
-        *ret_middle = (bound + bucket->upper) / 2;
-        return bucket->count * (1 - bound / bucket->upper);
-    }
-    return trimming->is_upper && bucket->upper <= 0 ? bucket->count : 0;
-}
-
-/* Returns what stays of the bucket. */
-static double trim_bucket(struct trimming *trimming, const struct float_bucket *bucket)
-{
-    double bound = trimming->bound;
-    bool is_kept = trimming->is_upper ? bucket->upper <= bound : bucket->lower >= bound;
-    bool is_cut = trimming->is_upper ? bucket->lower < bound : bucket->upper > bound;
-    double kept = is_kept ? bucket->count : 0;
-    double middle = 0;
-    if (is_kept) {
-        middle = middle_of(bucket->lower, bucket->upper, trimming->is_custom);
-    } else if (is_cut && (isinf(bucket->lower) || isinf(bucket->upper))) {
-        kept = cut_infinite(trimming, bucket, &middle);
-    } else if (is_cut) {
-        double below = bucket->count * share_up_to(bucket, bound, trimming->is_custom);
-        kept = trimming->is_upper ? below : bucket->count - below;
-        middle = middle_of(trimming->is_upper ? bucket->lower : bound, trimming->is_upper ? bound : bucket->upper,
-                           trimming->is_custom);
-    }
-    if (kept != 0)
-        trimming->sum += middle * kept;
-    trimming->count += kept;
-    trimming->is_changed |= kept != bucket->count;
-    return kept;
-}
-
-/* Returns whether there are any. */
-static bool trim_sign(struct trimming *trimming, struct float_histogram *histogram, bool is_negative)
-{
-    struct float_buckets *buckets = is_negative ? &histogram->negative : &histogram->positive;
-    struct float_bucket_cursor cursor = {.histogram = histogram, .part = is_negative ? 0 : 2, .is_whole = true};
-    struct float_bucket bucket;
-    bool has_any = false;
-    for (uint32_t i = 0; i < buckets->count; i++) {
-        (void)float_bucket_next(&cursor, &bucket);
-        if (bucket.count == 0)
-            continue;
-        has_any = true;
-        buckets->values[is_negative ? buckets->count - 1 - i : i] = trim_bucket(trimming, &bucket);
-    }
-    return has_any;
-}
-
-/* Evenly spread, on both sides of 0 or on the one where there are other observations. */
-static void trim_zero(struct trimming *trimming, struct float_histogram *histogram, double lower, double upper)
-{
-    double from = trimming->is_upper ? lower : fmin(fmax(lower, trimming->bound), upper);
-    double to = trimming->is_upper ? fmax(fmin(upper, trimming->bound), lower) : upper;
-    double share = upper > lower ? (to - from) / (upper - lower) : 1;
-    if (upper == lower)
-        share = trimming->is_upper ? trimming->bound > lower : trimming->bound <= lower;
-    double kept = histogram->zero_count * share;
-    trimming->is_changed |= kept != histogram->zero_count;
-    trimming->sum += (from + to) / 2 * kept;
-    trimming->count += kept;
-    histogram->zero_count = kept;
-}
-
-void float_histogram_trim(struct float_histogram *histogram, double bound, bool is_upper)
-{
-    struct trimming trimming = {
-        .bound = bound, .is_upper = is_upper, .is_custom = float_histogram_is_custom(histogram)};
-    bool has_positive = trim_sign(&trimming, histogram, false);
-    bool has_negative = trim_sign(&trimming, histogram, true);
-    if (histogram->zero_count > 0)
-        trim_zero(&trimming, histogram, has_positive && !has_negative ? 0 : -histogram->zero_threshold,
-                  has_negative && !has_positive ? 0 : histogram->zero_threshold);
-    if (!trimming.is_changed)
-        return;
-    histogram->count = trimming.count;
-    histogram->sum = trimming.sum;
-    float_histogram_compact(histogram);
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "promql/buckets.h"
+#include "promql/float_histogram_figures.h"
 #include "promql/float_text.h"
 #include "promql/run.h"
 #include "tsdb/labels.h"

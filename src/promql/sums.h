@@ -27,6 +27,15 @@ static inline void kahan_add(struct kahan *kahan, double value)
     kahan->sum = sum;
 }
 
+/* The same where the two are kept apart. */
+static inline void kahan_add_to(double *sum, double *rest, double value)
+{
+    struct kahan kahan = {*sum, *rest};
+    kahan_add(&kahan, value);
+    *sum = kahan.sum;
+    *rest = kahan.rest;
+}
+
 /*
  * As kahan_add() for each of them. What is lost by an addition comes from D. E. Knuth's six operations (The Art of
  * Computer Programming 2, 4.2.2, theorem B) in place of a comparison: the same number, without a branch. False: a sum

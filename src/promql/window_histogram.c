@@ -3,6 +3,7 @@
  */
 #include <math.h>
 
+#include "promql/float_histogram_sum.h"
 #include "promql/window.h"
 
 void window_warn_not_counter(const struct window *window)

@@ -119,7 +119,7 @@ static enum ap_rc ask(void *context, struct ap_slice text, struct ap_arena *aren
 {
     const struct asker *asker = context;
     struct rules_vector vector;
-    enum ap_rc rc = rules_query(asker->world, text, asker->ts_ms, arena, &vector, err);
+    enum ap_rc rc = rules_query(asker->world, text, NULL, asker->ts_ms, arena, &vector, err);
     if (rc != AP_OK)
         return rc;
     struct template_value *items = ap_arena_try_alloc(arena, (vector.count + 1) * sizeof(*items));

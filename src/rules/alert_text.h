@@ -4,7 +4,8 @@
 #pragma once
 
 #include "base/mem.h"
-#include "rules/group.h"
+#include "rules/rule_file.h"
+#include "rules/world.h"
 
 struct alert_texts; /* parsed; immutable */
 /* The rule's file was checked: a template that does not parse is a bug. `rule` must stay. */

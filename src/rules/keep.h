@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "base/mem.h"
-#include "rules/group.h"
+#include "rules/world.h"
 
 struct tsdb;
 struct rules_keep; /* private to keep.c */

@@ -24,16 +24,23 @@ static enum ap_rc read_sample(struct promql_execution *execution, size_t index, 
 
 static bool is_cancelled(void *context)
 {
-    const struct rules_world *world = context;
-    return world->is_ending && __atomic_load_n(world->is_ending, __ATOMIC_RELAXED);
+    return rules_world_is_ending(context);
 }
 
-enum ap_rc rules_query(const struct rules_world *world, struct ap_slice text, int64_t ts_ms, struct ap_arena *arena,
-                       struct rules_vector *ret_vector, struct ap_err *err)
+enum ap_rc rules_query(const struct rules_world *world, struct ap_slice text, const struct promql_query *query,
+                       int64_t ts_ms, struct ap_arena *arena, struct rules_vector *ret_vector, struct ap_err *err)
 {
-    const struct promql_request request = {
-        .text = text, .start_ms = ts_ms, .end_ms = ts_ms, .is_cancelled = is_cancelled, .context = (void *)world};
+    const struct promql_request request = {.text = text,
+                                           .query = query,
+                                           .start_ms = ts_ms,
+                                           .end_ms = ts_ms,
+                                           .is_cancelled = is_cancelled,
+                                           .context = (void *)world};
     AP_AUTO(promql_execution) struct promql_execution *execution = NULL;
+    if (!world->engine) {
+        *ret_vector = (struct rules_vector){0};
+        return AP_OK;
+    }
     enum ap_rc rc = promql_execute(world->engine, world->storage, &request, &execution, err);
     if (rc != AP_OK)
         return rc;

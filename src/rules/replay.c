@@ -1,109 +1,65 @@
 #include "rules/replay.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/arena.h"
 #include "base/assert.h"
-#include "base/buf.h"
-#include "promql/engine.h"
-#include "promql/storage.h"
+#include "rules/question.h"
+#include "rules/rule_run.h"
 #include "tsdb/labels.h"
-#include "tsdb/matcher.h"
 
-#define REPLAYED "apiary_replayed" /* what the rule asks for in place of its expression */
-
-/* A series, and where in it the replay is. */
-struct track {
-    const struct replay_series *series;
-    size_t next; /* the first point that is not before now */
+/* A firing, as far as it is known. */
+struct note {
+    struct replay_firing firing;
+    int64_t seen_ms; /* the last step at which there was such an alert */
 };
 
 struct replay {
-    struct track *tracks; /* owned; sorted by labels */
-    size_t track_count;
+    const struct replay_input *input; /* while it runs, as the next two */
+    size_t *next;                     /* owned; of each series the first point that is not before now */
     int64_t now_ms;
-    struct ap_buf name; /* canonical labels: that of REPLAYED */
     struct ap_arena arena;
-    struct replay_firing *firings; /* owned; pending ones among them until the end */
+    struct note *notes; /* owned; while it runs, as the next two */
+    size_t note_count;
+    size_t note_capacity;
+    struct replay_firing *firings; /* owned */
     size_t firing_count;
-    size_t firing_capacity;
+    struct replay_failures failures;
 };
 
-/* ---- What the expression gave, as a storage ---- */
+/* ---- What the query gave ---- */
 
-struct step_set {
-    const struct replay *replay;
-    const struct track **tracks; /* owned; those with a point now */
-    size_t count;
-};
-
-static bool has_point(const struct replay *replay, const struct track *track)
+static const struct replay_point *point_at(struct replay *replay, size_t index, int64_t ts_ms)
 {
-    return track->next < track->series->count && track->series->points[track->next].ts_ms == replay->now_ms;
+    const struct replay_series *series = &replay->input->series[index];
+    size_t *next = &replay->next[index];
+    while (*next < series->count && series->points[*next].ts_ms < ts_ms)
+        ++*next;
+    return *next < series->count && series->points[*next].ts_ms == ts_ms ? &series->points[*next] : NULL;
 }
 
-static enum ap_rc step_select(void *context, const struct matchers *matchers, int64_t min_ts_ms, int64_t max_ts_ms,
-                              uint64_t series_max, void **ret_set, struct ap_err *err)
+static enum ap_rc give(void *context, int64_t ts_ms, struct ap_arena *arena, struct rules_answer *ret_answer,
+                       struct ap_err *err)
 {
-    const struct replay *replay = context;
-    struct step_set *set = ap_new0(struct step_set);
-    set->replay = replay;
-    set->tracks = ap_new0_array(const struct track *, replay->track_count + 1);
-    bool is_asked = replay->now_ms >= min_ts_ms && replay->now_ms <= max_ts_ms &&
-                    matchers_match(matchers, ap_buf_slice(&replay->name)); /* and not by a template */
-    for (size_t i = 0; i < replay->track_count && is_asked; i++)
-        if (has_point(replay, &replay->tracks[i]))
-            set->tracks[set->count++] = &replay->tracks[i];
-    *ret_set = set;
-    if (series_max && set->count > series_max)
-        return ap_fail(err, AP_E_LIMIT, "more than %llu series", (unsigned long long)series_max);
-    return AP_OK;
-}
-
-static size_t step_count(const void *set)
-{
-    return ((const struct step_set *)set)->count;
-}
-
-static struct ap_slice step_labels(const void *set, size_t index)
-{
-    return ((const struct step_set *)set)->tracks[index]->series->labels;
-}
-
-static enum ap_rc step_read(void *context, size_t index, struct tsdb_columns *columns, struct ap_err *err)
-{
-    const struct step_set *set = context;
-    const struct track *track = set->tracks[index];
-    (void)err;
-    if (columns->capacity == 0) {
-        columns->capacity = 1;
-        columns->ts_ms = ap_realloc(columns->ts_ms, sizeof(*columns->ts_ms));
-        columns->values = ap_realloc(columns->values, sizeof(*columns->values));
+    struct replay *replay = context;
+    const struct replay_input *input = replay->input;
+    const struct replay_step *step =
+        input->steps ? &input->steps[(replay->now_ms - input->start_ms) / input->step_ms] : NULL;
+    if (step && step->condition == RULE_CONDITION_ERROR)
+        return ap_fail(err, AP_E_CONFLICT, "%s", step->reason);
+    struct rules_vector vector = {.samples =
+                                      ap_arena_alloc0(arena, (input->series_count + 1) * sizeof(*vector.samples))};
+    for (size_t i = 0; i < input->series_count; i++) {
+        const struct replay_point *point = point_at(replay, i, ts_ms);
+        if (point)
+            vector.samples[vector.count++] =
+                (struct rules_sample){.labels = input->series[i].labels, .ts_ms = ts_ms, .value = point->value};
     }
-    columns->histogram_count = 0;
-    columns->count = 1;
-    columns->ts_ms[0] = track->series->points[track->next].ts_ms;
-    columns->values[0] = track->series->points[track->next].value;
+    *ret_answer = (struct rules_answer){vector, !step || step->condition == RULE_CONDITION_OK};
     return AP_OK;
-}
-
-static void step_free(void *context)
-{
-    struct step_set *set = context;
-    if (!set)
-        return;
-    free(set->tracks);
-    free(set);
-}
-
-static const struct promql_storage_class step_class = {
-    .select = step_select, .count = step_count, .labels = step_labels, .read = step_read, .free = step_free};
-
-static int compare_tracks(const void *a, const void *b)
-{
-    return labels_compare(((const struct track *)a)->series->labels, ((const struct track *)b)->series->labels);
 }
 
 static enum ap_rc keep_nothing(void *context, const struct rules_sample *samples, size_t count, struct ap_err *err)
@@ -114,27 +70,33 @@ static enum ap_rc keep_nothing(void *context, const struct rules_sample *samples
 
 /* ---- What came of it ---- */
 
-static struct replay_firing *find_firing(struct replay *replay, const struct alert *alert)
+static char *copy_text(struct replay *replay, struct ap_slice text)
 {
-    for (size_t i = replay->firing_count; i > 0; i--) {
-        struct replay_firing *firing = &replay->firings[i - 1];
+    char *copy = ap_arena_alloc0(&replay->arena, text.bytes + 1);
+    memcpy(copy, text.data, text.bytes);
+    return copy;
+}
+
+static struct note *find_note(struct replay *replay, const struct alert *alert, const char *reason)
+{
+    for (size_t i = replay->note_count; i > 0; i--) {
+        const struct replay_firing *firing = &replay->notes[i - 1].firing;
         if (firing->active_ms == alert->active_ms && ap_slice_equal(firing->labels, alert->labels))
-            return firing;
+            return &replay->notes[i - 1];
     }
-    if (replay->firing_count == replay->firing_capacity) {
-        replay->firing_capacity = AP_MAX(16, 2 * replay->firing_capacity);
-        replay->firings = ap_realloc(replay->firings, replay->firing_capacity * sizeof(*replay->firings));
+    if (replay->note_count == replay->note_capacity) {
+        replay->note_capacity = AP_MAX(16, 2 * replay->note_capacity);
+        replay->notes = ap_realloc(replay->notes, replay->note_capacity * sizeof(*replay->notes));
     }
-    char *labels = ap_arena_alloc0(&replay->arena, alert->labels.bytes + 1);
-    memcpy(labels, alert->labels.data, alert->labels.bytes);
-    struct replay_firing *firing = &replay->firings[replay->firing_count++];
-    *firing = (struct replay_firing){.labels = ap_slice(labels, alert->labels.bytes),
-                                     .active_ms = alert->active_ms,
-                                     .fired_ms = RULES_TIME_NONE,
-                                     .resolved_ms = RULES_TIME_NONE,
-                                     .least = INFINITY,
-                                     .most = -INFINITY};
-    return firing;
+    struct note *note = &replay->notes[replay->note_count++];
+    note->firing = (struct replay_firing){.labels = ap_slice(copy_text(replay, alert->labels), alert->labels.bytes),
+                                          .condition = alert->condition,
+                                          .active_ms = alert->active_ms,
+                                          .least = NAN,
+                                          .most = NAN};
+    if (alert->condition == RULE_CONDITION_ERROR)
+        note->firing.reason = copy_text(replay, ap_slice_cstr(reason));
+    return note;
 }
 
 static void note_alerts(struct replay *replay, const struct rule_status *status)
@@ -143,12 +105,21 @@ static void note_alerts(struct replay *replay, const struct rule_status *status)
         const struct alert *alert = &status->alerts[i];
         if (alert->state == ALERT_STATE_INACTIVE && alert->resolved_ms != replay->now_ms)
             continue; /* noted when it was resolved */
-        struct replay_firing *firing = find_firing(replay, alert);
-        firing->fired_ms = alert->fired_ms;
-        firing->resolved_ms = alert->resolved_ms;
-        firing->least = fmin(firing->least, alert->value);
-        firing->most = fmax(firing->most, alert->value);
+        struct note *note = find_note(replay, alert, status->error);
+        note->seen_ms = replay->now_ms;
+        note->firing.fired_ms = alert->fired_ms;
+        note->firing.resolved_ms = alert->resolved_ms;
+        note->firing.least = fmin(note->firing.least, alert->value); /* which take a number before NaN */
+        note->firing.most = fmax(note->firing.most, alert->value);
     }
+}
+
+static void note_failure(struct replay *replay, const char *reason)
+{
+    if (replay->failures.count++ > 0)
+        return;
+    replay->failures.first_ms = replay->now_ms;
+    replay->failures.reason = copy_text(replay, ap_slice_cstr(reason));
 }
 
 static int compare_firings(const void *a, const void *b)
@@ -159,90 +130,62 @@ static int compare_firings(const void *a, const void *b)
     return labels_compare(left->labels, right->labels);
 }
 
-static void drop_pending(struct replay *replay)
+/* Those that did fire. One that was forgotten (above the group's limit) was over at the next step. */
+static void take_firings(struct replay *replay)
 {
-    size_t kept = 0;
-    for (size_t i = 0; i < replay->firing_count; i++)
-        if (replay->firings[i].fired_ms != RULES_TIME_NONE)
-            replay->firings[kept++] = replay->firings[i];
-    replay->firing_count = kept;
-    if (kept)
-        qsort(replay->firings, kept, sizeof(*replay->firings), compare_firings);
+    replay->firings = ap_new0_array(struct replay_firing, replay->note_count + 1);
+    for (size_t i = 0; i < replay->note_count; i++) {
+        struct note *note = &replay->notes[i];
+        if (note->firing.fired_ms == RULES_TIME_NONE)
+            continue;
+        if (note->firing.resolved_ms == RULES_TIME_NONE && note->seen_ms != replay->now_ms)
+            note->firing.resolved_ms = note->seen_ms + replay->input->step_ms;
+        replay->firings[replay->firing_count++] = note->firing;
+    }
+    qsort(replay->firings, replay->firing_count, sizeof(*replay->firings), compare_firings);
 }
 
 /* ---- Running ---- */
 
-static enum ap_rc step(struct replay *replay, struct group_run *run, int64_t ts_ms, struct ap_err *err)
+static void step(struct replay *replay, struct rule_run *run, int64_t ts_ms)
 {
     replay->now_ms = ts_ms;
-    for (size_t i = 0; i < replay->track_count; i++) {
-        struct track *track = &replay->tracks[i];
-        while (track->next < track->series->count && track->series->points[track->next].ts_ms < ts_ms)
-            track->next++;
-    }
-    size_t failed = group_run_evaluate(run, ts_ms);
-    group_run_lock(run);
-    struct rule_status status = group_run_status(run, 0);
-    enum ap_rc rc = failed ? ap_fail(err, AP_E_CONFLICT, "%s", status.error ? status.error : "the rule fails") : AP_OK;
-    if (rc == AP_OK)
-        note_alerts(replay, &status);
-    group_run_unlock(run);
-    return rc;
+    bool is_evaluated = rule_run_evaluate(run, ts_ms);
+    struct rule_status status = rule_run_status(run);
+    if (!is_evaluated)
+        note_failure(replay, status.error);
+    note_alerts(replay, &status);
 }
 
-static struct replay *replay_new(const struct replay_input *input)
-{
-    struct replay *replay = ap_new0(struct replay);
-    ap_arena_init(&replay->arena, 0);
-    struct label name = {ap_slice_cstr(LABEL_METRIC_NAME), ap_slice_cstr(REPLAYED)};
-    labels_add(&replay->name, &name);
-    replay->tracks = ap_new0_array(struct track, input->series_count + 1);
-    replay->track_count = input->series_count;
-    for (size_t i = 0; i < input->series_count; i++)
-        replay->tracks[i].series = &input->series[i];
-    qsort(replay->tracks, replay->track_count, sizeof(*replay->tracks), compare_tracks);
-    return replay;
-}
-
-enum ap_rc replay_run(const struct replay_input *input, struct replay **ret_replay, struct ap_err *err)
+struct replay *replay_run(const struct replay_input *input)
 {
     AP_ASSERT(input->rule->is_alert && input->step_ms > 0);
-    AP_AUTO(replay) struct replay *replay = replay_new(input);
-    AP_AUTO(promql_engine) struct promql_engine *engine = NULL;
-    struct promql_engine_options options;
-    promql_engine_options_init(&options);
-    options.threads_max = 1;
-    enum ap_rc rc = promql_engine_open(&options, &engine, err);
-    if (rc != AP_OK)
-        return rc;
-    struct rule rule = *input->rule;
-    rule.language = RULE_LANGUAGE_PROMQL;
-    rule.expr = ap_slice_cstr(REPLAYED);
-    rule.figure = (struct ap_slice){0};
-    const struct rule_group group = {.name = "replay", .file = "", .rules = &rule, .rule_count = 1};
-    const struct rules_world world = {.engine = engine,
-                                      .storage = {&step_class, replay},
+    struct replay *replay = ap_new0(struct replay);
+    ap_arena_init(&replay->arena, 0);
+    replay->input = input;
+    replay->next = ap_new0_array(size_t, input->series_count + 1);
+    const struct rules_world world = {.give = give,
+                                      .give_context = replay,
                                       .keep = keep_nothing,
                                       .external_url = input->external_url,
                                       .clock = &ap_clock_system};
-    AP_AUTO(group_run) struct group_run *run = group_run_new(&group, &world);
-    for (int64_t ts_ms = input->start_ms; ts_ms <= input->end_ms && rc == AP_OK; ts_ms += input->step_ms)
-        rc = step(replay, run, ts_ms, err);
-    if (rc != AP_OK)
-        return rc;
-    drop_pending(replay);
-    *ret_replay = AP_MOVE(replay);
-    return AP_OK;
+    pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* nobody else looks */
+    AP_AUTO(rule_run) struct rule_run *run = rule_run_new(input->rule, input->group, &world, &mutex);
+    for (int64_t ts_ms = input->start_ms; ts_ms <= input->end_ms; ts_ms += input->step_ms)
+        step(replay, run, ts_ms);
+    take_firings(replay);
+    replay->input = NULL;
+    return replay;
 }
 
 void replay_free(struct replay *replay)
 {
     if (!replay)
         return;
-    ap_buf_clear(&replay->name);
     ap_arena_clear(&replay->arena);
     free(replay->firings);
-    free(replay->tracks);
+    free(replay->notes);
+    free(replay->next);
     free(replay);
 }
 
@@ -250,4 +193,9 @@ const struct replay_firing *replay_firings(const struct replay *replay, size_t *
 {
     *ret_count = replay->firing_count;
     return replay->firings;
+}
+
+struct replay_failures replay_failures(const struct replay *replay)
+{
+    return replay->failures;
 }

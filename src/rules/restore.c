@@ -142,20 +142,30 @@ static enum rule_condition condition_of(struct ap_slice labels)
     return RULE_CONDITION_OK;
 }
 
-static struct alert restore_alert(const struct last *since, const struct last *state, bool is_firing, int64_t ts_ms,
-                                  const struct rule *rule)
+/* An evaluation that has to know what was before. */
+struct moment {
+    const struct rule *rule;
+    int64_t ts_ms;
+    int64_t sample_ts_ms;
+    int64_t lookback_ms;
+};
+
+static struct alert restore_alert(const struct moment *moment, const struct last *since, const struct last *state,
+                                  bool is_firing)
 {
-    int64_t active_ms = (int64_t)since->value * 1000;
+    int64_t active_ms = (int64_t)since->value * 1000, away_ms = moment->sample_ts_ms - state->ts_ms;
+    bool is_held = away_ms > moment->lookback_ms && condition_of(since->labels) == RULE_CONDITION_OK;
     struct alert alert = {
         .state = is_firing ? ALERT_STATE_FIRING : ALERT_STATE_PENDING,
         .condition = condition_of(since->labels),
         .labels = since->labels,
         .value = NAN,
-        .active_ms = is_firing ? active_ms : active_ms + (ts_ms - state->ts_ms),
-        .fired_ms = is_firing ? AP_MIN(active_ms + rule->for_ms, state->ts_ms) : RULES_TIME_NONE,
+        .active_ms = is_firing ? active_ms : active_ms + away_ms,
+        .fired_ms = is_firing ? AP_MIN(active_ms + moment->rule->for_ms, state->ts_ms) : RULES_TIME_NONE,
         .resolved_ms = RULES_TIME_NONE,
         .keep_firing_ms = RULES_TIME_NONE,
         .told_ms = RULES_TIME_NONE,
+        .held_until_ms = is_held ? moment->ts_ms + moment->lookback_ms : RULES_TIME_NONE,
     };
     return alert;
 }
@@ -166,8 +176,8 @@ static int compare_slices(const void *a, const void *b)
 }
 
 /* Both series of an alert are written together: one that lacks its other half is none of this rule's evaluations. */
-static void join(const struct lasts *since, const struct lasts *states, bool are_firing, int64_t ts_ms,
-                 const struct rule *rule, struct restored *restored)
+static void join(const struct moment *moment, const struct lasts *since, const struct lasts *states, bool are_firing,
+                 struct restored *restored)
 {
     size_t at = 0;
     for (size_t i = 0; i < since->count; i++) {
@@ -177,7 +187,7 @@ static void join(const struct lasts *since, const struct lasts *states, bool are
         if (at == states->count || compare_lasts(&states->items[at], alert) != 0 ||
             states->items[at].ts_ms != alert->ts_ms || !isfinite(alert->value) || fabs(alert->value) > 1e12)
             continue;
-        restored->alerts[restored->alert_count++] = restore_alert(alert, &states->items[at], are_firing, ts_ms, rule);
+        restored->alerts[restored->alert_count++] = restore_alert(moment, alert, &states->items[at], are_firing);
         restored->series[restored->series_count++] = states->items[at].series;
         restored->series[restored->series_count++] = alert->series;
     }
@@ -188,21 +198,25 @@ static int compare_alerts(const void *a, const void *b)
     return labels_compare(((const struct alert *)a)->labels, ((const struct alert *)b)->labels);
 }
 
-enum ap_rc rules_restore(const struct rules_world *world, const struct rule *rule, int64_t ts_ms, int64_t reach_ms,
+enum ap_rc rules_restore(const struct rules_world *world, const struct rule *rule, int64_t ts_ms, int64_t offset_ms,
                          struct ap_arena *arena, struct restored *ret_restored, struct ap_err *err)
 {
     struct lasts since = {0}, firing = {0}, pending = {0};
-    int64_t min_ts_ms = ts_ms - reach_ms;
-    enum ap_rc rc = find_lasts(world, rule, "ALERTS_FOR_STATE", NULL, min_ts_ms, ts_ms - 1, arena, &since, err);
+    const struct moment moment = {.rule = rule,
+                                  .ts_ms = ts_ms,
+                                  .sample_ts_ms = ts_ms - offset_ms,
+                                  .lookback_ms = promql_engine_options_of(world->engine)->lookback_ms};
+    int64_t max_ts_ms = moment.sample_ts_ms - 1, min_ts_ms = moment.sample_ts_ms - world->restore_ms;
+    enum ap_rc rc = find_lasts(world, rule, "ALERTS_FOR_STATE", NULL, min_ts_ms, max_ts_ms, arena, &since, err);
     if (rc == AP_OK && since.count)
-        rc = find_lasts(world, rule, "ALERTS", "firing", min_ts_ms, ts_ms - 1, arena, &firing, err);
+        rc = find_lasts(world, rule, "ALERTS", "firing", min_ts_ms, max_ts_ms, arena, &firing, err);
     if (rc == AP_OK && since.count)
-        rc = find_lasts(world, rule, "ALERTS", "pending", min_ts_ms, ts_ms - 1, arena, &pending, err);
+        rc = find_lasts(world, rule, "ALERTS", "pending", min_ts_ms, max_ts_ms, arena, &pending, err);
     if (rc == AP_OK) {
         struct restored restored = {.alerts = ap_new0_array(struct alert, 2 * since.count + 1),
                                     .series = ap_new0_array(struct ap_slice, 4 * since.count + 1)};
-        join(&since, &firing, true, ts_ms, rule, &restored);
-        join(&since, &pending, false, ts_ms, rule, &restored);
+        join(&moment, &since, &firing, true, &restored);
+        join(&moment, &since, &pending, false, &restored);
         qsort(restored.alerts, restored.alert_count, sizeof(*restored.alerts), compare_alerts);
         qsort(restored.series, restored.series_count, sizeof(*restored.series), compare_slices);
         *ret_restored = restored;

@@ -7,7 +7,9 @@
 #pragma once
 
 #include "base/arena.h"
-#include "rules/group.h"
+#include "rules/alert.h"
+#include "rules/rule_file.h"
+#include "rules/world.h"
 
 struct restored {
     struct alert *alerts; /* owned; sorted by labels, which are from the arena; without annotations and values */
@@ -17,12 +19,16 @@ struct restored {
 };
 
 /*
- * Alerts of `rule` that were pending or firing at their last sample before `ts_ms`, none of them older than
- * `reach_ms`. The time since that sample does not count for `for`: whether the condition held then, nobody knows. The
- * rule is known by its name and by those of its labels that are no templates.
+ * For an evaluation at `ts_ms`, whose samples are of `offset_ms` before: alerts of `rule` that were pending or firing
+ * at their last sample before those, none of them older than world->restore_ms. The time since that sample does not
+ * count for `for`: whether the condition held then, nobody knows. The rule is known by its name and by those of its
+ * labels that are no templates.
+ *
+ * After more time than PromQL looks back everything has to come in anew before an expression gives anything: what fired
+ * is held for as long, so that nobody is told of an end that is none.
  */
 ap_nodiscard enum ap_rc rules_restore(const struct rules_world *world, const struct rule *rule, int64_t ts_ms,
-                                      int64_t reach_ms, struct ap_arena *arena, struct restored *ret_restored,
+                                      int64_t offset_ms, struct ap_arena *arena, struct restored *ret_restored,
                                       struct ap_err *err);
 
 /* Whether alerts of one could be taken for alerts of the other. */

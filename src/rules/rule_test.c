@@ -260,7 +260,8 @@ static void compare_query(struct test *test, const struct query_test_form *form)
     ap_arena_init(&arena, 0);
     print_duration(form->eval_ms, &time);
     test->suite->counts.compared++;
-    if (rules_query(&test->world, form->expr, test->form->start_ms + form->eval_ms, &arena, &vector, &err) != AP_OK) {
+    if (rules_query(&test->world, form->expr, NULL, test->form->start_ms + form->eval_ms, &arena, &vector, &err) !=
+        AP_OK) {
         say(test, "%s:%d: expr: %.*s, time: %s, err: %s", file, form->node->line, AP_SLICE_ARG(form->expr), time.data,
             err.text);
         return;

@@ -9,7 +9,6 @@
 #include "base/mem.h"
 #include "promql/lexer.h"
 #include "promql/series_text.h"
-#include "rules/group.h"
 #include "tsdb/labels.h"
 
 enum { EVALUATION_INTERVAL_MS = 60 * 1000 };

@@ -61,16 +61,11 @@ static void answered(struct warehouse_result *take_result, const struct warehous
         answer_free(answer);
 }
 
-static bool is_ending(const struct rules_world *world)
-{
-    return world->is_ending && __atomic_load_n(world->is_ending, __ATOMIC_RELAXED);
-}
-
 /* False: the program ends, and whoever has the answer next frees it. */
 static bool wait_for(const struct rules_world *world, struct answer *answer)
 {
     pthread_mutex_lock(&answer->mutex);
-    while (!answer->is_done && !is_ending(world))
+    while (!answer->is_done && !rules_world_is_ending(world))
         os_cond_wait_until(&answer->done, &answer->mutex, os_deadline_us(LOOK_MS));
     bool is_done = answer->is_done;
     answer->is_given_up = !is_done;

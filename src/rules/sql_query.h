@@ -13,6 +13,7 @@
 #pragma once
 
 #include "rules/query.h"
+#include "rules/rule_file.h"
 #include "rules/sql_text.h"
 
 enum { RULES_SQL_ROWS_MAX = 10000 };

@@ -1,21 +1,6 @@
 #include "scrape/content_type.h"
 
-/* The value of a parameter of `type; name=value`, without quotes; data NULL: none. */
-static struct ap_slice parameter(struct ap_slice rest, const char *name)
-{
-    (void)ap_slice_split(&rest, ';');
-    while (rest.data) {
-        struct ap_slice value = ap_slice_split(&rest, ';');
-        struct ap_slice key = ap_slice_trim(ap_slice_split(&value, '='));
-        if (!value.data || !ap_slice_equal_nocase(key, name))
-            continue;
-        value = ap_slice_trim(value);
-        if (value.bytes >= 2 && value.data[0] == '"' && value.data[value.bytes - 1] == '"')
-            value = ap_slice(value.data + 1, value.bytes - 2);
-        return value;
-    }
-    return (struct ap_slice){0};
-}
+#include "net/http_field.h"
 
 static bool find_format(struct ap_slice content_type, enum page_format *ret_format)
 {
@@ -26,8 +11,8 @@ static bool find_format(struct ap_slice content_type, enum page_format *ret_form
     } else if (ap_slice_equal_nocase(name, "application/openmetrics-text")) {
         *ret_format = PAGE_FORMAT_OPENMETRICS;
     } else if (ap_slice_equal_nocase(name, "application/vnd.google.protobuf")) {
-        struct ap_slice proto = parameter(content_type, "proto");
-        struct ap_slice encoding = parameter(content_type, "encoding");
+        struct ap_slice proto = http_field_parameter(content_type, "proto");
+        struct ap_slice encoding = http_field_parameter(content_type, "encoding");
         if ((proto.data && !ap_slice_equal_cstr(proto, "io.prometheus.client.MetricFamily")) ||
             (encoding.data && !ap_slice_equal_cstr(encoding, "delimited")))
             return false;

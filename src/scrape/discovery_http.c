@@ -71,39 +71,6 @@ static enum ap_rc read_http_config(struct scrape_source *source, const struct ya
 
 /* ---- Asking ---- */
 
-static size_t on_body(char *data, size_t one, size_t bytes, void *context)
-{
-    (void)one;
-    struct ap_buf *body = context;
-    ap_buf_add(body, data, bytes);
-    return ap_buf_ok(body) ? bytes : 0; /* 0 makes curl give up */
-}
-
-/* Called once a second at least. */
-static int on_progress(void *context, curl_off_t down_total, curl_off_t down, curl_off_t up_total, curl_off_t up)
-{
-    const struct discovery *discovery = context;
-    (void)down_total;
-    (void)down;
-    (void)up_total;
-    (void)up;
-    return __atomic_load_n(discovery->is_ending, __ATOMIC_RELAXED);
-}
-
-static void set_options(const struct discovery *discovery, struct ap_buf *body)
-{
-    CURL *curl = discovery->curl;
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, body);
-    curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, "");
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)discovery->config->interval_ms);
-    if (!discovery->is_ending)
-        return;
-    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
-    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
-    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, discovery);
-}
-
 static void add_fields(const struct discovery *discovery, struct http_setup *setup)
 {
     AP_AUTO_BUF struct ap_buf line = {0};
@@ -150,8 +117,10 @@ static enum ap_rc ask(const struct discovery *discovery, struct ap_buf *body, st
     char said[CURL_ERROR_SIZE] = "";
     ap_buf_init(body, ANSWER_BYTES_MAX);
     curl_easy_reset(curl); /* its connections stay open */
-    set_options(discovery, body);
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, said);
+    curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, "");
+    http_setup_receive(curl, body);
+    http_setup_wait(curl, discovery->config->interval_ms, discovery->is_ending);
     const struct scrape_http *http = &discovery->config->http;
     enum ap_rc rc = http_setup_apply(&setup, curl, http, discovery->config->url, err);
     if (rc == AP_OK)

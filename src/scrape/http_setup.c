@@ -198,6 +198,38 @@ void http_setup_finish(struct http_setup *setup, CURL *curl)
     curl_easy_setopt(curl, CURLOPT_PROXYHEADER, setup->proxy_fields);
 }
 
+static size_t on_body(char *data, size_t one, size_t bytes, void *context)
+{
+    (void)one;
+    struct ap_buf *body = context;
+    ap_buf_add(body, data, bytes);
+    return ap_buf_ok(body) ? bytes : 0; /* 0 makes curl give up */
+}
+
+void http_setup_receive(CURL *curl, struct ap_buf *body)
+{
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, body);
+}
+
+/* Called once a second at least. */
+static int on_progress(void *context, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
+    (void)a, (void)b, (void)c, (void)d;
+    const bool *is_ending = context;
+    return __atomic_load_n(is_ending, __ATOMIC_RELAXED);
+}
+
+void http_setup_wait(CURL *curl, int64_t timeout_ms, const bool *is_ending)
+{
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
+    if (!is_ending)
+        return;
+    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, (void *)(uintptr_t)is_ending);
+}
+
 void http_setup_clear(struct http_setup *setup, CURL *curl)
 {
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, NULL);

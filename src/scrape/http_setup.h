@@ -3,6 +3,9 @@
  */
 #pragma once
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include <curl/curl.h>
 
 #include "base/buf.h"
@@ -31,5 +34,10 @@ ap_nodiscard enum ap_rc http_setup_secret(const char *what, const char *given, c
 void http_setup_add(struct http_setup *setup, const char *line);
 /* Gives all fields to curl: the last step before the request. */
 void http_setup_finish(struct http_setup *setup, CURL *curl);
+/* The answer is appended to `body`, which is lent until then: one that is longer than its maximum ends the request. */
+void http_setup_receive(CURL *curl, struct ap_buf *body);
+/* For who waits in curl_easy_perform(): how long at the most, and that it ends within a second once *is_ending, which
+ * is atomic and lent, is true. NULL: it is not asked. */
+void http_setup_wait(CURL *curl, int64_t timeout_ms, const bool *is_ending);
 /* Behind the request; takes them away from curl again. */
 void http_setup_clear(struct http_setup *setup, CURL *curl);

@@ -323,21 +323,6 @@ enum ap_rc oauth2_tokens_take(struct oauth2_tokens *tokens, const struct oauth2 
 
 /* ---- For who may wait ---- */
 
-static size_t on_body(char *data, size_t one, size_t bytes, void *context)
-{
-    (void)one;
-    struct ap_buf *body = context;
-    ap_buf_add(body, data, bytes);
-    return ap_buf_ok(body) ? bytes : 0; /* 0 makes curl give up */
-}
-
-static int on_progress(void *context, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
-{
-    (void)a, (void)b, (void)c, (void)d;
-    const bool *is_ending = context;
-    return is_ending && __atomic_load_n(is_ending, __ATOMIC_RELAXED);
-}
-
 static enum ap_rc ask(struct oauth2_tokens *tokens, const struct oauth2 *oauth2, const bool *is_ending, long timeout_ms,
                       struct ap_buf *out, struct ap_err *err)
 {
@@ -348,12 +333,8 @@ static enum ap_rc ask(struct oauth2_tokens *tokens, const struct oauth2 *oauth2,
     ap_buf_init(&body, OAUTH2_ANSWER_BYTES_MAX);
     enum ap_rc rc = oauth2_request(tokens, oauth2, &setup, curl, err);
     if (rc == AP_OK) {
-        curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, timeout_ms);
-        curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
-        curl_easy_setopt(curl, CURLOPT_WRITEDATA, &body);
-        curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
-        curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
-        curl_easy_setopt(curl, CURLOPT_XFERINFODATA, (void *)(uintptr_t)is_ending);
+        http_setup_receive(curl, &body);
+        http_setup_wait(curl, timeout_ms, is_ending);
         CURLcode code = curl_easy_perform(curl);
         long status = 0;
         curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);

@@ -247,8 +247,7 @@ void page_add_number(struct ap_buf *out, double value)
     if (value != 0)
         ap_shortest(value, &shortest);
     if (shortest.point < POINT_MIN || shortest.point > POINT_MAX) { /* as Go prints them */
-        ap_buf_printf(out, "%c%s%.*se%c%02d", shortest.digits[0], shortest.count > 1 ? "." : "", shortest.count - 1,
-                      shortest.digits + 1, shortest.point > 0 ? '+' : '-', abs(shortest.point - 1));
+        ap_buf_add_scientific(out, &shortest, 2);
         return;
     }
     ap_buf_add_positional(out, &shortest);

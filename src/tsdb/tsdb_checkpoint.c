@@ -332,9 +332,81 @@ static bool remove_if_stale(void *context, const char *name)
     return true;
 }
 
-enum ap_rc tsdb_checkpoint(struct tsdb *tsdb, struct ap_err *err)
+/* ---- All of it ---- */
+
+/* What each shard has sealed since `seq_before`; their new chunks go to tsdb->lists. */
+static void take_shards(struct tsdb *tsdb, uint64_t seq_before, struct ap_buf *out)
+{
+    AP_AUTO_BUF struct ap_buf sealed = {0};
+    for (uint32_t i = 0; i < tsdb->head->options.shard_count; i++) {
+        uint64_t count = 0;
+        ap_buf_reset(&sealed);
+        take_shard(tsdb, i, seq_before, &sealed, &count);
+        ap_buf_add_varint(out, count);
+        ap_buf_add_slice(out, ap_buf_slice(&sealed));
+    }
+}
+
+static enum ap_rc append_files(struct tsdb *tsdb, bool is_new, struct ap_err *err)
+{
+    AP_AUTO_BUF struct ap_buf list = {0};
+    frame_batch(ap_buf_slice(&tsdb->lists), &list);
+    tsdb->file_number += is_new;
+    enum ap_rc rc = append_series(tsdb, is_new, err);
+    return rc == AP_OK ? append_list(tsdb, is_new, ap_buf_slice(&list), err) : rc;
+}
+
+/* Syncs what the checkpoint speaks of, and then replaces it. `sealed` is take_shards()'s. */
+static enum ap_rc write_checkpoint(struct tsdb *tsdb, const struct epoch_start *start, struct ap_slice sealed,
+                                   struct ap_err *err)
 {
     struct head *head = tsdb->head;
+    AP_AUTO_BUF struct ap_buf ranges = {0};
+    AP_AUTO_BUF struct ap_buf body = {0};
+    uint64_t range_count = 0;
+    enum ap_rc rc = sync_chunk_files(tsdb, &ranges, &range_count, err);
+    if (rc != AP_OK)
+        return rc;
+    ap_buf_add_u64(&body, registry_seed(tsdb->registry));
+    ap_buf_add_u64(&body, start->lsn);
+    ap_buf_add_u64(&body, start->seq_before);
+    ap_buf_add_u64(&body, atomic_load(&head->seq));
+    ap_buf_add_u32(&body, start->epoch);
+    ap_buf_add_u32(&body, atomic_load(&head->epoch));
+    ap_buf_add_u64(&body, (uint64_t)atomic_load(&head->max_ts_ms));
+    ap_buf_add_u64(&body, tsdb->file_number);
+    ap_buf_add_u64(&body, tsdb->series_file_bytes);
+    ap_buf_add_u64(&body, tsdb->list_file_bytes);
+    ap_buf_add_u64(&body, head->range_id_next);
+    ap_buf_add_varint(&body, range_count);
+    ap_buf_add_slice(&body, ap_buf_slice(&ranges));
+    ap_buf_add_varint(&body, head->options.shard_count);
+    ap_buf_add_slice(&body, sealed);
+    encode_deleted(tsdb, &body);
+    pthread_mutex_lock(&tsdb->extras_mtx);
+    extras_encode(&tsdb->extras, &body);
+    pthread_mutex_unlock(&tsdb->extras_mtx);
+    return replace_checkpoint(tsdb, ap_buf_slice(&body), err);
+}
+
+/* The checkpoint is on disk: what it has need not be kept for the next one, nor the log before `lsn`. */
+static void conclude(struct tsdb *tsdb, uint64_t lsn, uint64_t record_bytes)
+{
+    registry_write_lock(tsdb->registry);
+    registry_encoded_locked(tsdb->registry);
+    registry_unlock(tsdb->registry);
+    mark_saved(tsdb);
+    ap_buf_clear(&tsdb->lists);
+    tsdb->must_rewrite_list = tsdb->must_rewrite_series = false;
+    tsdb->checkpoint_lsn = lsn;
+    tsdb->checkpoint_us = ap_clock_monotonic_us(tsdb->options.clock);
+    tsdb->checkpoint_record_bytes = record_bytes;
+    atomic_fetch_add(&tsdb->checkpoints, 1);
+    wal_cursor_release(tsdb->cursor, lsn);
+}
+
+enum ap_rc tsdb_checkpoint(struct tsdb *tsdb, struct ap_err *err)
+{
     bool is_new_files = tsdb->must_rewrite_list || tsdb->must_rewrite_series || tsdb->file_number == 0;
     uint64_t record_bytes = atomic_load(&tsdb->record_bytes);
     tsdb_epoch_begin(tsdb);
@@ -342,68 +414,18 @@ enum ap_rc tsdb_checkpoint(struct tsdb *tsdb, struct ap_err *err)
     struct epoch_start start = start_for(tsdb, oldest);
 
     AP_AUTO_BUF struct ap_buf sealed = {0};
-    AP_AUTO_BUF struct ap_buf sealed_all = {0};
     if (is_new_files)
-        list_all(tsdb); /* and what comes until take_shard() is appended to it */
-    for (uint32_t i = 0; i < head->options.shard_count; i++) {
-        uint64_t count = 0;
-        ap_buf_reset(&sealed);
-        take_shard(tsdb, i, start.seq_before, &sealed, &count);
-        ap_buf_add_varint(&sealed_all, count);
-        ap_buf_add_slice(&sealed_all, ap_buf_slice(&sealed));
-    }
+        list_all(tsdb); /* and what comes until take_shards() is appended to it */
+    take_shards(tsdb, start.seq_before, &sealed);
 
-    AP_AUTO_BUF struct ap_buf list = {0};
-    frame_batch(ap_buf_slice(&tsdb->lists), &list);
-
-    tsdb->file_number += is_new_files;
-    enum ap_rc rc = append_series(tsdb, is_new_files, err);
+    enum ap_rc rc = append_files(tsdb, is_new_files, err);
     if (rc == AP_OK)
-        rc = append_list(tsdb, is_new_files, ap_buf_slice(&list), err);
-
-    AP_AUTO_BUF struct ap_buf body = {0};
-    AP_AUTO_BUF struct ap_buf ranges = {0};
-    uint64_t range_count = 0;
-    if (rc == AP_OK)
-        rc = sync_chunk_files(tsdb, &ranges, &range_count, err);
-    if (rc == AP_OK) {
-        ap_buf_add_u64(&body, registry_seed(tsdb->registry));
-        ap_buf_add_u64(&body, start.lsn);
-        ap_buf_add_u64(&body, start.seq_before);
-        ap_buf_add_u64(&body, atomic_load(&head->seq));
-        ap_buf_add_u32(&body, start.epoch);
-        ap_buf_add_u32(&body, atomic_load(&head->epoch));
-        ap_buf_add_u64(&body, (uint64_t)atomic_load(&head->max_ts_ms));
-        ap_buf_add_u64(&body, tsdb->file_number);
-        ap_buf_add_u64(&body, tsdb->series_file_bytes);
-        ap_buf_add_u64(&body, tsdb->list_file_bytes);
-        ap_buf_add_u64(&body, head->range_id_next);
-        ap_buf_add_varint(&body, range_count);
-        ap_buf_add_slice(&body, ap_buf_slice(&ranges));
-        ap_buf_add_varint(&body, head->options.shard_count);
-        ap_buf_add_slice(&body, ap_buf_slice(&sealed_all));
-        encode_deleted(tsdb, &body);
-        pthread_mutex_lock(&tsdb->extras_mtx);
-        extras_encode(&tsdb->extras, &body);
-        pthread_mutex_unlock(&tsdb->extras_mtx);
-        rc = replace_checkpoint(tsdb, ap_buf_slice(&body), err);
-    }
+        rc = write_checkpoint(tsdb, &start, ap_buf_slice(&sealed), err);
     if (rc != AP_OK) {
         tsdb->must_rewrite_list = true; /* what is on disk behind the old lengths is not to be relied on */
         return rc;
     }
-
-    registry_write_lock(tsdb->registry);
-    registry_encoded_locked(tsdb->registry);
-    registry_unlock(tsdb->registry);
-    mark_saved(tsdb);
-    ap_buf_clear(&tsdb->lists);
-    tsdb->must_rewrite_list = tsdb->must_rewrite_series = false;
-    tsdb->checkpoint_lsn = start.lsn;
-    tsdb->checkpoint_us = ap_clock_monotonic_us(tsdb->options.clock);
-    tsdb->checkpoint_record_bytes = record_bytes;
-    atomic_fetch_add(&tsdb->checkpoints, 1);
-    wal_cursor_release(tsdb->cursor, start.lsn);
+    conclude(tsdb, start.lsn, record_bytes);
     if (is_new_files)
         (void)tsdb->options.fs->list(tsdb->options.fs->context, tsdb->head_fd, remove_if_stale, tsdb);
     return AP_OK;

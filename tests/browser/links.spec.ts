@@ -10,6 +10,7 @@ import { makeDirectory, removeDirectory, type Running, startServer } from './pro
 /** Two targets, one alert that is told to somebody, and what of the message links where. */
 let site: Server;
 let message = '';
+let load = 1000.25;
 let dir: string;
 let server: Running;
 
@@ -20,7 +21,7 @@ test.beforeAll(async () => {
     request.on('end', () => {
       if (request.method === 'POST') message = body;
       response.setHeader('Content-Type', 'text/plain; version=0.0.4');
-      response.end('# TYPE shop_load gauge\nshop_load 1000.25\n');
+      response.end(`# TYPE shop_load gauge\nshop_load ${load}\n`);
     });
   });
   await new Promise<void>((resolve) => site.listen(0, '127.0.0.1', resolve));
@@ -149,6 +150,64 @@ test('values, the line, and another expression', async ({ page }) => {
   await expect(expression(page)).toHaveValue('shop_load\n  * 2');
   await page.goBack();
   await expect(expression(page)).toHaveValue('up');
+});
+
+test('asks again by itself, and its end moves along', async ({ page }) => {
+  const asked: URL[] = [];
+  page.on('request', (request) => {
+    if (request.url().includes('/api/v1/query_range')) asked.push(new URL(request.url()));
+  });
+  await page.goto(`${server.url}/graph?g0.expr=shop_load&g0.range_input=15m`);
+  await expect(series(page)).toHaveCount(1);
+  await page.getByRole('combobox', { name: 'Refresh' }).selectOption('Every 5 s');
+  await expect(page).toHaveURL(/refresh=5s/);
+  await expect.poll(() => asked.length).toBeGreaterThanOrEqual(3);
+  const secondsOf = (url: URL | undefined, name: string) => Number(url?.searchParams.get(name));
+  const [first, last] = [asked[0], asked.at(-1)];
+  expect(secondsOf(last, 'end')).toBeGreaterThan(secondsOf(first, 'end'));
+  expect(secondsOf(last, 'end') - secondsOf(last, 'start')).toBeCloseTo(900);
+
+  await page.goto(`${server.url}/graph?g0.expr=shop_load&g0.tab=1&refresh=1s`);
+  await expect(page.getByRole('combobox', { name: 'Refresh' })).toHaveValue('1s');
+  await expect(series(page).locator('strong')).toHaveText('1000.25');
+  load = 1001;
+  await expect(series(page).locator('strong')).toHaveText('1001');
+  load = 1000.25;
+  await expect(series(page).locator('strong')).toHaveText('1000.25');
+});
+
+test('an error leaves the picture there until the next answer', async ({ page }) => {
+  await page.goto(`${server.url}/graph?g0.expr=shop_load&refresh=1s`);
+  await expect(page.locator('.graph canvas')).toBeVisible();
+  await page.route('**/api/v1/query_range?*', (route) => route.abort());
+  await expect(page.locator('.expression-note')).toContainText('Apiary cannot be reached');
+  await expect(page.locator('.graph canvas')).toBeVisible();
+  await expect(series(page)).toHaveCount(1);
+  await page.unroute('**/api/v1/query_range?*');
+  await expect(page.locator('.expression-note')).toHaveCount(0);
+});
+
+test('a tab that nobody sees asks nothing, and catches up', async ({ page }) => {
+  let askedCount = 0;
+  page.on('request', (request) => {
+    if (request.url().includes('/api/v1/query_range')) askedCount += 1;
+  });
+  const setVisibility = (state: 'hidden' | 'visible') =>
+    page.evaluate((wanted) => {
+      Object.defineProperty(document, 'visibilityState', { value: wanted, configurable: true });
+      window.dispatchEvent(new Event('visibilitychange'));
+    }, state);
+  await page.clock.install();
+  await page.goto(`${server.url}/graph?g0.expr=shop_load&refresh=5m`);
+  await expect(series(page)).toHaveCount(1);
+  await setVisibility('hidden');
+  const before = askedCount;
+  await page.clock.runFor('11:00');
+  expect(askedCount).toBe(before);
+  await setVisibility('visible');
+  await expect.poll(() => askedCount).toBe(before + 1);
+  await page.clock.runFor('05:30');
+  await expect.poll(() => askedCount).toBe(before + 2);
 });
 
 test('what is wrong with an expression is said below it', async ({ page }) => {

@@ -1,31 +1,25 @@
-"""What tests of alerting share: servers that end with their block, waiting, a webhook that records."""
-import argparse
+"""What tests of alerting share: servers that end with their block, a webhook that records."""
 import contextlib
 import http.client
 import http.server
 import json
-import os
 import pathlib
-import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 import time
-import traceback
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT / 'tests' / 'differential'))
-from servers import Server, free_port
-
-WAIT_SECONDS = 60
+from harness import WAIT_SECONDS, Server, free_port
+from notify_servers import Requests
 
 
 class Bench:
-    def __init__(self, directory, apiary, seed):
+    def __init__(self, directory, apiary, _options):
         self.directory = directory
         self.apiary = apiary
-        self.seed = seed
+
+    def close(self):
+        pass
 
     def write(self, config):
         path = self.directory / 'alertmanager.yml'
@@ -33,7 +27,7 @@ class Bench:
         return str(path)
 
     def run(self, *command, text=''):
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, input=text)
+        return subprocess.run(command, capture_output=True, text=True, timeout=WAIT_SECONDS, input=text)
 
     @contextlib.contextmanager
     def server(self, name, arguments, port):
@@ -58,20 +52,9 @@ class Bench:
                                             '--cluster.listen-address=', '--storage.path=storage'], port)
 
 
-def until(what, check):
-    """What check() gives, as soon as it gives anything."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while time.monotonic() < deadline:
-        found = check()
-        if found:
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f'{what}: not within {WAIT_SECONDS} s')
-
-
 def ask(port, method, path, body=None, key=None):
     """Status, and what the JSON says; None where there is none."""
-    connection = http.client.HTTPConnection('127.0.0.1', port, timeout=60)
+    connection = http.client.HTTPConnection('127.0.0.1', port, timeout=WAIT_SECONDS)
     connection.request(method, path, None if body is None else json.dumps(body),
                        {'Content-Type': 'application/json', **({'Authorization': f'Bearer {key}'} if key else {})})
     answer = connection.getresponse()
@@ -104,7 +87,7 @@ class Recorder:
             def log_message(self, *arguments):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+        self.server = Requests(('127.0.0.1', 0), Handler)
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         return self
@@ -141,26 +124,3 @@ def tell(servers, *alerts, ends=None):
     for server in servers:
         status, answer = ask(server.port, 'POST', '/api/v2/alerts', body)
         assert status == 200, answer
-
-
-def main(doc, checks, make_bench=Bench):
-    """Runs them; each is one line."""
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--apiary', default=os.environ.get('APIARY_BIN', str(ROOT / 'build' / 'apiary')))
-    parser.add_argument('--seed', type=int, default=1)
-    parser.add_argument('--only', help='the name of one check')
-    options = parser.parse_args()
-    directory = pathlib.Path(tempfile.mkdtemp(prefix='apiary-clients-'))
-    bench = make_bench(directory, str(pathlib.Path(options.apiary).resolve()), options.seed)
-    failed = 0
-    checks = [check for check in checks if options.only in (None, check.__name__)]
-    for check in checks:
-        try:
-            check(bench)
-            print(f'ok {check.__name__}', flush=True)
-        except Exception:
-            failed += 1
-            print(f'not ok {check.__name__}\n{traceback.format_exc()}', flush=True)
-    shutil.rmtree(directory)
-    print(f'{len(checks) - failed} passed, {failed} failed')
-    return 1 if failed else 0

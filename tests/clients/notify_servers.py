@@ -6,7 +6,20 @@ import http.server
 import json
 import queue
 import socketserver
+import sys
 import threading
+
+from harness import WAIT_SECONDS
+
+
+class Requests(http.server.ThreadingHTTPServer):
+    """Many come at once: those that the system's queue has no room for would wait a second, then three."""
+    daemon_threads = True
+    request_queue_size = 1024
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exc_info()[1], OSError):  # who asked and has gone meanwhile is no trouble
+            super().handle_error(request, client_address)
 
 
 class Http:
@@ -36,18 +49,17 @@ class Http:
             def log_message(self, *arguments):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-        self.server.daemon_threads = True
+        self.server = Requests(('127.0.0.1', 0), Handler)
         if tls:
             self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def next(self, timeout=20):
+    def next(self, timeout=WAIT_SECONDS):
         """Path, header fields, body."""
         return self.requests.get(timeout=timeout)
 
-    def next_json(self, timeout=20):
+    def next_json(self, timeout=WAIT_SECONDS):
         path, headers, body = self.next(timeout)
         return path, headers, json.loads(body)
 
@@ -141,7 +153,7 @@ class Smtp:
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def next(self, timeout=20):
+    def next(self, timeout=WAIT_SECONDS):
         return self.mails.get(timeout=timeout)
 
     def close(self):

@@ -7,18 +7,12 @@ import signal
 import socket
 import subprocess
 import threading
-import time
-import urllib.request
+
+from harness import WAIT_SECONDS, Server, free_port, until
 
 BIN = pathlib.Path('/usr/lib/postgresql/15/bin')
 PASSWORD = 'open sesame'  # with a blank, which a connection string must quote
 EXPORTERS_PASSWORD = 'plain'  # it cannot take one with a blank
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
 
 
 def other_user():
@@ -60,25 +54,24 @@ class Cluster:
         return {**os.environ, 'PGPASSWORD': PASSWORD, 'LC_ALL': 'C.UTF-8'}
 
     def tool(self, name, *arguments):
-        done = subprocess.run([BIN / name, *arguments], cwd='/', env=self.environment(), capture_output=True, text=True, timeout=120, **self.user)
+        done = subprocess.run([BIN / name, *arguments], cwd='/', env=self.environment(), capture_output=True, text=True, timeout=WAIT_SECONDS, **self.user)
         assert done.returncode == 0, f'{name} {" ".join(arguments)}: {done.stdout}{done.stderr}'
         return done.stdout
 
     def start(self):
         self.process = subprocess.Popen([BIN / 'postgres', '-D', self.data, '-p', str(self.port)], cwd='/', env=self.environment(), stdout=self.log,
                                         stderr=self.log, **self.user)
-        for _ in range(600):
-            if subprocess.run([BIN / 'pg_isready', '-q', '-h', '127.0.0.1', '-p', str(self.port)], timeout=60).returncode == 0:
-                return
-            assert self.process.poll() is None, f'{self.name} ended by itself; see {self.log.name}'
-            time.sleep(0.1)
-        raise AssertionError(f'{self.name} is not ready after 60 s; see {self.log.name}')
+        until(f'{self.name}; see {self.log.name}', self.is_ready)
+
+    def is_ready(self):
+        assert self.process.poll() is None, f'{self.name} ended by itself; see {self.log.name}'
+        return subprocess.run([BIN / 'pg_isready', '-q', '-h', '127.0.0.1', '-p', str(self.port)], timeout=WAIT_SECONDS).returncode == 0
 
     def stop(self):
         """A fast shutdown: sessions are ended."""
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-            self.process.wait(60)
+            self.process.wait(WAIT_SECONDS)
 
     def close(self):
         self.stop()
@@ -94,31 +87,18 @@ class Cluster:
         return [row.split('\x1f') for row in text.rstrip('\n').split('\x1e')] if text.strip() else []
 
 
-class Exporter:
+class Exporter(Server):
     """Debian's postgres_exporter, as it is without options; as a role `exporter`, which the test makes."""
 
     def __init__(self, directory, cluster, database='postgres'):
-        self.port = free_port()
-        self.log = open(directory / f'exporter-{cluster.name}.log', 'wb')
+        port = free_port()
         source = f'postgresql://exporter:{EXPORTERS_PASSWORD}@127.0.0.1:{cluster.port}/{database}?sslmode=disable'
-        self.process = subprocess.Popen(['prometheus-postgres-exporter', f'--web.listen-address=127.0.0.1:{self.port}'], stdout=self.log, stderr=self.log,
-                                        env={**os.environ, 'DATA_SOURCE_NAME': source})
+        super().__init__(f'exporter-{cluster.name}', ['prometheus-postgres-exporter', f'--web.listen-address=127.0.0.1:{port}'], port, '', directory,
+                         env={**os.environ, 'DATA_SOURCE_NAME': source})
+        self.wait('/')
 
     def read(self):
-        for _ in range(300):
-            try:
-                with urllib.request.urlopen(f'http://127.0.0.1:{self.port}/metrics', timeout=30) as answer:
-                    return Page(answer.read().decode())
-            except OSError:
-                assert self.process.poll() is None, f'the exporter ended by itself; see {self.log.name}'
-                time.sleep(0.1)
-        raise AssertionError('the exporter does not answer')
-
-    def close(self):
-        if self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(30)
-        self.log.close()
+        return Page(self.get_text('/metrics'))
 
 
 class Page:

@@ -11,6 +11,8 @@ import threading
 import time
 import zlib
 
+from harness import free_port
+
 BODY = b'hello world\nsecond line\n'
 
 
@@ -309,9 +311,7 @@ class Servers:
             self.start(name, server, server.server_address[1])
         names = DnsDatagrams()
         self.start('dns', names, names.socket.getsockname()[1])
-        with socket.socket() as probe:
-            probe.bind(('127.0.0.1', 0))
-            self.ports['closed'] = probe.getsockname()[1]
+        self.ports['closed'] = free_port()
 
     def start(self, name, server, port):
         self.ports[name] = port

@@ -19,31 +19,32 @@ STALE_BITS = 0x7FF0000000000002
 # ---- Protocol Buffers ----
 
 
+def varint_at(data, at):
+    """It, and where it ends."""
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            return value, at
+
+
 def fields(data):
-    """(number, wire type, value) of each."""
+    """Number and value of each; of doubles their bytes."""
     at = 0
-
-    def number():
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = data[at]
-            at += 1
-            value |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return value
-
     while at < len(data):
-        tag = number()
+        tag, at = varint_at(data, at)
         wire = tag & 7
         if wire == 0:
-            yield tag >> 3, number()
+            value, at = varint_at(data, at)
+            yield tag >> 3, value
         elif wire == 1:
             yield tag >> 3, data[at:at + 8]
             at += 8
         elif wire == 2:
-            size = number()
+            size, at = varint_at(data, at)
             yield tag >> 3, data[at:at + size]
             at += size
         else:
@@ -73,6 +74,38 @@ def ask(url, queries, accepted=(CHUNKS, SAMPLES)):
         return answer.headers['Content-Type'], answer.read()
 
 
+def unpacked(data):
+    """A block of snappy."""
+    size, at = varint_at(data, 0)
+    out = bytearray()
+    while at < len(data):
+        tag = data[at]
+        at += 1
+        if tag & 3 == 0:
+            length = tag >> 2
+            if length >= 60:
+                count = length - 59
+                length = int.from_bytes(data[at:at + count], 'little')
+                at += count
+            out += data[at:at + length + 1]
+            at += length + 1
+            continue
+        if tag & 3 == 1:
+            length, offset = (tag >> 2 & 7) + 4, tag >> 5 << 8 | data[at]
+            at += 1
+        else:
+            count = 2 if tag & 3 == 2 else 4
+            length, offset = (tag >> 2) + 1, int.from_bytes(data[at:at + count], 'little')
+            at += count
+        start = len(out) - offset
+        while length > 0:
+            part = out[start:start + length]
+            out += part
+            length -= len(part)
+    assert len(out) == size, 'a block of snappy that is not as long as it says'
+    return bytes(out)
+
+
 # ---- Frames ----
 
 
@@ -97,14 +130,7 @@ def frames(data):
     """(query index, labels as a dict, [(min_ms, max_ms, encoding, bytes)]) of each; checks lengths and checksums."""
     at = 0
     while at < len(data):
-        size = shift = 0
-        while True:
-            byte = data[at]
-            at += 1
-            size |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                break
+        size, at = varint_at(data, at)
         crc, = struct.unpack('>I', data[at:at + 4])
         message = data[at + 4:at + 4 + size]
         at += 4 + size
@@ -290,6 +316,6 @@ def sample_series(data):
                 if number == 1:
                     labels[pairs[1].decode()] = pairs[2].decode()
                 elif number == 2:
-                    rows.append((signed(pairs.get(2, 0)), struct.unpack('<Q', pairs[1])[0]))
+                    rows.append((signed(pairs.get(2, 0)), struct.unpack('<Q', pairs.get(1, bytes(8)))[0]))
             out[index, tuple(sorted(labels.items()))] = rows
     return out

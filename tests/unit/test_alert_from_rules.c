@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "promql/memory_storage.h"
 #include "promql/series_text.h"
+#include "rules/group.h"
 #include "scrape/scrape_file.h"
 #include "tsdb/labels.h"
 

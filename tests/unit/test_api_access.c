@@ -1,21 +1,14 @@
 /* Who may do what: a real server that admits as Apiary does and answers 204 to what was admitted. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-/* cmocka wants the four above first */
-#include <cmocka.h>
+#include "test_api_server.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "api/api.h"
-#include "base/mem.h"
 #include "meta/keyring.h"
 #include "meta/keys.h"
-#include "net/http_client.h"
+#include "test_dir.h"
 
 enum { WITHOUT_KEY = KEY_KIND_COUNT, ASKERS };
 
@@ -25,17 +18,8 @@ struct fixture {
     char tokens[KEY_KIND_COUNT][KEY_TOKEN_BYTES_MAX];
     struct keyring *keyring;
     struct api api;
-    struct http_server *server;
-    struct http_client *client;
-    struct http_client_answer answer;
+    struct api_server server;
 };
-
-static struct ap_err must_err;
-#define MUST(call)                                                                                                     \
-    do {                                                                                                               \
-        if ((call) != AP_OK)                                                                                           \
-            fail_msg("%s: %s", #call, must_err.text);                                                                  \
-    } while (0)
 
 static void handle(struct http_request *request, void *context)
 {
@@ -66,17 +50,7 @@ static int setup(void **state)
     create_keys(fx);
     MUST(keyring_open(fx->path, &ap_clock_system, &fx->keyring, &must_err));
     fx->api = (struct api){.keyring = fx->keyring, .clock = &ap_clock_system};
-    struct http_listener listener = {.address = "127.0.0.1"};
-    struct http_server_options options = {
-        .listeners = &listener,
-        .listener_count = 1,
-        .thread_count = 1,
-        .admit = api_admit,
-        .handle = handle,
-        .context = &fx->api,
-    };
-    MUST(http_server_open(&options, &fx->server, &must_err));
-    fx->client = http_client_new(&(struct http_client_options){.is_direct = true});
+    api_server_open(&fx->server, &fx->api, NULL, handle);
     *state = fx;
     return 0;
 }
@@ -84,16 +58,9 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *fx = *state;
-    http_client_free(fx->client);
-    http_server_close(fx->server);
+    api_server_close(&fx->server);
     keyring_close(fx->keyring);
-    static const char *const suffixes[] = {"", "-wal", "-shm"};
-    for (size_t i = 0; i < AP_ARRAY_COUNT(suffixes); i++) {
-        char path[128];
-        snprintf(path, sizeof(path), "%s%s", fx->path, suffixes[i]);
-        unlink(path);
-    }
-    assert_int_equal(rmdir(fx->dir), 0);
+    dir_remove(fx->dir);
     free(fx);
     return 0;
 }
@@ -101,15 +68,11 @@ static int teardown(void **state)
 static unsigned ask(struct fixture *fx, const char *method, const char *path, const struct http_field *fields,
                     size_t field_count, const char *body)
 {
-    char url[256];
-    snprintf(url, sizeof(url), "http://127.0.0.1:%u%s", http_server_port(fx->server, 0), path);
     const struct http_client_request request = {.method = method,
-                                                .url = url,
                                                 .fields = fields,
                                                 .field_count = field_count,
                                                 .body = body ? ap_slice_cstr(body) : (struct ap_slice){0}};
-    MUST(http_client_ask(fx->client, &request, &fx->answer, &must_err));
-    return fx->answer.status;
+    return api_server_ask(&fx->server, path, &request);
 }
 
 static const char *sent_body(const char *method)
@@ -148,15 +111,15 @@ static void test_each_kind_of_key_may_do_its_own(void **state)
     for (size_t i = 0; i < AP_ARRAY_COUNT(cases); i++)
         for (unsigned asker = 0; asker < ASKERS; asker++)
             if (ask_as(fx, asker, cases[i].method, cases[i].path) != cases[i].want[asker])
-                fail_msg("%s %s with key %u: %u, not %u", cases[i].method, cases[i].path, asker, fx->answer.status,
-                         cases[i].want[asker]);
+                fail_msg("%s %s with key %u: %u, not %u", cases[i].method, cases[i].path, asker,
+                         fx->server.answer.status, cases[i].want[asker]);
 }
 
 static void check_kind(struct fixture *fx, unsigned asker, const char *want)
 {
     assert_int_equal(ask_as(fx, asker, "GET", "/api/apiary/v1/session"), 200);
     AP_AUTO_FREE char *text = ap_asprintf("{\"kind\":\"%s\"}\n", want);
-    AP_AUTO_FREE char *body = ap_slice_dup(fx->answer.body);
+    AP_AUTO_FREE char *body = ap_slice_dup(fx->server.answer.body);
     assert_string_equal(body, text);
 }
 
@@ -178,7 +141,7 @@ static void sign_in(struct fixture *fx, enum key_kind kind, char cookie[256])
     cookie[0] = '\0';
     if (ask(fx, "POST", "/api/apiary/v1/session", NULL, 0, body) != 204)
         return;
-    const char *field = http_client_header(fx->client, "Set-Cookie");
+    const char *field = http_client_header(fx->server.client, "Set-Cookie");
     assert_non_null(strstr(field, "; HttpOnly; SameSite=Strict;"));
     snprintf(cookie, 256, "%.*s", (int)strcspn(field, ";"), field);
 }
@@ -190,6 +153,21 @@ static void test_signing_in_is_for_keys_that_read(void **state)
     for (unsigned kind = 0; kind < KEY_KIND_COUNT; kind++) {
         sign_in(fx, (enum key_kind)kind, cookie);
         assert_int_equal(cookie[0] != '\0', kind == KEY_KIND_VIEWER || kind == KEY_KIND_OPERATOR);
+    }
+}
+
+static void test_cookie_is_for_the_path_of_this_server(void **state)
+{
+    struct fixture *fx = *state;
+    static const struct {
+        const char *prefix;
+        const char *want;
+    } cases[] = {{"", "; Path=/; "}, {"/apiary", "; Path=/apiary/; "}};
+    char cookie[256];
+    for (size_t i = 0; i < AP_ARRAY_COUNT(cases); i++) {
+        fx->api.path_prefix = ap_slice_cstr(cases[i].prefix);
+        sign_in(fx, KEY_KIND_VIEWER, cookie);
+        assert_non_null(strstr(http_client_header(fx->server.client, "Set-Cookie"), cases[i].want));
     }
 }
 
@@ -226,7 +204,7 @@ static void test_change_by_cookie_must_not_be_another_pages(void **state)
         if (cases[i].site)
             fields[count++] = (struct http_field){"Sec-Fetch-Site", cases[i].site};
         if (ask(fx, cases[i].method, cases[i].path, fields, count, sent_body(cases[i].method)) != cases[i].want)
-            fail_msg("case %zu: %u, not %u", i, fx->answer.status, cases[i].want);
+            fail_msg("case %zu: %u, not %u", i, fx->server.answer.status, cases[i].want);
     }
     sign_in(fx, KEY_KIND_VIEWER, cookie);
     struct http_field fields[] = {{"Cookie", cookie}, {"Content-Type", "application/json"}};
@@ -239,6 +217,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_each_kind_of_key_may_do_its_own, setup, teardown),
         cmocka_unit_test_setup_teardown(test_session_says_what_a_key_may, setup, teardown),
         cmocka_unit_test_setup_teardown(test_signing_in_is_for_keys_that_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_cookie_is_for_the_path_of_this_server, setup, teardown),
         cmocka_unit_test_setup_teardown(test_change_by_cookie_must_not_be_another_pages, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

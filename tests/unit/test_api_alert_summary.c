@@ -1,44 +1,17 @@
 /* GET /api/apiary/v1/alerts/summary over HTTP: alerts and silences come in by Alertmanager's API, rules from a file. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-/* cmocka wants the four above first */
-#include <cmocka.h>
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "test_api_server.h"
 
 #include "alert/alerting.h"
-#include "api/api.h"
 #include "api/pool.h"
-#include "base/buf.h"
-#include "net/http_client.h"
-#include "promql/memory_storage.h"
-#include "rules/manager.h"
-
-#define NOON_MS INT64_C(1795435200000) /* 2026-11-23T12:00:00Z */
+#include "test_rules_in_memory.h"
 
 struct fixture {
-    char path[64];
-    const char *patterns[1];
-    struct yaml_texts files;
     int64_t now_us;
     struct ap_clock clock;
-    struct memory_storage *storage;
+    struct rules_in_memory rules;
     struct api api;
-    struct http_server *server;
-    struct http_client *client;
+    struct api_server server;
 };
-
-static struct ap_err must_err;
-#define MUST(call)                                                                                                     \
-    do {                                                                                                               \
-        if ((call) != AP_OK)                                                                                           \
-            fail_msg("%s: %s", #call, must_err.text);                                                                  \
-    } while (0)
 
 static const char rules[] =
     "groups:\n"
@@ -53,42 +26,10 @@ static int64_t read_clock(void *context)
     return ((struct fixture *)context)->now_us;
 }
 
-static enum ap_rc keep(void *context, const struct rules_sample *samples, size_t count, struct ap_err *err)
-{
-    (void)context;
-    (void)samples;
-    (void)count;
-    (void)err;
-    return AP_OK;
-}
-
 static void deliver(void *context, struct notification *notification)
 {
     (void)context;
     (void)notification;
-}
-
-static void open_rules(struct fixture *fx)
-{
-    snprintf(fx->path, sizeof(fx->path), "/tmp/test_api_alert_summary.XXXXXX");
-    int fd = mkstemp(fx->path);
-    assert_int_equal(write(fd, rules, sizeof(rules) - 1), sizeof(rules) - 1);
-    close(fd);
-    fx->patterns[0] = fx->path;
-    fx->files = (struct yaml_texts){.items = fx->patterns, .count = 1};
-    fx->storage = memory_storage_new();
-    struct promql_engine_options engine;
-    promql_engine_options_init(&engine);
-    MUST(promql_engine_open(&engine, &fx->api.engine, &must_err));
-    struct rule_manager_options options = {
-        .world = {.engine = fx->api.engine,
-                  .storage = promql_storage_memory(fx->storage),
-                  .keep = keep,
-                  .clock = &fx->clock},
-        .patterns = &fx->files,
-        .interval_ms = 60000,
-    };
-    MUST(rule_manager_open(&options, &fx->api.rules, &must_err));
 }
 
 static int setup(void **state)
@@ -96,24 +37,16 @@ static int setup(void **state)
     struct fixture *fx = ap_new0(struct fixture);
     fx->now_us = NOON_MS * 1000;
     fx->clock = (struct ap_clock){read_clock, read_clock, fx};
-    open_rules(fx);
+    rules_in_memory_open(&fx->rules, rules, &fx->clock);
     struct alerting_options options = {.clock = &fx->clock, .deliver = deliver, .alerts_max = 100};
     MUST(alerting_open(&options, alert_config_new_silent(), &fx->api.alerting, &must_err));
+    fx->api.engine = fx->rules.engine;
+    fx->api.rules = fx->rules.manager;
     fx->api.clock = &fx->clock;
     fx->api.is_open = true;
     MUST(pool_open("questions", 1, 16, &fx->api.questions, &must_err));
     MUST(pool_open("alerts", 1, 16, &fx->api.alert_questions, &must_err));
-    struct http_listener listener = {.address = "127.0.0.1"};
-    struct http_server_options server = {
-        .listeners = &listener,
-        .listener_count = 1,
-        .thread_count = 1,
-        .admit = api_admit,
-        .handle = api_handle,
-        .context = &fx->api,
-    };
-    MUST(http_server_open(&server, &fx->server, &must_err));
-    fx->client = http_client_new(&(struct http_client_options){.is_direct = true});
+    api_server_open(&fx->server, &fx->api, NULL, api_handle);
     *state = fx;
     return 0;
 }
@@ -121,17 +54,13 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *fx = *state;
-    http_client_free(fx->client);
     pool_stop(fx->api.questions);
     pool_stop(fx->api.alert_questions);
-    http_server_close(fx->server);
+    api_server_close(&fx->server);
     pool_close(fx->api.questions);
     pool_close(fx->api.alert_questions);
     alerting_close(fx->api.alerting);
-    rule_manager_close(fx->api.rules);
-    promql_engine_close(fx->api.engine);
-    memory_storage_free(fx->storage);
-    unlink(fx->path);
+    rules_in_memory_close(&fx->rules);
     free(fx);
     return 0;
 }
@@ -141,18 +70,16 @@ static const char *ask(struct fixture *fx, const char *path, const char *body)
 {
     static char text[2048];
     static const struct http_field json = {"Content-Type", "application/json"};
-    AP_AUTO_FREE char *url = ap_asprintf("http://127.0.0.1:%u%s", http_server_port(fx->server, 0), path);
-    struct http_client_request request = {.url = url};
+    struct http_client_request request = {0};
     if (body) {
         request.body = ap_slice_cstr(body);
         request.fields = &json;
         request.field_count = 1;
     }
-    struct http_client_answer answer;
-    MUST(http_client_ask(fx->client, &request, &answer, &must_err));
-    snprintf(text, sizeof(text), "%.*s", (int)answer.body.bytes, (const char *)answer.body.data);
-    if (answer.status != 200)
-        fail_msg("%s: %u %s", path, answer.status, text);
+    unsigned status = api_server_ask(&fx->server, path, &request);
+    snprintf(text, sizeof(text), "%.*s", AP_SLICE_ARG(fx->server.answer.body));
+    if (status != 200)
+        fail_msg("%s: %u %s", path, status, text);
     return text;
 }
 

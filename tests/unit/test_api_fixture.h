@@ -3,15 +3,9 @@
  */
 #pragma once
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-/* cmocka wants the four above first */
-#include <cmocka.h>
+#include "test_api_server.h"
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -19,17 +13,15 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "api/api.h"
+#include "api/pages.h"
 #include "api/pool.h"
 #include "base/buf.h"
 #include "base/random.h"
-#include "net/http_client.h"
 #include "promql/engine.h"
+#include "test_dir.h"
 #include "tsdb/histogram.h"
 #include "tsdb/tsdb.h"
 #include "wal/wal.h"
-
-#define NOON_MS INT64_C(1795435200000) /* 2026-11-23T12:00:00Z */
 
 struct fixture {
     char dir[64];
@@ -38,22 +30,15 @@ struct fixture {
     bool is_going;  /* see struct fixture_options */
     struct ap_clock clock;
     struct wal *wal;
+    struct pages *pages;
     struct tsdb *tsdb;
     struct promql_engine *engine;
     struct api api;
-    struct http_server *server;
+    struct api_server server;
     uint16_t port;
-    struct http_client *client;
     unsigned status;
     char *body; /* of the last answer; owned */
 };
-
-static struct ap_err must_err;
-#define MUST(call)                                                                                                     \
-    do {                                                                                                               \
-        if ((call) != AP_OK)                                                                                           \
-            fail_msg("%s: %s", #call, must_err.text);                                                                  \
-    } while (0)
 
 static inline int64_t fixture_now_us(void *context)
 {
@@ -106,7 +91,9 @@ static inline struct fixture *fixture_new(const struct fixture_options *given)
     if (given->is_going)
         engine_options.clock = &fx->clock;
     MUST(promql_engine_open(&engine_options, &fx->engine, &must_err));
+    fx->pages = pages_new(ap_slice_cstr(""));
     fx->api = (struct api){
+        .pages = fx->pages,
         .wal = fx->wal,
         .tsdb = fx->tsdb,
         .engine = fx->engine,
@@ -118,19 +105,8 @@ static inline struct fixture *fixture_new(const struct fixture_options *given)
     };
     MUST(pool_open("questions", 2, 16, &fx->api.questions, &must_err));
     MUST(pool_open("chores", 1, 16, &fx->api.chores, &must_err));
-    struct http_listener listener = {.address = "127.0.0.1"};
-    struct http_server_options server_options = {
-        .listeners = &listener,
-        .listener_count = 1,
-        .thread_count = 1,
-        .limits = given->limits,
-        .admit = api_admit,
-        .handle = api_handle,
-        .context = &fx->api,
-    };
-    MUST(http_server_open(&server_options, &fx->server, &must_err));
-    fx->port = http_server_port(fx->server, 0);
-    fx->client = http_client_new(&(struct http_client_options){.is_direct = true});
+    api_server_open(&fx->server, &fx->api, &given->limits, api_handle);
+    fx->port = api_server_port(&fx->server);
     return fx;
 }
 
@@ -140,30 +116,22 @@ static inline int setup(void **state)
     return 0;
 }
 
-static inline int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *ftw)
-{
-    (void)info;
-    (void)kind;
-    (void)ftw;
-    return remove(path);
-}
-
 static inline int teardown(void **state)
 {
     struct fixture *fx = *state;
     free(fx->body);
-    http_client_free(fx->client);
     pool_stop(fx->api.questions);
     pool_stop(fx->api.chores);
     wal_stop(fx->wal);
-    http_server_close(fx->server);
+    api_server_close(&fx->server);
     pool_close(fx->api.questions);
     pool_close(fx->api.chores);
+    pages_free(fx->pages);
     promql_engine_close(fx->engine);
     tsdb_close(fx->tsdb);
     wal_close(fx->wal);
     close(fx->dir_fd);
-    nftw(fx->dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    dir_remove(fx->dir);
     free(fx);
     return 0;
 }
@@ -241,16 +209,12 @@ static inline void append_one(struct fixture *fx, const char *const *texts, int6
 
 static inline const char *ask(struct fixture *fx, const char *method, const char *path, const char *form)
 {
-    char url[1024];
-    snprintf(url, sizeof(url), "http://127.0.0.1:%u%s", fx->port, path);
     struct http_field type = {"Content-Type", "application/x-www-form-urlencoded"};
     struct http_client_request request = {
-        .method = method, .url = url, .fields = &type, .field_count = 1, .body = ap_slice_cstr(form)};
-    struct http_client_answer answer;
-    MUST(http_client_ask(fx->client, &request, &answer, &must_err));
-    fx->status = answer.status;
+        .method = method, .fields = &type, .field_count = 1, .body = ap_slice_cstr(form)};
+    fx->status = api_server_ask(&fx->server, path, &request);
     free(fx->body);
-    fx->body = ap_slice_dup(answer.body);
+    fx->body = ap_slice_dup(fx->server.answer.body);
     return fx->body;
 }
 

@@ -320,17 +320,17 @@ static void test_blocks(void **state)
 
 static const char *header_of(struct fixture *fx, const char *name)
 {
-    const char *value = http_client_header(fx->client, name);
+    const char *value = http_client_header(fx->server.client, name);
     return value ? value : "";
 }
 
 static void ask_from_page(struct fixture *fx, const char *method, const char *path, unsigned status)
 {
-    AP_AUTO_FREE char *url = ap_asprintf("http://127.0.0.1:%u%s", http_server_port(fx->server, 0), path);
+    AP_AUTO_FREE char *url = ap_asprintf("http://127.0.0.1:%u%s", fx->port, path);
     struct http_field origin = {"Origin", "http://page.example"};
     struct http_client_request request = {.method = method, .url = url, .fields = &origin, .field_count = 1};
     struct http_client_answer answer;
-    MUST(http_client_ask(fx->client, &request, &answer, &must_err));
+    MUST(http_client_ask(fx->server.client, &request, &answer, &must_err));
     if (answer.status != status)
         fail_msg("%s %s: %u, should be %u", method, path, answer.status, status);
 }
@@ -412,12 +412,12 @@ static struct ap_slice ask_read(struct fixture *fx, const char *metric, const ch
     char packed[512];
     size_t packed_bytes = sizeof(packed);
     assert_int_equal(snappy_compress(body.data, body.bytes, packed, &packed_bytes), SNAPPY_OK);
-    AP_AUTO_FREE char *url = ap_asprintf("http://127.0.0.1:%u/api/v1/read", http_server_port(fx->server, 0));
+    AP_AUTO_FREE char *url = ap_asprintf("http://127.0.0.1:%u/api/v1/read", fx->port);
     struct http_field fields[] = {{"Content-Type", "application/x-protobuf"}, {"Content-Encoding", "snappy"}};
     struct http_client_request request = {
         .url = url, .fields = fields, .field_count = 2, .body = ap_slice(packed, packed_bytes)};
     struct http_client_answer answer;
-    MUST(http_client_ask(fx->client, &request, &answer, &must_err));
+    MUST(http_client_ask(fx->server.client, &request, &answer, &must_err));
     if (answer.status != status)
         fail_msg("%u %.*s", answer.status, AP_SLICE_ARG(answer.body));
     return answer.body;

@@ -118,7 +118,7 @@ static void test_influx_questions(void **state)
     struct fixture *fx = ((struct pushing *)*state)->fx;
     ANSWER("GET", "/ping", "", 204, "");
     ANSWER("GET", "/ping?verbose=true", "", 200, "{\"version\":\"1.8.10\"}\n");
-    assert_string_equal(http_client_header(fx->client, "X-Influxdb-Version"), "1.8.10");
+    assert_string_equal(http_client_header(fx->server.client, "X-Influxdb-Version"), "1.8.10");
     ANSWER("POST", "/query", "q=CREATE+DATABASE+%22x%22", 200, "{\"results\":[{\"statement_id\":0}]}\n");
     ANSWER("POST", "/query?q=create%20database%20x", "", 200, "{\"results\":[{\"statement_id\":0}]}\n");
     ANSWER("GET", "/query?q=SHOW%20DATABASES", "", 200,
@@ -130,7 +130,7 @@ static void test_influx_questions(void **state)
     /* As a link to a page of Prometheus. */
     ask(fx, "GET", "/query?g0.expr=up&g0.tab=table", "");
     assert_int_equal(fx->status, 200);
-    assert_string_equal(http_client_header(fx->client, "Content-Type"), "text/html; charset=utf-8");
+    assert_string_equal(http_client_header(fx->server.client, "Content-Type"), "text/html; charset=utf-8");
     ask(fx, "GET", "/health", "");
     assert_int_equal(fx->status, 200);
     __atomic_store_n(&fx->api.is_draining, true, __ATOMIC_RELAXED);

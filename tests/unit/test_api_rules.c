@@ -1,46 +1,19 @@
 /* /api/v1/rules and /api/v1/alerts from the socket to the rules and back; series are in memory, the test's clock is
  * theirs. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-/* cmocka wants the four above first */
-#include <cmocka.h>
+#include "test_api_server.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "api/api.h"
 #include "api/pool.h"
 #include "base/buf.h"
-#include "net/http_client.h"
-#include "promql/memory_storage.h"
-#include "rules/manager.h"
+#include "test_rules_in_memory.h"
 #include "tsdb/labels.h"
 
-#define NOON_MS INT64_C(1795435200000) /* 2026-11-23T12:00:00Z */
-
 struct fixture {
-    char path[64];
-    const char *patterns[1];
-    struct yaml_texts files;
     int64_t now_us;
     struct ap_clock clock;
-    struct memory_storage *storage;
-    struct promql_engine *engine;
+    struct rules_in_memory rules;
     struct api api;
-    struct http_server *server;
-    struct http_client *client;
+    struct api_server server;
 };
-
-static struct ap_err must_err;
-#define MUST(call)                                                                                                     \
-    do {                                                                                                               \
-        if ((call) != AP_OK)                                                                                           \
-            fail_msg("%s: %s", #call, must_err.text);                                                                  \
-    } while (0)
 
 static const char rules[] = "groups:\n"
                             "- name: a\n"
@@ -64,66 +37,30 @@ static int64_t read_clock(void *context)
     return ((struct fixture *)context)->now_us;
 }
 
-static enum ap_rc keep(void *context, const struct rules_sample *samples, size_t count, struct ap_err *err)
-{
-    (void)context;
-    (void)samples;
-    (void)count;
-    (void)err;
-    return AP_OK;
-}
-
 static void put(struct fixture *fx, const char *job, double value)
 {
     AP_AUTO_BUF struct ap_buf labels = {0};
     struct label set[] = {{ap_slice_cstr(LABEL_METRIC_NAME), ap_slice_cstr("up")},
                           {ap_slice_cstr("job"), ap_slice_cstr(job)}};
     MUST(labels_encode(set, AP_ARRAY_COUNT(set), &labels, &must_err));
-    memory_storage_add(fx->storage, ap_buf_slice(&labels), NOON_MS, value, NULL);
+    memory_storage_add(fx->rules.storage, ap_buf_slice(&labels), NOON_MS, value, NULL);
 }
 
 static int setup(void **state)
 {
     struct fixture *fx = ap_new0(struct fixture);
-    snprintf(fx->path, sizeof(fx->path), "/tmp/test_api_rules.XXXXXX");
-    int fd = mkstemp(fx->path);
-    assert_int_equal(write(fd, rules, sizeof(rules) - 1), sizeof(rules) - 1);
-    close(fd);
-    fx->patterns[0] = fx->path;
-    fx->files = (struct yaml_texts){.items = fx->patterns, .count = 1};
     fx->now_us = NOON_MS * 1000;
     fx->clock = (struct ap_clock){read_clock, read_clock, fx};
-    fx->storage = memory_storage_new();
+    rules_in_memory_open(&fx->rules, rules, &fx->clock);
     put(fx, "x", 1.5);
     put(fx, "y", 0);
     put(fx, "z", 2e9);
-    struct promql_engine_options engine;
-    promql_engine_options_init(&engine);
-    MUST(promql_engine_open(&engine, &fx->engine, &must_err));
-    struct rule_manager_options options = {
-        .world = {.engine = fx->engine,
-                  .storage = promql_storage_memory(fx->storage),
-                  .keep = keep,
-                  .clock = &fx->clock},
-        .patterns = &fx->files,
-        .interval_ms = 60000,
-    };
-    MUST(rule_manager_open(&options, &fx->api.rules, &must_err));
-    fx->api.engine = fx->engine;
+    fx->api.engine = fx->rules.engine;
+    fx->api.rules = fx->rules.manager;
     fx->api.clock = &fx->clock;
     fx->api.is_open = true;
     MUST(pool_open("questions", 2, 16, &fx->api.questions, &must_err));
-    struct http_listener listener = {.address = "127.0.0.1"};
-    struct http_server_options server_options = {
-        .listeners = &listener,
-        .listener_count = 1,
-        .thread_count = 1,
-        .admit = api_admit,
-        .handle = api_handle,
-        .context = &fx->api,
-    };
-    MUST(http_server_open(&server_options, &fx->server, &must_err));
-    fx->client = http_client_new(&(struct http_client_options){.is_direct = true});
+    api_server_open(&fx->server, &fx->api, NULL, api_handle);
     *state = fx;
     return 0;
 }
@@ -131,14 +68,10 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *fx = *state;
-    http_client_free(fx->client);
     pool_stop(fx->api.questions);
-    http_server_close(fx->server);
+    api_server_close(&fx->server);
     pool_close(fx->api.questions);
-    rule_manager_close(fx->api.rules);
-    promql_engine_close(fx->engine);
-    memory_storage_free(fx->storage);
-    unlink(fx->path);
+    rules_in_memory_close(&fx->rules);
     free(fx);
     return 0;
 }
@@ -154,21 +87,20 @@ static void advance(struct fixture *fx, int64_t seconds)
 static const char *ask(struct fixture *fx, const char *what, unsigned want_status)
 {
     static char text[8192];
-    AP_AUTO_FREE char *url = ap_asprintf("http://127.0.0.1:%u/api/v1/%s", http_server_port(fx->server, 0), what);
-    struct http_client_answer answer;
-    MUST(http_client_ask(fx->client, &(struct http_client_request){.url = url}, &answer, &must_err));
-    assert_int_equal(answer.status, want_status);
+    AP_AUTO_FREE char *path = ap_asprintf("/api/v1/%s", what);
+    assert_int_equal(api_server_ask(&fx->server, path, &(struct http_client_request){0}), want_status);
+    struct ap_slice body = fx->server.answer.body;
     size_t used = 0;
-    for (size_t at = 0; at < answer.body.bytes && used < sizeof(text) - 8;) {
-        struct ap_slice rest = {answer.body.data + at, answer.body.bytes - at};
-        if (ap_slice_starts_with(rest, fx->path)) {
+    for (size_t at = 0; at < body.bytes && used < sizeof(text) - 8;) {
+        struct ap_slice rest = {body.data + at, body.bytes - at};
+        if (ap_slice_starts_with(rest, fx->rules.path)) {
             used += (size_t)snprintf(text + used, 5, "FILE");
-            at += strlen(fx->path);
+            at += strlen(fx->rules.path);
         } else if (ap_slice_starts_with(rest, "2026-11-23T12:")) {
             used += (size_t)snprintf(text + used, 5, "TIME");
             at += strlen("2026-11-23T12:00:00.000Z");
         } else {
-            text[used++] = answer.body.data[at++];
+            text[used++] = body.data[at++];
         }
     }
     text[used] = '\0';

@@ -228,6 +228,14 @@ static void test_arena(void **state)
         ap_arena_recycle(&arena);
     }
     ap_arena_clear(&arena);
+
+    assert_non_null(
+        ap_arena_try_alloc(&arena, 10)); /* a small one takes little, a large one little more than it holds */
+    assert_true(arena.block_bytes < 2048);
+    while (arena.used_bytes < 200000)
+        assert_non_null(ap_arena_try_alloc(&arena, 100));
+    assert_true(arena.block_bytes < 210000);
+    ap_arena_clear(&arena);
 }
 
 #define TIME(text, want_us)                                                                                            \

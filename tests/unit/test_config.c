@@ -310,6 +310,43 @@ static void test_reference_is_current(void **state)
         fail_msg("docs/configuration.md must hold this table:\n%s", want);
 }
 
+static void test_path_prefix(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *url;
+        const char *prefix; /* NULL: refused */
+    } cases[] = {
+        {"https://ops.example", ""},
+        {"https://ops.example/", ""},
+        {"http://ops.example:8080/apiary", "/apiary"},
+        {"https://ops.example/apiary/", "/apiary"},
+        {"https://ops.example/a-b/c.d_e~/", "/a-b/c.d_e~"},
+        {"https://ops.example/a//b", NULL},
+        {"https://ops.example/a?b", NULL},
+        {"https://ops.example/a#b", NULL},
+        {"https://ops.example/a%2Fb", NULL},
+        {"https://ops.example/a\"b", NULL},
+        {"https://ops.example/a;b", NULL},
+        {"ops.example/apiary", NULL},
+        {"ftp://ops.example", NULL},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct config_flag flag = {"external_url", cases[i].url};
+        AP_AUTO(config) struct config *config = load_or_die(&flag, 1, NULL, NULL);
+        struct ap_err err;
+        if (config_check(config, &err) != (cases[i].prefix ? AP_OK : AP_E_PARSE))
+            fail_msg("%s: %s", cases[i].url, err.text);
+        if (!cases[i].prefix) {
+            assert_non_null(strstr(err.text, "external_url: "));
+            continue;
+        }
+        struct ap_slice prefix = config_path_prefix(config);
+        if (!ap_slice_equal_cstr(prefix, cases[i].prefix))
+            fail_msg("%s: \"%.*s\"", cases[i].url, AP_SLICE_ARG(prefix));
+    }
+}
+
 /* What links in messages begin with. */
 static void test_link_base(void **state)
 {
@@ -342,6 +379,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_link_base),
+        cmocka_unit_test(test_path_prefix),
         cmocka_unit_test(test_file),
         cmocka_unit_test(test_priority),
         cmocka_unit_test(test_file_errors),

@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +20,7 @@
 #include "net/http_client.h"
 #include "net/http_server.h"
 #include "os/fs.h"
+#include "test_dir.h"
 #include "wal/wal.h"
 #include "warehouse/row.h"
 
@@ -131,14 +131,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *ftw)
-{
-    (void)info;
-    (void)kind;
-    (void)ftw;
-    return remove(path);
-}
-
 static int teardown(void **state)
 {
     struct fixture *fx = *state;
@@ -148,7 +140,7 @@ static int teardown(void **state)
     keyring_close(fx->keyring);
     meta_close(fx->meta);
     close(fx->dir_fd);
-    assert_int_equal(nftw(fx->dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
+    dir_remove(fx->dir);
     free(fx);
     return 0;
 }

@@ -17,6 +17,7 @@
 #include "meta/keyring.h"
 #include "meta/keys.h"
 #include "meta/meta.h"
+#include "test_dir.h"
 
 struct fixture {
     char dir[64];
@@ -56,13 +57,7 @@ static int teardown(void **state)
 {
     struct fixture *fx = *state;
     meta_close(fx->meta);
-    static const char *const suffixes[] = {"", "-wal", "-shm"};
-    for (size_t i = 0; i < AP_ARRAY_COUNT(suffixes); i++) {
-        char path[128];
-        snprintf(path, sizeof(path), "%s%s", fx->path, suffixes[i]);
-        unlink(path);
-    }
-    assert_int_equal(rmdir(fx->dir), 0);
+    dir_remove(fx->dir);
     free(fx);
     return 0;
 }

@@ -6,7 +6,6 @@
 /* cmocka wants the four above first */
 #include <cmocka.h>
 
-#include <ftw.h>
 #include <pthread.h>
 #include <snappy-c.h>
 #include <stdatomic.h>
@@ -24,6 +23,7 @@
 #include "meta/keyring.h"
 #include "net/http_client.h"
 #include "net/http_server.h"
+#include "test_dir.h"
 
 #define NOW_MS INT64_C(1795435200000)
 #define WRITE  "/api/v1/write"
@@ -241,14 +241,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *ftw)
-{
-    (void)info;
-    (void)kind;
-    (void)ftw;
-    return remove(path);
-}
-
 static int teardown(void **state)
 {
     struct fixture *fx = *state;
@@ -258,7 +250,7 @@ static int teardown(void **state)
     pthread_mutex_destroy(&fx->store.mtx);
     keyring_close(fx->keyring);
     meta_close(fx->meta);
-    assert_int_equal(nftw(fx->dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
+    dir_remove(fx->dir);
     free(fx);
     return 0;
 }

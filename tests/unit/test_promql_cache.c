@@ -562,15 +562,15 @@ static void test_size(void **state)
     add_steps(&fx, 60);
     fx.now_ms += 1000;
     int64_t now_ms = fx.now_ms - 1000;
-    for (int i = 0; i < 40; i++) {
+    for (int i = 0; i < 200; i++) {
         char query[64];
         snprintf(query, sizeof(query), "x + %d", i);
         CHECK(query, now_ms - 50 * STEP_MS, now_ms, MISS);
         assert_true(stats_of(&fx).bytes <= (size_t)64 << 10);
     }
     struct promql_cache_stats stats = stats_of(&fx);
-    assert_true(stats.answers > 1 && stats.evictions > 0 && stats.answers + stats.evictions == 40);
-    CHECK("x + 39", now_ms - 50 * STEP_MS, now_ms, HIT);
+    assert_true(stats.answers > 1 && stats.evictions > 0 && stats.answers + stats.evictions == 200);
+    CHECK("x + 199", now_ms - 50 * STEP_MS, now_ms, HIT);
     CHECK("x + 0", now_ms - 50 * STEP_MS, now_ms, MISS); /* was used the longest ago */
     /* A quarter of the room is too much for one. */
     CHECK("x", now_ms - 2000 * STEP_MS, now_ms, MISS);

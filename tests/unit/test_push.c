@@ -6,7 +6,6 @@
 /* cmocka wants the four above first */
 #include <cmocka.h>
 
-#include <ftw.h>
 #include <math.h>
 #include <pthread.h>
 #include <sqlite3.h>
@@ -21,6 +20,7 @@
 #include "ingest/push.h"
 #include "ingest/push_body.h"
 #include "ingest/push_key.h"
+#include "test_dir.h"
 #include "tsdb/histogram.h"
 
 #define SEED 7
@@ -480,14 +480,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *ftw)
-{
-    (void)info;
-    (void)kind;
-    (void)ftw;
-    return remove(path);
-}
-
 static int teardown(void **state)
 {
     struct fixture *fx = *state;
@@ -495,7 +487,7 @@ static int teardown(void **state)
     ap_buf_clear(&fx->written);
     pthread_mutex_destroy(&fx->mtx);
     pthread_cond_destroy(&fx->changed);
-    assert_int_equal(nftw(fx->dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
+    dir_remove(fx->dir);
     free(fx);
     return 0;
 }

@@ -221,6 +221,36 @@ static void test_alert_life(void **state)
     end(&fixture);
 }
 
+/* "TIME ends TIME" for each telling. */
+static bool tell(void *context, const struct rule *rule, const struct alert *const *alerts, size_t count,
+                 int64_t ends_ms)
+{
+    (void)rule;
+    ap_buf_printf(context, "%zu %s ends %d\n", count, alert_state_name(alerts[0]->state), (int)(ends_ms / 1000));
+    return true;
+}
+
+static void test_resend_delay(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    AP_AUTO_BUF struct ap_buf told = {0};
+    start(&fixture, "groups:\n- name: g\n  interval: 5s\n  rules:\n  - {alert: Hot, expr: heat > 10}\n");
+    fixture.world.tell = tell;
+    fixture.world.tell_context = &told;
+    fixture.world.resend_ms = 20000;
+    put(&fixture, "heat", 0, 20);
+    for (int ts_s = 0; ts_s <= 45; ts_s += 5)
+        evaluate(&fixture, ts_s);
+    put(&fixture, "heat", 50, 5);
+    evaluate(&fixture, 50);
+    ap_buf_add_char(&told, '\0');
+    assert_string_equal(told.data, "1 firing ends 80\n"  /* at once */
+                                   "1 firing ends 105\n" /* at 25: more than 20 later */
+                                   "1 inactive ends 130\n");
+    end(&fixture);
+}
+
 static void test_same_alert_twice(void **state)
 {
     (void)state;
@@ -303,6 +333,84 @@ static void test_restart(void **state)
     start_again(&fixture);
     evaluate(&fixture, 280 + 121);
     assert_int_equal(group_run_status(fixture.run, 0).alerts[0].active_ms, 401000);
+    end(&fixture);
+}
+
+/* Away for longer than PromQL looks back: that an expression gives nothing says nothing until all has come in anew. */
+static void test_restart_after_long(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    start(&fixture, "groups:\n- name: g\n  query_offset: 30s\n  rules:\n  - {alert: Hot, expr: heat > 10, for: 30s}\n");
+    put(&fixture, "heat{room=\"x\"}", 0, 20);
+    put(&fixture, "heat{room=\"y\"}", 0, 20);
+    put(&fixture, "heat{room=\"z\"}", 59, 20);
+    evaluate(&fixture, 30);
+    evaluate(&fixture, 60); /* z has been pending since 89 */
+    evaluate(&fixture, 89);
+    start_again(&fixture);
+    fixture.world.restore_ms = 3600000;
+    evaluate(&fixture, 600);
+    ALERTS_ARE(&fixture,
+               "firing nan {alertname=\"Hot\", room=\"x\"}{summary=\"Hot was active before the server started, and "
+               "has not been evaluated since: there is no data\"}\n"
+               "firing nan {alertname=\"Hot\", room=\"y\"}{summary=\"Hot was active before the server started, and "
+               "has not been evaluated since: there is no data\"}\n");
+    put(&fixture, "heat{room=\"x\"}", 700, 30); /* goes on where it was, for as long as it is given */
+    put(&fixture, "heat{room=\"y\"}", 700, 5);
+    evaluate(&fixture, 730);
+    struct rule_status status = group_run_status(fixture.run, 0);
+    assert_int_equal(status.alerts[0].state, ALERT_STATE_FIRING);
+    assert_int_equal(status.alerts[0].active_ms, 30000);
+    assert_int_equal(status.alerts[1].state, ALERT_STATE_FIRING);
+    put(&fixture, "heat{room=\"x\"}", 800, 5);
+    evaluate(&fixture, 830);
+    assert_int_equal(group_run_status(fixture.run, 0).alerts[0].resolved_ms, 830000);
+    evaluate(&fixture, 899);
+    assert_int_equal(group_run_status(fixture.run, 0).alerts[1].state, ALERT_STATE_FIRING);
+    evaluate(&fixture, 900);
+    assert_int_equal(group_run_status(fixture.run, 0).alerts[1].resolved_ms, 900000);
+    end(&fixture);
+}
+
+/* A rule that looks for its data knows when there is some. */
+static void test_restart_after_long_with_data(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    start(&fixture, "groups:\n- name: g\n  rules:\n  - {alert: Hot, expr: heat > 10, no_data: keep}\n");
+    put(&fixture, "heat", 0, 20);
+    evaluate(&fixture, 0);
+    start_again(&fixture);
+    fixture.world.restore_ms = 3600000;
+    evaluate(&fixture, 600);
+    assert_int_equal(group_run_status(fixture.run, 0).state, ALERT_STATE_FIRING);
+    put(&fixture, "heat", 610, 5);
+    evaluate(&fixture, 630);
+    assert_int_equal(group_run_status(fixture.run, 0).alerts[0].resolved_ms, 630000);
+    end(&fixture);
+}
+
+/* A rule that is gone ends its series where the last sample could have been: not before those of whoever goes on. */
+static void test_end_with_offset(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    start(&fixture, "groups:\n- name: g\n  query_offset: 1m\n  rules:\n  - {record: n, expr: vector(1)}\n");
+    evaluate(&fixture, 60);
+    group_run_end(fixture.run, 70000);
+    evaluate(&fixture, 75); /* as another group would, of another name */
+    AP_AUTO_BUF struct ap_buf labels = {0};
+    struct ap_err err;
+    assert_int_equal(series_text_labels(ap_slice_cstr("n"), &labels, &err), AP_OK);
+    struct promql_request request = {.text = ap_slice_cstr("n"), .start_ms = 15000, .end_ms = 15000};
+    struct promql_execution *execution = NULL;
+    struct promql_points points;
+    assert_int_equal(promql_execute(fixture.world.engine, fixture.world.storage, &request, &execution, &err), AP_OK);
+    assert_int_equal(promql_execution_count(execution), 1);
+    assert_int_equal(promql_execution_read(execution, 0, &points, &err), AP_OK);
+    assert_int_equal(points.count, 1);
+    promql_execution_free(execution);
     end(&fixture);
 }
 
@@ -498,8 +606,12 @@ int main(void)
         cmocka_unit_test(test_recording),
         cmocka_unit_test(test_limit_and_offset),
         cmocka_unit_test(test_alert_life),
+        cmocka_unit_test(test_resend_delay),
         cmocka_unit_test(test_same_alert_twice),
         cmocka_unit_test(test_restart),
+        cmocka_unit_test(test_restart_after_long),
+        cmocka_unit_test(test_restart_after_long_with_data),
+        cmocka_unit_test(test_end_with_offset),
         cmocka_unit_test(test_restart_of_alike_rules),
         cmocka_unit_test(test_no_data_is_an_alert),
         cmocka_unit_test(test_no_data_keeps_or_ends),

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,6 +19,7 @@
 
 #include <cmocka.h>
 
+#include "test_dir.h"
 #include "wal/wal.h"
 #include "warehouse/row.h"
 #include "warehouse/warehouse.h"
@@ -46,14 +46,6 @@ struct fixture {
     uint32_t retention_days;
     const struct ap_clock *clock;
 };
-
-static int remove_one(const char *path, const struct stat *info, int type, struct FTW *where)
-{
-    (void)info;
-    (void)type;
-    (void)where;
-    return remove(path);
-}
 
 #define MUST(call)                                                                                                     \
     do {                                                                                                               \
@@ -118,7 +110,7 @@ __attribute__((unused)) static int teardown(void **state)
     if (fx->warehouse)
         close_all(fx);
     close(fx->dir_fd);
-    nftw(fx->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    dir_remove(fx->dir);
     free(fx);
     return 0;
 }

@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "alert/alerting.h"
-#include "rules/group.h"
+#include "rules/alert.h"
 #include "rules/rule_file.h"
 #include "tsdb/labels.h"
 

@@ -1,4 +1,7 @@
-// node send.mjs URL STATSD_PORT KEY: points by both InfluxDB clients of npm, and StatsD by hot-shots. Fails when one of them does.
+// node send.mjs URL STATSD_PORT KEY: points by both InfluxDB clients of npm, which it says then, and when it has been sent a line, StatsD by
+// hot-shots. Fails when one of them does.
+import { once } from 'node:events';
+
 import { InfluxDB, Point } from '@influxdata/influxdb-client';
 import { InfluxDB as InfluxDB1 } from 'influx';
 import StatsD from 'hot-shots';
@@ -92,4 +95,7 @@ async function sendStatsd() {
 await writeVersion2();
 await writeVersion1();
 await refuseVersion2();
+console.log('InfluxDB is done');
+await once(process.stdin, 'data');
 await sendStatsd();
+process.exit(0);

@@ -1,3 +1,4 @@
+import { addressOf } from './address';
 import type { Decoder } from './decode';
 import { ApiError, type Failure, failureOfStatus } from './failure';
 
@@ -13,7 +14,7 @@ export async function request(
   const signal = init.signal ? AbortSignal.any([init.signal, deadline]) : deadline;
   let response: Response;
   try {
-    response = await fetch(path, { ...init, signal, credentials: 'same-origin' });
+    response = await fetch(addressOf(path), { ...init, signal, credentials: 'same-origin' });
   } catch (error) {
     if (init.signal?.aborted) throw error; // the caller gave up: not a failure
     throw new ApiError(deadline.aborted ? { kind: 'timeout', afterMs: timeoutMs } : { kind: 'unreachable' });

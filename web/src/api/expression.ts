@@ -143,10 +143,26 @@ export const decodeValues: Decoder<Values> = (value, at) => {
   }
 };
 
-/** What a person asked for: an error is shown at once, and nothing is asked again unless they want it. */
-const ON_DEMAND = { retry: false, staleTime: Infinity, placeholderData: keepPreviousData } as const;
+/**
+ * What a person asked for: an error is shown at once, and nothing is asked again unless they want it. Where they do, a
+ * page that nobody sees waits until it is looked at, and then catches up.
+ */
+function onDemand(refreshMs: number | null) {
+  return {
+    retry: false,
+    staleTime: refreshMs ?? Infinity,
+    placeholderData: keepPreviousData,
+    refetchInterval: refreshMs ?? false,
+    refetchOnWindowFocus: true, // if it is older than that
+  } as const;
+}
 
-export function linesQuery(expression: string, spanMs: number, endMs: number | null) {
+export function linesQuery(
+  expression: string,
+  spanMs: number,
+  endMs: number | null,
+  refreshMs: number | null,
+) {
   const stepMs = Math.max(1_000, Math.ceil(spanMs / POINTS / 1_000) * 1_000);
   return queryOptions({
     queryKey: ['lines', expression, spanMs, endMs],
@@ -163,11 +179,11 @@ export function linesQuery(expression: string, spanMs: number, endMs: number | n
       const path = `/api/v1/query_range?${parameters.toString()}`;
       return fetchJson(path, decodeLines(fromMs, toMs), signal, TIMEOUT_MS);
     },
-    ...ON_DEMAND,
+    ...onDemand(refreshMs),
   });
 }
 
-export function valuesQuery(expression: string, atMs: number | null) {
+export function valuesQuery(expression: string, atMs: number | null, refreshMs: number | null) {
   return queryOptions({
     queryKey: ['values', expression, atMs],
     queryFn: ({ signal }) => {
@@ -175,6 +191,6 @@ export function valuesQuery(expression: string, atMs: number | null) {
       if (atMs !== null) parameters.set('time', String(atMs / 1_000));
       return fetchJson(`/api/v1/query?${parameters.toString()}`, decodeValues, signal, TIMEOUT_MS);
     },
-    ...ON_DEMAND,
+    ...onDemand(refreshMs),
   });
 }

@@ -1,3 +1,5 @@
+import { addressOf } from './address';
+
 /**
  * The server's commit stream. EventSource reconnects by itself after a broken connection, but gives up for good
  * when the answer is an error; then we try again ourselves, later each time.
@@ -17,7 +19,7 @@ export function openLive(handlers: LiveHandlers): () => void {
   let failedCount = 0;
 
   const connect = () => {
-    source = new EventSource('/api/apiary/v1/live');
+    source = new EventSource(addressOf('/api/apiary/v1/live'));
     source.addEventListener('open', () => {
       failedCount = 0;
       handlers.onOpen();

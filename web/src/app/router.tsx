@@ -1,5 +1,6 @@
 import { createRootRoute, createRoute, createRouter, redirect } from '@tanstack/react-router';
 import { alertmanagerAddress } from '../alerting/alertmanager_links';
+import { basePath } from '../api/address';
 import { AlertsPage } from '../alerts/alerts_page';
 import { parseAlertSearch } from '../alerts/filter';
 import { parseGraphSearch } from '../graph/address';
@@ -110,6 +111,7 @@ const queryRoute = createRoute({
 });
 
 export const router = createRouter({
+  basepath: basePath(),
   parseSearch: parseSearchText,
   stringifySearch: formatSearchText,
   routeTree: rootRoute.addChildren([

@@ -12,6 +12,7 @@ describe('the address of a graph', () => {
       view: 'table',
       spanMs: HOUR_MS,
       endMs: null,
+      refreshMs: null,
     });
   });
 
@@ -30,6 +31,14 @@ describe('the address of a graph', () => {
       expect(graphOf({ 'g0.range_input': bad }).spanMs).toBe(HOUR_MS);
     expect(graphOf({ 'g0.end_input': 'yesterday' }).endMs).toBeNull();
     expect(graphOf({ 'g0.end_input': '2026-99-01 12:00:00' }).endMs).toBeNull();
+  });
+
+  it('may ask again and again, unless its end is given', () => {
+    const refreshOf = (search: Record<string, unknown>) => graphOf(parseGraphSearch(search)).refreshMs;
+    expect(refreshOf({ refresh: '15s' })).toBe(15_000);
+    expect(refreshOf({ refresh: '1m', 'g0.range_input': '6h' })).toBe(60_000);
+    for (const bad of ['', 'off', '5', '500ms', '-5s']) expect(refreshOf({ refresh: bad })).toBeNull();
+    expect(refreshOf({ refresh: '15s', 'g0.end_input': '2026-03-01 12:00:00' })).toBeNull();
   });
 
   it('is written as it is read', () => {

@@ -12,6 +12,8 @@ export interface GraphSearch {
   'g0.end_input'?: string | undefined;
   /** The same, for a table. */
   'g0.moment_input'?: string | undefined;
+  /** How often it is asked again, as "15s": Grafana's parameter, Prometheus has none. */
+  refresh?: string | undefined;
 }
 
 export type GraphView = 'graph' | 'table';
@@ -22,6 +24,8 @@ export interface Graph {
   spanMs: number;
   /** null: now. */
   endMs: number | null;
+  /** null: it is asked once. */
+  refreshMs: number | null;
 }
 
 const HOUR_MS = 3_600_000;
@@ -29,6 +33,7 @@ const HOUR_MS = 3_600_000;
 /** Of the view and the spans to choose from, as they stand in the address. */
 export const TABS: Record<GraphView, string> = { graph: '0', table: '1' };
 export const SPANS = ['15m', '1h', '6h', '1d', '1w'] as const;
+export const REFRESHES = ['5s', '15s', '1m', '5m'] as const;
 
 const UNITS = [
   { name: 'y', ms: 365 * 24 * HOUR_MS },
@@ -72,7 +77,7 @@ function parseMoment(text: string | undefined): number | null {
   return Number.isNaN(ms) ? null : ms;
 }
 
-const NAMES = ['g0.expr', 'g0.tab', 'g0.range_input', 'g0.end_input', 'g0.moment_input'] as const;
+const NAMES = ['g0.expr', 'g0.tab', 'g0.range_input', 'g0.end_input', 'g0.moment_input', 'refresh'] as const;
 
 export function parseGraphSearch(search: Record<string, unknown>): GraphSearch {
   const found: GraphSearch = {};
@@ -86,11 +91,13 @@ export function parseGraphSearch(search: Record<string, unknown>): GraphSearch {
 /** What is not given, or makes no sense, is as the page shows it by itself. */
 export function graphOf(search: GraphSearch): Graph {
   const tab = search['g0.tab'];
+  const endMs = parseMoment(search['g0.end_input'] ?? search['g0.moment_input']);
   return {
     expression: search['g0.expr'] ?? '',
     view: tab === TABS.table || tab === 'table' ? 'table' : 'graph',
     spanMs: parseDuration(search['g0.range_input'] ?? '') ?? HOUR_MS,
-    endMs: parseMoment(search['g0.end_input'] ?? search['g0.moment_input']),
+    endMs,
+    refreshMs: endMs === null ? parseDuration(search.refresh ?? '') : null, // what has ended stays as it is
   };
 }
 

@@ -1,23 +1,35 @@
 import type { ReactNode } from 'react';
 import { SERIES_MAX } from '../api/expression';
 import { type Failure, failureOf } from '../api/failure';
-import { FailureNotice } from '../states/failure_notice';
+import { Ago } from '../alerting/moment';
+import { FailureNotice, wordingOf } from '../states/failure_notice';
 
 interface Props<T> {
-  query: { data: T | undefined; error: Error | null; isPlaceholderData: boolean; refetch: () => unknown };
+  query: {
+    data: T | undefined;
+    dataUpdatedAt: number;
+    error: Error | null;
+    isPlaceholderData: boolean;
+    refetch: () => unknown;
+  };
   children: (answer: T) => ReactNode;
 }
 
-/** What an expression came to: an error in the server's words, its notes, nothing, or what it found. */
+/**
+ * What an expression came to: an error in the server's words, its notes, nothing, or what it found. What was found stays
+ * when asking again fails.
+ */
 export function AnswerFrame<T extends { series: readonly unknown[]; notes: readonly string[] }>({
-  query: { data, error, isPlaceholderData, refetch },
+  query: { data, dataUpdatedAt, error, isPlaceholderData, refetch },
   children,
 }: Props<T>) {
-  if (error !== null) return <Refused failure={failureOf(error)} onRetry={() => void refetch()} />;
+  if (data === undefined && error !== null)
+    return <Refused failure={failureOf(error)} onRetry={() => void refetch()} />;
   if (data === undefined)
     return <div className="panel skeleton graph-skeleton" role="img" aria-label="The answer is on its way" />;
   return (
     <div className="answer" data-waiting={isPlaceholderData} aria-busy={isPlaceholderData}>
+      {error !== null && <NotRefreshed failure={failureOf(error)} sinceMs={dataUpdatedAt} />}
       <Notes notes={data.notes} />
       {data.series.length === 0 ? (
         <div className="page-notice" role="status">
@@ -45,6 +57,18 @@ function Refused({ failure, onRetry }: { failure: Failure; onRetry: () => void }
     <div className="expression-note" data-tone="bad" role="alert">
       <p>This expression has no answer</p>
       <pre>{failure.message}</pre>
+    </div>
+  );
+}
+
+function NotRefreshed({ failure, sinceMs }: { failure: Failure; sinceMs: number }) {
+  const { title, hint } = wordingOf(failure);
+  return (
+    <div className="expression-note" data-tone="warning" role="status">
+      <p>
+        Shown as it was <Ago tsMs={sinceMs} />. {title}
+      </p>
+      <pre>{hint}</pre>
     </div>
   );
 }

@@ -1,5 +1,6 @@
 import { useQuery } from '@tanstack/react-query';
 import { Link, useLocation, useNavigate, useSearch } from '@tanstack/react-router';
+import { useEffect } from 'react';
 import { ChoiceTabs } from '../alerting/choice_tabs';
 import { linesQuery, valuesQuery } from '../api/expression';
 import { PageTitle } from '../app/page_title';
@@ -16,6 +17,7 @@ import {
 } from './address';
 import { ExpressionForm } from './expression_form';
 import { GraphView } from './graph_view';
+import { RefreshChoice } from './refresh_choice';
 import { TableView } from './table_view';
 
 /** `/graph`: one expression of PromQL over time, or what it is now. Links of alerts lead here, as to Prometheus. */
@@ -24,15 +26,17 @@ export function GraphPage() {
   const navigate = useNavigate({ from: '/graph' });
   const others = useLocation({ select: (location) => otherCount(location.search) });
   const graph = graphOf(search);
-  const { expression, view, spanMs, endMs } = graph;
+  const { expression, view, spanMs, endMs, refreshMs } = graph;
   const lines = useQuery({
-    ...linesQuery(expression, spanMs, endMs),
+    ...linesQuery(expression, spanMs, endMs, refreshMs),
     enabled: expression !== '' && view === 'graph',
   });
   const values = useQuery({
-    ...valuesQuery(expression, endMs),
+    ...valuesQuery(expression, endMs, refreshMs),
     enabled: expression !== '' && view === 'table',
   });
+  const shown = view === 'graph' ? lines : values;
+  useRefreshAtOnce(refreshMs, shown);
   return (
     <>
       <PageTitle text="Graph" />
@@ -47,11 +51,16 @@ export function GraphPage() {
       <ExpressionForm
         expression={expression}
         onRun={(wanted) => {
-          if (wanted === expression) void (view === 'graph' ? lines : values).refetch();
+          if (wanted === expression) void shown.refetch();
           else void navigate({ search: (before) => ({ ...before, 'g0.expr': wanted }) });
         }}
       >
-        <Choices graph={graph} />
+        <Choices
+          graph={graph}
+          onRefresh={(refresh) =>
+            void navigate({ search: (before) => ({ ...before, refresh }), replace: true })
+          }
+        />
       </ExpressionForm>
       {others > 0 && (
         <p className="more-note">
@@ -66,8 +75,26 @@ export function GraphPage() {
   );
 }
 
+/** Who begins to refresh does not want to look at what is old until then. */
+function useRefreshAtOnce(
+  refreshMs: number | null,
+  shown: { isStale: boolean; refetch: (how: object) => unknown },
+) {
+  const { isStale, refetch } = shown;
+  useEffect(() => {
+    if (refreshMs !== null && isStale) void refetch({ cancelRefetch: false });
+    // isStale as it was when the choice was made
+    // eslint-disable-next-line react-hooks/exhaustive-deps
+  }, [refreshMs]);
+}
+
+interface ChoicesProps {
+  graph: Graph;
+  onRefresh: (refresh: string | undefined) => void;
+}
+
 /** The view, for how long, and until when where that is not now. */
-function Choices({ graph: { view, spanMs, endMs } }: { graph: Graph }) {
+function Choices({ graph: { view, spanMs, endMs, refreshMs }, onRefresh }: ChoicesProps) {
   const chosen = formatDuration(spanMs);
   const spans = SPANS.some((span) => span === chosen) ? SPANS : [...SPANS, chosen];
   return (
@@ -89,6 +116,7 @@ function Choices({ graph: { view, spanMs, endMs } }: { graph: Graph }) {
           choices={spans.map((span) => ({ value: span, text: spanText(span) }))}
         />
       )}
+      {endMs === null && <RefreshChoice chosenMs={refreshMs} onChoose={onRefresh} />}
       {endMs !== null && (
         <span className="graph-end">
           {view === 'graph' ? 'until' : 'at'} {formatExact(endMs).local}
@@ -122,7 +150,7 @@ function Beginnings() {
       <ul>
         {EXAMPLES.map(({ expression, meaning }) => (
           <li key={expression}>
-            <Link to="/graph" search={graphSearch(expression)}>
+            <Link to="/graph" search={(before) => ({ ...before, ...graphSearch(expression) })}>
               <code>{expression}</code>
             </Link>
             <span>{meaning}</span>

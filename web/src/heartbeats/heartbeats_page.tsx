@@ -1,4 +1,5 @@
 import { useQuery } from '@tanstack/react-query';
+import { addressOf } from '../api/address';
 import { type Heartbeat, heartbeatsQuery, type HeartbeatState } from '../api/heartbeats';
 import { AlertingPage } from '../alerting/alerting_page';
 import { Ago, Until } from '../alerting/moment';
@@ -100,7 +101,7 @@ function NoHeartbeats() {
         </p>
         <pre className="notice-code">
           {'heartbeats:\n- {name: backup, every: 1d, grace: 2h}\n\n'}
-          {`curl -fsS -m 10 ${location.origin}/api/apiary/v1/heartbeats/backup`}
+          {`curl -fsS -m 10 ${location.origin}${addressOf('/api/apiary/v1/heartbeats/backup')}`}
         </pre>
       </div>
     </div>
