@@ -8,7 +8,8 @@
  * time. They are written as soon as a beat has come, and over and over, so that a beat which does not come is seen as
  * well, and one that has never come, and one that was waited for before a restart.
  *
- * Threads: all functions from any thread, _open(), _start(), _stop() and _close() from one.
+ * Threads: all functions from any thread, _open(), _start(), _reconfigure(), _end_gone(), _stop() and _close() from one
+ * at a time.
  */
 #pragma once
 
@@ -25,7 +26,8 @@ struct heartbeats; /* private to heartbeats.c */
 struct rules_sample;
 
 struct heartbeats_options {
-    const struct heartbeat_list *list; /* lent, as all but meta_path, which is for the call */
+    const struct heartbeat_list
+        *list; /* lent, until another takes its place; as all but meta_path, for the call only */
     const char *meta_path;
     const struct ap_clock *clock;
     /* As rules_keep() has it. */
@@ -40,6 +42,15 @@ ap_nodiscard enum ap_rc heartbeats_open(const struct heartbeats_options *options
                                         struct ap_err *err);
 /* Writes all series once, before it returns, and from then on by a thread. */
 ap_nodiscard enum ap_rc heartbeats_start(struct heartbeats *heartbeats, struct ap_err *err);
+/*
+ * From now on those of `list`, which is lent until another takes its place, are waited for: what is known of them goes
+ * on, new ones are waited for from now on, and have their series when this returns. AP_E_FULL, AP_E_IO: all stays as it
+ * is. The series of those that are gone end with heartbeats_end_gone(), which belongs behind the moment at which their
+ * rules are gone: otherwise these would take the end for a beat that is missing. One of the two after the other.
+ */
+ap_nodiscard enum ap_rc heartbeats_reconfigure(struct heartbeats *heartbeats, const struct heartbeat_list *list,
+                                               struct ap_err *err);
+void heartbeats_end_gone(struct heartbeats *heartbeats);
 /* Nothing is written from here on: beats get AP_E_BUSY. NULL is allowed, as below. */
 void heartbeats_stop(struct heartbeats *heartbeats);
 void heartbeats_close(struct heartbeats *heartbeats);

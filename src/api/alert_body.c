@@ -8,6 +8,18 @@
 #include "codec/json_reader.h"
 #include "tsdb/labels.h"
 
+/* A member that says null says nothing: programs write what they have no value for. */
+static enum ap_rc skip_null(struct json_reader *reader, bool *ret_is_null, struct ap_err *err)
+{
+    enum json_kind kind;
+    *ret_is_null = false;
+    enum ap_rc rc = json_reader_peek(reader, &kind, err);
+    if (rc != AP_OK || kind != JSON_KIND_NULL)
+        return rc;
+    *ret_is_null = true;
+    return json_reader_null(reader, err);
+}
+
 /* ---- Alerts ---- */
 
 /* A label set in the bytes of a body, which moves while it grows. */
@@ -101,25 +113,33 @@ static enum ap_rc read_moment(struct reading *reading, const char *what, int64_t
     return rc == AP_OK ? alertmanager_parse_time(text, what, ret_ts_ms, err) : rc;
 }
 
+static enum ap_rc read_alert_member(struct reading *reading, struct ap_slice key, struct entry *entry, bool *is_good,
+                                    struct ap_err *err)
+{
+    bool is_null;
+    enum ap_rc rc = skip_null(&reading->reader, &is_null, err);
+    if (rc != AP_OK || is_null)
+        return rc;
+    if (ap_slice_equal_cstr(key, "labels"))
+        return read_labels(reading, false, &entry->labels, is_good, err);
+    if (ap_slice_equal_cstr(key, "annotations"))
+        return read_labels(reading, true, &entry->annotations, is_good, err);
+    if (ap_slice_equal_cstr(key, "startsAt"))
+        return read_moment(reading, "startsAt", &entry->starts_ms, err);
+    if (ap_slice_equal_cstr(key, "endsAt"))
+        return read_moment(reading, "endsAt", &entry->ends_ms, err);
+    if (ap_slice_equal_cstr(key, "generatorURL"))
+        return json_reader_string(&reading->reader, &entry->generator_url, err);
+    return json_reader_skip(&reading->reader, NULL, err);
+}
+
 static enum ap_rc read_alert(struct reading *reading, struct entry *entry, bool *is_good, struct ap_err *err)
 {
     struct ap_slice key;
     bool is_there;
     enum ap_rc rc = json_reader_begin_object(&reading->reader, err);
-    while (rc == AP_OK && (rc = json_reader_next_key(&reading->reader, &key, &is_there, err)) == AP_OK && is_there) {
-        if (ap_slice_equal_cstr(key, "labels"))
-            rc = read_labels(reading, false, &entry->labels, is_good, err);
-        else if (ap_slice_equal_cstr(key, "annotations"))
-            rc = read_labels(reading, true, &entry->annotations, is_good, err);
-        else if (ap_slice_equal_cstr(key, "startsAt"))
-            rc = read_moment(reading, "startsAt", &entry->starts_ms, err);
-        else if (ap_slice_equal_cstr(key, "endsAt"))
-            rc = read_moment(reading, "endsAt", &entry->ends_ms, err);
-        else if (ap_slice_equal_cstr(key, "generatorURL"))
-            rc = json_reader_string(&reading->reader, &entry->generator_url, err);
-        else
-            rc = json_reader_skip(&reading->reader, NULL, err);
-    }
+    while (rc == AP_OK && (rc = json_reader_next_key(&reading->reader, &key, &is_there, err)) == AP_OK && is_there)
+        rc = read_alert_member(reading, key, entry, is_good, err);
     return rc;
 }
 
@@ -138,8 +158,11 @@ static bool check_alert(struct reading *reading, const struct entry *entry)
 
 static enum ap_rc read_alerts(struct reading *reading, struct ap_err *err)
 {
-    bool is_there;
-    enum ap_rc rc = json_reader_begin_array(&reading->reader, err);
+    bool is_there, is_null;
+    enum ap_rc rc = skip_null(&reading->reader, &is_null, err); /* an empty list, as some programs write it */
+    if (rc != AP_OK || is_null)
+        return rc == AP_OK ? json_reader_finish(&reading->reader, err) : rc;
+    rc = json_reader_begin_array(&reading->reader, err);
     while (rc == AP_OK && (rc = json_reader_next_item(&reading->reader, &is_there, err)) == AP_OK && is_there) {
         struct entry entry = {0};
         bool is_good = true;
@@ -241,6 +264,10 @@ static enum ap_rc read_silence_member(struct json_reader *reader, struct ap_slic
                  {"endsAt", &body->ends},
                  {"createdBy", &body->silence.created_by},
                  {"comment", &body->silence.comment}};
+    bool is_null;
+    enum ap_rc rc = skip_null(reader, &is_null, err);
+    if (rc != AP_OK || is_null)
+        return rc;
     for (size_t i = 0; i < AP_ARRAY_COUNT(texts); i++)
         if (ap_slice_equal_cstr(key, texts[i].key))
             return json_reader_string(reader, texts[i].to, err);

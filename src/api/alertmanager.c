@@ -1,11 +1,14 @@
 #include "api/alertmanager.h"
 
+#include <stdio.h>
+
 #include "alert/alerting.h"
 #include "alert/config_text.h"
 #include "alert/matcher_text.h"
 #include "api/question.h"
 #include "base/mem.h"
 
+enum { MOMENT_BYTES_MIN = sizeof("2026-11-30T09:00") - 1, MOMENT_BYTES_MAX = 48 };
 #define GO_TIME_ZERO_US INT64_C(-62135596800000000)
 
 /* ---- Errors ---- */
@@ -47,14 +50,57 @@ void alertmanager_add_time(struct ap_buf *out, int64_t ts_ms)
     ap_buf_printf(out, "\"%s\"", text);
 }
 
+/*
+ * RFC 3339, and what Alertmanager takes beside it, since scripts write their times so: without a zone, which is UTC
+ * then; without seconds; a zone without its colon.
+ */
+static bool parse_moment(struct ap_slice text, int64_t *ret_us)
+{
+    static const char *const ends[] = {"Z", ":00Z"};
+    char whole[MOMENT_BYTES_MAX + 8];
+    if (ap_time_parse(text, ret_us))
+        return true;
+    if (text.bytes < MOMENT_BYTES_MIN || text.bytes > MOMENT_BYTES_MAX)
+        return false;
+    bool has_z = text.data[text.bytes - 1] == 'Z';
+    for (size_t i = 0; i < AP_ARRAY_COUNT(ends); i++) {
+        snprintf(whole, sizeof(whole), "%.*s%s", (int)(text.bytes - has_z), text.data, ends[i]);
+        if (ap_time_parse(ap_slice_cstr(whole), ret_us))
+            return true;
+    }
+    snprintf(whole, sizeof(whole), "%.*s:%.2s", (int)text.bytes - 2, text.data, text.data + text.bytes - 2);
+    return ap_time_parse(ap_slice_cstr(whole), ret_us);
+}
+
 enum ap_rc alertmanager_parse_time(struct ap_slice text, const char *what, int64_t *ret_ts_ms, struct ap_err *err)
 {
     int64_t us;
-    if (!ap_time_parse(text, &us))
+    if (!parse_moment(text, &us))
         return ap_fail(err, AP_E_PARSE, "%s: expected a time such as 2026-11-30T09:00:00.000Z, found \"%.*s\"", what,
                        PARAMS_TEXT(text));
     *ret_ts_ms = us == GO_TIME_ZERO_US ? 0 : us / AP_US_PER_MS;
     return AP_OK;
+}
+
+enum ap_rc alertmanager_read_switch(const struct params *params, const char *name, bool *ret_value, struct ap_err *err)
+{
+    static const struct {
+        const char *word;
+        bool value;
+    } words[] = {{"true", true},   {"1", true},  {"t", true},  {"yes", true}, {"y", true},  {"on", true},
+                 {"false", false}, {"0", false}, {"f", false}, {"no", false}, {"n", false}, {"off", false}};
+    struct ap_slice text = params_get(params, name);
+    *ret_value = true;
+    for (size_t i = 0; i < AP_ARRAY_COUNT(words); i++) {
+        if (!ap_slice_equal_nocase(text, words[i].word))
+            continue;
+        *ret_value = words[i].value;
+        return AP_OK;
+    }
+    return text.bytes == 0
+               ? AP_OK
+               : ap_fail(err, AP_E_PARSE, "invalid parameter \"%s\": expected true or false, found \"%.*s\"", name,
+                         PARAMS_TEXT(text));
 }
 
 enum ap_rc alertmanager_read_filter(const struct params *params, struct matchers *ret_filter, struct ap_err *err)

@@ -27,9 +27,16 @@ void alertmanager_reply_err(struct http_request *request, const struct ap_err *e
 /* ---- For its handlers ---- */
 
 void alertmanager_add_time(struct ap_buf *out, int64_t ts_ms); /* with quotes */
-/* RFC 3339; the first moment of Go's calendar, which stands for none, gives 0. AP_E_PARSE names `what`. */
+/*
+ * RFC 3339, and what else Alertmanager takes; the first moment of Go's calendar, which stands for none, gives 0.
+ * AP_E_PARSE names `what`.
+ */
 ap_nodiscard enum ap_rc alertmanager_parse_time(struct ap_slice text, const char *what, int64_t *ret_ts_ms,
                                                 struct ap_err *err);
+
+/* true, 1, yes … and their opposites, in any case; a parameter that is missing is true. */
+ap_nodiscard enum ap_rc alertmanager_read_switch(const struct params *params, const char *name, bool *ret_value,
+                                                 struct ap_err *err);
 
 /* `filter=`, any number of matchers each. Clear it in every case. */
 ap_nodiscard enum ap_rc alertmanager_read_filter(const struct params *params, struct matchers *ret_filter,

@@ -16,6 +16,7 @@
 
 struct alert_forwarder;
 struct alerting;
+struct ap_buf;
 struct heartbeats;
 struct ingest;
 struct keyring;
@@ -79,10 +80,12 @@ struct api {
     int64_t retention_ms;            /* 0: for ever */
     struct ap_slice external_labels; /* canonical, or empty; lent */
     uint32_t questions_max;          /* answered at a time (promql.max_concurrency) */
-    const char *config_text;         /* the settings in effect, as YAML; lent */
     const char *external_url;        /* NULL: none was given; lent */
     struct ap_slice path_prefix;     /* its path, "/apiary": all addresses are also below it. Empty: none; lent */
     const struct pages *pages;
+    /* Appends the settings in effect, as YAML; any thread. */
+    void (*config_text)(void *config_context, struct ap_buf *out);
+    void *config_context;
     enum ap_rc (*reload)(void *context,
                          struct ap_err *err); /* reads again what can be; any thread. NULL: nothing can */
     void *reload_context;
@@ -111,6 +114,9 @@ void api_reply_err(struct http_request *request, const struct ap_err *err);
 
 /* Replies 200 with JSON from malloc(), which the server frees. */
 void api_reply_json(struct http_request *request, struct ap_slice take_json);
+
+/* Whether a header If-None-Match has this ETag; whether one of them is weak does not matter there. */
+bool api_is_tag_among(struct ap_slice if_none_match, const char *tag);
 
 /* The HTTP status for a result code: the one table of it. */
 unsigned api_status_of(enum ap_rc rc);

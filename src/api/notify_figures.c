@@ -128,11 +128,19 @@ static void add_timestamp(const struct path_test_result *result, void *context)
     ap_buf_printf(out, "} %.3f\n", (double)result->ended_ms / 1e3);
 }
 
+static void add_interval(const struct path_test_result *result, void *context)
+{
+    struct ap_buf *out = context;
+    ap_buf_add_cstr(out, "apiary_alerting_path_test_interval_seconds{");
+    add_way(out, result->receiver, result->kind, result->way_index);
+    ap_buf_printf(out, "} %.3f\n", (double)result->interval_ms / 1e3);
+}
+
 static void add_path_test(struct ap_buf *out, struct path_test *test)
 {
     add_head(out, "path_test_interval_seconds", "gauge",
-             "How often the notification path is tested (alerting.path_test); 0: only when somebody asks.");
-    ap_buf_printf(out, "apiary_alerting_path_test_interval_seconds %.3f\n", (double)path_test_interval_ms(test) / 1e3);
+             "How often a way is tested (alerting.path_test); 0: only when somebody asks.");
+    path_test_each(test, NULL, add_interval, out);
     add_head(out, "path_test_success", "gauge", "1, or 0 when the newest test message did not get through.");
     path_test_each(test, NULL, add_success, out);
     add_head(out, "path_test_timestamp_seconds", "gauge", "When the newest test ended, since 1970.");

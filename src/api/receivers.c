@@ -122,8 +122,10 @@ static void add_way(struct ap_buf *out, const struct warehouse_result *result, c
     ap_buf_add_char(out, '}');
 }
 
-static void add_receiver(struct ap_buf *out, const struct warehouse_result *result, const struct receiver *receiver)
+static void add_receiver(struct ap_buf *out, const struct warehouse_result *result, struct path_test *test,
+                         const struct receiver *receiver)
 {
+    int64_t next_ms = receiver->way_count ? path_test_receiver_next_ms(test, receiver->name) : 0;
     ap_buf_add_cstr(out, "{\"name\":");
     ap_buf_add_json_string(out, ap_slice_cstr(receiver->name));
     ap_buf_add_cstr(out, ",\"ways\":[");
@@ -132,7 +134,11 @@ static void add_receiver(struct ap_buf *out, const struct warehouse_result *resu
             ap_buf_add_char(out, ',');
         add_way(out, result, receiver, &receiver->ways[i]);
     }
-    ap_buf_add_cstr(out, "]}");
+    ap_buf_add_cstr(out, "],\"next_test_ms\":");
+    if (next_ms)
+        ap_buf_printf(out, "%" PRId64 "}", next_ms);
+    else
+        ap_buf_add_cstr(out, "null}");
 }
 
 static void add_schedule(struct ap_buf *out, struct path_test *test)
@@ -160,7 +166,7 @@ static enum ap_rc answer_list(struct question *question, struct ap_buf *out, str
     for (size_t i = 0; i < config->receiver_count; i++) {
         if (i)
             ap_buf_add_char(out, ',');
-        add_receiver(out, result, &config->receivers[i]);
+        add_receiver(out, result, api->path_test, &config->receivers[i]);
     }
     alerting_unlock_config(api->alerting);
     ap_buf_add_cstr(out, "],\"path_test\":");

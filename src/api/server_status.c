@@ -69,7 +69,11 @@ static enum ap_rc answer_runtimeinfo(struct question *question, struct ap_buf *o
 static enum ap_rc answer_config(struct question *question, struct ap_buf *out, struct ap_err *err)
 {
     (void)err;
-    add_member(out, "{", "yaml", question->api->config_text);
+    const struct api *api = question->api;
+    AP_AUTO_BUF struct ap_buf text = {0};
+    api->config_text(api->config_context, &text);
+    ap_buf_add_cstr(out, "{\"yaml\":");
+    ap_buf_add_json_string(out, ap_buf_slice(&text));
     ap_buf_add_char(out, '}');
     return AP_OK;
 }
@@ -128,19 +132,21 @@ static enum ap_rc answer_nothing(struct question *question, struct ap_buf *out, 
     }
 DEFINE_CONSTANT_ANSWER(answer_list, "[]")
 
+static void add_alertmanager(const struct alert_forwarder_stats *stats, void *context)
+{
+    struct ap_buf *out = context;
+    ap_buf_add_cstr(out, out->data[out->bytes - 1] == '}' ? ",{\"url\":" : "{\"url\":");
+    ap_buf_add_json_string(out, ap_slice_cstr(stats->url));
+    ap_buf_add_char(out, '}');
+}
+
 /* Those elsewhere that alerts are sent to. */
 static enum ap_rc answer_alertmanagers(struct question *question, struct ap_buf *out, struct ap_err *err)
 {
     (void)err;
-    struct alert_forwarder *forwarder = question->api->forwarder;
     ap_buf_add_cstr(out, "{\"activeAlertmanagers\":[");
-    for (size_t i = 0; forwarder && i < alert_forwarder_count(forwarder); i++) {
-        struct alert_forwarder_stats stats;
-        alert_forwarder_stats_get(forwarder, i, &stats);
-        ap_buf_add_cstr(out, i ? ",{\"url\":" : "{\"url\":");
-        ap_buf_add_json_string(out, ap_slice_cstr(stats.url));
-        ap_buf_add_char(out, '}');
-    }
+    if (question->api->forwarder)
+        alert_forwarder_each(question->api->forwarder, add_alertmanager, out);
     ap_buf_add_cstr(out, "],\"droppedAlertmanagers\":[]}");
     return AP_OK;
 }

@@ -272,14 +272,29 @@ static void add_metrics_ingest_metrics(struct ap_buf *out, const struct figures 
     }
 }
 
+struct forwarder_figure {
+    const char *name;
+    enum metric_type type;
+    size_t offset; /* in struct alert_forwarder_stats */
+    const char *help;
+};
+
+struct forwarder_figures {
+    const struct forwarder_figure *figure;
+    struct ap_buf *out;
+};
+
+static void add_forwarder_figure(const struct alert_forwarder_stats *stats, void *context)
+{
+    const struct forwarder_figures *figures = context;
+    const struct forwarder_figure *figure = figures->figure;
+    ap_buf_printf(figures->out, "apiary_%s{alertmanager=\"%s\"} %" PRIu64 "\n", figure->name, stats->url,
+                  *(const uint64_t *)(const void *)((const char *)stats + figure->offset));
+}
+
 static void add_forwarder_metrics(struct ap_buf *out, struct alert_forwarder *forwarder)
 {
-    static const struct {
-        const char *name;
-        enum metric_type type;
-        size_t offset; /* of the figure in struct alert_forwarder_stats */
-        const char *help;
-    } figures[] = {
+    static const struct forwarder_figure figures[] = {
         {"forwarder_alerts_sent_total", METRIC_COUNTER, offsetof(struct alert_forwarder_stats, sent),
          "Alerts that an Alertmanager elsewhere has taken (alerting.alertmanagers)."},
         {"forwarder_alerts_failed_total", METRIC_COUNTER, offsetof(struct alert_forwarder_stats, errors),
@@ -290,13 +305,9 @@ static void add_forwarder_metrics(struct ap_buf *out, struct alert_forwarder *fo
          "Alerts that wait to be sent."},
     };
     for (size_t i = 0; i < AP_ARRAY_COUNT(figures); i++) {
+        struct forwarder_figures each = {&figures[i], out};
         add_head(out, figures[i].name, figures[i].type, figures[i].help);
-        for (size_t j = 0; j < alert_forwarder_count(forwarder); j++) {
-            struct alert_forwarder_stats stats;
-            alert_forwarder_stats_get(forwarder, j, &stats);
-            ap_buf_printf(out, "apiary_%s{alertmanager=\"%s\"} %" PRIu64 "\n", figures[i].name, stats.url,
-                          *(const uint64_t *)(const void *)((const char *)&stats + figures[i].offset));
-        }
+        alert_forwarder_each(forwarder, add_forwarder_figure, &each);
     }
 }
 

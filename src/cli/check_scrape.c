@@ -16,8 +16,9 @@ struct report {
     bool is_json;
     struct ap_buf *targets; /* owned: of each pool, in order */
     size_t pool_count;
-    size_t seen;          /* pools that were written */
-    struct ap_buf jobs;   /* what is said of all pools */
+    size_t seen;        /* pools that were written */
+    struct ap_buf jobs; /* what is said of all pools */
+    struct ap_buf alertmanagers;
     struct ap_buf errors; /* lines, or items of a list */
     size_t target_count, error_count;
 };
@@ -28,6 +29,7 @@ static void report_clear(struct report *report)
         ap_buf_clear(&report->targets[i]);
     free(report->targets);
     ap_buf_clear(&report->jobs);
+    ap_buf_clear(&report->alertmanagers);
     ap_buf_clear(&report->errors);
 }
 
@@ -76,6 +78,23 @@ static void note_targets(void *context, const char *pool, const struct scrape_ta
     for (size_t i = 0; i < count; i++)
         add_target(report, targets[i], out);
     report->target_count += count;
+}
+
+/* Stands for who tells them. */
+static void note_alertmanagers(void *context, const char *entry, const struct scrape_target *const *targets,
+                               size_t count)
+{
+    struct report *report = context;
+    struct ap_buf *out = &report->alertmanagers;
+    if (!report->is_json)
+        ap_buf_printf(out, "  %s: %zu address%s that stand%s in the file\n", entry, count, count == 1 ? "" : "es",
+                      count == 1 ? "s" : "");
+    for (size_t i = 0; i < count; i++) {
+        if (report->is_json)
+            add_json(out, out->bytes ? "," : "", targets[i]->url);
+        else
+            ap_buf_printf(out, "    %s\n", targets[i]->url);
+    }
 }
 
 static void add_pool_json(const struct scrape_pool_view *pool, struct ap_slice targets, struct ap_buf *out)
@@ -130,12 +149,14 @@ static void print_json(const char *path, const struct report *report, const char
         key = ap_slice_trim(ap_slice_split(&rest, ','));
         printf("\"%.*s\"%s", AP_SLICE_ARG(key), rest.data ? "," : "");
     }
-    printf("],\"errors\":[%.*s]}\n", AP_SLICE_ARG(ap_buf_slice(&report->errors)));
+    printf("],\"alertmanagers\":[%.*s],\"errors\":[%.*s]}\n", AP_SLICE_ARG(ap_buf_slice(&report->alertmanagers)),
+           AP_SLICE_ARG(ap_buf_slice(&report->errors)));
 }
 
 static void print_text(const char *path, const struct report *report, const char *ignored)
 {
-    printf("Checking %s\n%.*s", path, AP_SLICE_ARG(ap_buf_slice(&report->jobs)));
+    printf("Checking %s\n%.*s%.*s", path, AP_SLICE_ARG(ap_buf_slice(&report->jobs)),
+           AP_SLICE_ARG(ap_buf_slice(&report->alertmanagers)));
     if (ignored[0])
         printf("  not read, since it is not about scraping: %s\n", ignored);
     fflush(stdout); /* before what goes to standard error */
@@ -157,6 +178,7 @@ static bool check_file(const char *path, const struct collectors *collectors, bo
         .clock = &ap_clock_system,
         .sync = note_targets,
         .sync_context = &report,
+        .sync_alertmanagers = note_alertmanagers,
         .trouble = note_error,
         .context = &report,
     };
@@ -185,8 +207,8 @@ int cli_check_scrape(int argc, char **argv)
     const struct cli_command command = {
         .name = "check scrape",
         .arguments = "FILE...",
-        .summary = "Checks the scrape_configs of Prometheus configuration files, and shows what would be scraped: each "
-                   "job with its static targets after relabelling.",
+        .summary = "Checks Prometheus configuration files, and shows what would be scraped: each job with its static "
+                   "targets after relabelling; and the Alertmanagers that alerts would go to.",
         .details = "Example:\n  apiary check scrape prometheus.yml\n",
         .options = options,
         .option_count = AP_ARRAY_COUNT(options),

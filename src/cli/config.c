@@ -192,21 +192,21 @@ static enum ap_rc read_flag(struct config *config, const struct config_flag *fla
     return AP_OK;
 }
 
-static enum ap_rc read_sources(struct config *config, const struct config_flag *flags, size_t flag_count,
-                               const char *file, const char *const *environment, struct ap_err *err)
+static enum ap_rc read_sources(struct config *config, struct ap_err *err)
 {
+    const struct config_sources *sources = &config->memory->sources;
     enum ap_rc rc = yaml_parse(ap_slice("", 0), "settings", &config->memory->texts, err);
     if (rc == AP_OK)
         rc = read_defaults(config, err);
-    if (rc == AP_OK && file) {
-        rc = yaml_load(file, &config->memory->file, err);
+    if (rc == AP_OK && sources->path) {
+        rc = yaml_load(sources->path, &config->memory->file, err);
         if (rc == AP_OK)
             rc = read_file(config, err);
     }
-    for (; rc == AP_OK && environment && *environment; environment++)
-        rc = read_variable(config, *environment, err);
-    for (size_t i = 0; rc == AP_OK && i < flag_count; i++)
-        rc = read_flag(config, &flags[i], err);
+    for (const char *const *variable = sources->environment; rc == AP_OK && variable && *variable; variable++)
+        rc = read_variable(config, *variable, err);
+    for (size_t i = 0; rc == AP_OK && i < sources->flag_count; i++)
+        rc = read_flag(config, &sources->flags[i], err);
     return rc;
 }
 
@@ -215,18 +215,48 @@ enum ap_rc config_load(const struct config_flag *flags, size_t flag_count, const
 {
     AP_AUTO(config) struct config *config = ap_new0(struct config);
     config->memory = ap_new0(struct config_memory);
-    enum ap_rc rc = read_sources(config, flags, flag_count, file, environment, err);
+    config->memory->ref_count = 1;
+    config->memory->sources = (struct config_sources){.flags = ap_new0_array(struct config_flag, flag_count + 1),
+                                                      .flag_count = flag_count,
+                                                      .path = file ? ap_strdup(file) : NULL,
+                                                      .environment = environment};
+    for (size_t i = 0; i < flag_count; i++)
+        config->memory->sources.flags[i] = (struct config_flag){ap_strdup(flags[i].key), ap_strdup(flags[i].value)};
+    enum ap_rc rc = read_sources(config, err);
     if (rc == AP_OK)
         *ret_config = AP_MOVE(config);
     return rc;
 }
 
+enum ap_rc config_load_again(const struct config *config, struct config **ret_config, struct ap_err *err)
+{
+    const struct config_sources *sources = &config->memory->sources;
+    return config_load(sources->flags, sources->flag_count, sources->path, sources->environment, ret_config, err);
+}
+
+static void sources_clear(struct config_sources *sources)
+{
+    for (size_t i = 0; i < sources->flag_count; i++) {
+        free((char *)sources->flags[i].key);
+        free((char *)sources->flags[i].value);
+    }
+    free(sources->flags);
+    free(sources->path);
+}
+
+struct config *config_ref(struct config *config)
+{
+    config->memory->ref_count++;
+    return config;
+}
+
 void config_free(struct config *config)
 {
-    if (!config)
+    if (!config || --config->memory->ref_count > 0)
         return;
     yaml_free(config->memory->file);
     yaml_free(config->memory->texts);
+    sources_clear(&config->memory->sources);
     free(config->memory);
     free(config);
 }
@@ -386,6 +416,9 @@ static enum ap_rc check_alerting(const struct config *config, struct ap_err *err
         return ap_fail(err, AP_E_PARSE, "alerting.path_test: expected at least 1s, or 0 for none");
     if (config->alerting.path_test && !config->alerting.config)
         return ap_fail(err, AP_E_PARSE, "alerting.path_test needs alerting.config, whose receivers are tested");
+    if (config->alerting.path_test_receivers.count && !config->alerting.path_test)
+        return fail_text(&config->alerting.path_test_receivers, 0, err,
+                         "alerting.path_test_receivers needs alerting.path_test, which says how often they are tested");
     return AP_OK;
 }
 

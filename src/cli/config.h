@@ -82,7 +82,8 @@ struct config {
         int64_t max_alerts;
         int64_t path_test; /* 0: only when somebody asks */
         int64_t path_test_at;
-        const char *watchdog_url; /* secret, shown nowhere; NULL: none, as the next */
+        struct yaml_texts path_test_receivers; /* none: all */
+        const char *watchdog_url;              /* secret, shown nowhere; NULL: none, as the next */
         const char *watchdog_url_file;
         const char *watchdog_key_file;
         int64_t watchdog_interval;
@@ -167,11 +168,18 @@ struct config_flag {
 
 /*
  * Reads all sources and checks what can be checked without touching the system. `file` NULL: none. `environment`: like
- * environ(7); NULL: none. Errors name the source: file:line:column, the variable, or the flag.
+ * environ(7); NULL: none; lent for as long as somebody may call config_load_again(). Errors name the source:
+ * file:line:column, the variable, or the flag.
  */
 ap_nodiscard enum ap_rc config_load(const struct config_flag *flags, size_t flag_count, const char *file,
                                     const char *const *environment, struct config **ret_config, struct ap_err *err);
-void config_free(struct config *config); /* NULL is allowed */
+/* The same sources again, as they are now. */
+ap_nodiscard enum ap_rc config_load_again(const struct config *config, struct config **ret_config, struct ap_err *err);
+/* Who holds one of those that were loaded again. Not for several threads at a time. */
+struct config *config_ref(struct config *config);
+void config_free(struct config *config); /* lets go of it; NULL is allowed */
+/* The keys whose values differ, but for `count` that are expected to; separated by commas. free() it. */
+char *config_differences(const struct config *a, const struct config *b, const char *const *expected, size_t count);
 /* Whether nobody has set it: flag, environment or file. */
 bool config_is_default(const struct config *config, const char *key);
 AP_DEFINE_AUTO(config, struct config, config_free)

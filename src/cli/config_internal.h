@@ -22,7 +22,14 @@ extern const struct yaml_field config_settings[];
 extern const size_t config_setting_count;
 
 struct config_memory {
+    uint32_t ref_count;
     struct yaml_document *file;  /* owned; NULL: none was given */
     struct yaml_document *texts; /* owned; where values from flags, environment and defaults live */
     const char *origins[CONFIG_SETTINGS_MAX];
+    struct config_sources {
+        struct config_flag *flags; /* owned, with their texts */
+        size_t flag_count;
+        char *path;                     /* owned; NULL: no file */
+        const char *const *environment; /* lent */
+    } sources;
 };

@@ -35,7 +35,18 @@ static void print_text(const char *text, struct ap_buf *out)
 }
 
 /* As Prometheus shows what is secret; as a file it is then refused and does not connect to somewhere else. */
-static void print_secrets(const struct yaml_texts *texts, bool is_map, struct ap_buf *out)
+#define SECRET "<secret>"
+
+static bool is_secret(const struct yaml_field *setting)
+{
+    static const char *const keys[] = {WATCHDOG_URL, ALERTMANAGERS, POSTGRES_CONNECTIONS};
+    for (size_t i = 0; i < AP_ARRAY_COUNT(keys); i++)
+        if (strcmp(setting->key, keys[i]) == 0)
+            return true;
+    return false;
+}
+
+static void print_texts(const struct yaml_texts *texts, bool is_map, bool is_hidden, struct ap_buf *out)
 {
     ap_buf_add_char(out, is_map ? '{' : '[');
     for (size_t i = 0; i < texts->count; i++) {
@@ -44,34 +55,18 @@ static void print_secrets(const struct yaml_texts *texts, bool is_map, struct ap
             print_text(texts->keys[i], out);
             ap_buf_add_cstr(out, ": ");
         }
-        ap_buf_add_cstr(out, "\"<secret>\"");
+        print_text(is_hidden ? SECRET : texts->items[i], out);
     }
     ap_buf_add_char(out, is_map ? '}' : ']');
 }
 
-static void print_texts(const struct yaml_texts *texts, struct ap_buf *out)
-{
-    ap_buf_add_char(out, texts->keys ? '{' : '[');
-    for (size_t i = 0; i < texts->count; i++) {
-        ap_buf_add_cstr(out, i > 0 ? ", " : "");
-        if (texts->keys) {
-            print_text(texts->keys[i], out);
-            ap_buf_add_cstr(out, ": ");
-        }
-        print_text(texts->items[i], out);
-    }
-    ap_buf_add_char(out, texts->keys ? '}' : ']');
-}
-
-static void print_value(const struct config *config, const struct yaml_field *setting, struct ap_buf *out)
+static void print_value(const struct config *config, const struct yaml_field *setting, bool is_hidden,
+                        struct ap_buf *out)
 {
     const void *value = (const char *)config + setting->offset;
     switch (setting->type) {
     case YAML_TYPE_TEXT:
-        if (*(const char *const *)value && strcmp(setting->key, WATCHDOG_URL) == 0)
-            ap_buf_add_cstr(out, "\"<secret>\"");
-        else
-            print_text(*(const char *const *)value, out);
+        print_text(*(const char *const *)value && is_hidden ? SECRET : *(const char *const *)value, out);
         break;
     case YAML_TYPE_INTEGER:
         ap_buf_printf(out, "%" PRId64, *(const int64_t *)value);
@@ -89,18 +84,10 @@ static void print_value(const struct config *config, const struct yaml_field *se
         ap_buf_add_cstr(out, setting->choices[*(const int *)value]);
         break;
     case YAML_TYPE_TEXT_LIST:
-        if (strcmp(setting->key, ALERTMANAGERS) == 0)
-            print_secrets(value, false, out);
-        else
-            print_texts(value, out);
+        print_texts(value, false, is_hidden, out);
         break;
     case YAML_TYPE_TEXT_MAP:
-        if (strcmp(setting->key, POSTGRES_CONNECTIONS) == 0)
-            print_secrets(value, true, out);
-        else if (((const struct yaml_texts *)value)->count > 0)
-            print_texts(value, out);
-        else
-            ap_buf_add_cstr(out, "{}");
+        print_texts(value, true, is_hidden, out);
         break;
     case YAML_TYPE_NODE:
         if (*(const struct yaml_node *const *)value)
@@ -125,11 +112,34 @@ void config_print(const struct config *config, struct ap_buf *out)
         }
         size_t line_start = out->bytes;
         ap_buf_printf(out, "%s%s: ", name.data ? "  " : "", name.data ? name.data : config_settings[i].key);
-        print_value(config, &config_settings[i], out);
+        print_value(config, &config_settings[i], is_secret(&config_settings[i]), out);
         while (out->bytes < line_start + 48)
             ap_buf_add_char(out, ' ');
         ap_buf_printf(out, " # %s\n", config->memory->origins[i]);
     }
+}
+
+static bool is_one_of(const char *key, const char *const *keys, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(key, keys[i]) == 0)
+            return true;
+    return false;
+}
+
+char *config_differences(const struct config *a, const struct config *b, const char *const *expected, size_t count)
+{
+    AP_AUTO_BUF struct ap_buf keys = {0};
+    for (size_t i = 0; i < config_setting_count; i++) {
+        AP_AUTO_BUF struct ap_buf text_a = {0};
+        AP_AUTO_BUF struct ap_buf text_b = {0};
+        print_value(a, &config_settings[i], false, &text_a);
+        print_value(b, &config_settings[i], false, &text_b);
+        if (!ap_slice_equal(ap_buf_slice(&text_a), ap_buf_slice(&text_b)) &&
+            !is_one_of(config_settings[i].key, expected, count))
+            ap_buf_printf(&keys, "%s%s", keys.bytes ? ", " : "", config_settings[i].key);
+    }
+    return ap_buf_detach(&keys);
 }
 
 void config_describe(struct ap_buf *out)

@@ -45,7 +45,9 @@ const struct yaml_field config_settings[] = {
     {.key = "external_labels",
      .type = YAML_TYPE_TEXT_MAP,
      AT(external_labels),
-     .doc = "What tells this server from others: `$externalLabels` in alerts, and added to the series of `/federate`."},
+     .doc =
+         "What tells this server from others: added to alerts and to the series of `/federate`, `$externalLabels` in "
+         "alerts' texts. By default those of the file in `scrape.config`."},
     {.key = "external_url",
      .type = YAML_TYPE_TEXT,
      AT(external_url),
@@ -286,8 +288,9 @@ const struct yaml_field config_settings[] = {
     {.key = ALERTMANAGERS,
      .type = YAML_TYPE_TEXT_LIST,
      AT(alerting.alertmanagers),
-     .doc = "Addresses of Alertmanagers that the alerts of rules are sent to, as `http://alertmanager:9093`; they tell "
-            "people, and nothing is told from here."},
+     .doc =
+         "Addresses of Alertmanagers that the alerts of rules are sent to, as `http://alertmanager:9093`, beside those "
+         "that the file in `scrape.config` names; they tell people, and nothing is told from here."},
     {.key = "alerting.max_alerts",
      .type = YAML_TYPE_INTEGER,
      AT(alerting.max_alerts),
@@ -301,9 +304,8 @@ const struct yaml_field config_settings[] = {
      .default_text = "0s",
      .min = 0,
      .max = DAYS(31),
-     .doc =
-         "How often each receiver gets a test message by each of its ways, `24h` for instance. 0: only when somebody "
-         "asks."},
+     .doc = "How often receivers get a test message by each of their ways, `24h` for instance. 0: only when somebody "
+            "asks."},
     {.key = "alerting.path_test_at",
      .type = YAML_TYPE_DURATION,
      AT(alerting.path_test_at),
@@ -311,6 +313,10 @@ const struct yaml_field config_settings[] = {
      .min = 0,
      .max = DAYS(1),
      .doc = "When one of them is sent: so long after midnight UTC."},
+    {.key = "alerting.path_test_receivers",
+     .type = YAML_TYPE_TEXT_LIST,
+     AT(alerting.path_test_receivers),
+     .doc = "Names of the receivers that are tested so. An empty list: all of them."},
     {.key = WATCHDOG_URL,
      .type = YAML_TYPE_TEXT,
      AT(alerting.watchdog_url),
@@ -337,11 +343,12 @@ const struct yaml_field config_settings[] = {
      .type = YAML_TYPE_NODE,
      AT(heartbeats),
      .doc = "Signs of life of others that are waited for, a list: `name`, `every`, `grace` (5m), `severity` (warning), "
-            "`labels`. In the file only (docs/alerting.md)."},
+            "`labels`. In the file only, and read again by a reload (docs/alerting.md)."},
     {.key = "scrape.config",
      .type = YAML_TYPE_TEXT,
      AT(scrape.config),
-     .doc = "Prometheus' configuration file: its `scrape_configs` are scraped, the rest of it is left alone."},
+     .doc = "Prometheus' configuration file: its `scrape_configs` are scraped, and `alerting` says where alerts go "
+            "(docs/alerting.md); the rest of it is left alone."},
     {.key = "scrape.host",
      .type = YAML_TYPE_BOOLEAN,
      AT(scrape.host),

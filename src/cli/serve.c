@@ -21,6 +21,7 @@
 #include "cli/serve_alerting.h"
 #include "cli/serve_arguments.h"
 #include "cli/serve_internal.h"
+#include "history/handover_desk.h"
 #include "ingest/geo.h"
 #include "ingest/ingest.h"
 #include "ingest/push.h"
@@ -61,14 +62,16 @@ static enum ap_rc apiary_open(struct apiary *apiary, struct ap_err *err)
     if (rc == AP_OK)
         rc = serve_open_server(apiary, err);
     if (rc == AP_OK)
+        serve_open_import(apiary);
+    if (rc == AP_OK)
         rc = push_start(apiary->push, err);
     if (rc == AP_OK)
         rc = heartbeats_start(apiary->heartbeats, err); /* their series are there before rules ask for them */
     if (rc == AP_OK)
         rc = serve_alerting_start(apiary->alerting, apiary->warehouse, err);
     if (rc == AP_OK)
-        rc = rule_manager_start(apiary->rules, err);
-    return rc == AP_OK ? scrape_manager_start(apiary->scrape, err) : rc;
+        rc = scrape_manager_start(apiary->scrape, err); /* it knows who is told of what the rules say */
+    return rc == AP_OK ? rule_manager_start(apiary->rules, err) : rc;
 }
 
 /*
@@ -83,6 +86,7 @@ static void apiary_close(struct apiary *apiary)
         ingest_drain(apiary->ingest);
     if (apiary->server && !http_server_drain(apiary->server, DRAIN_MS))
         ap_log(AP_LOG_WARN, "serve", "some connections did not end within %d s and were cut", DRAIN_MS / 1000);
+    handover_desk_close(apiary->handover);
     if (apiary->scrape)
         scrape_manager_stop(apiary->scrape);
     if (apiary->scraper)
@@ -136,6 +140,8 @@ static void apiary_close(struct apiary *apiary)
     free(apiary->packs);
     builtin_rules_close(apiary->builtin_rules);
     heartbeat_list_clear(&apiary->heartbeat_list);
+    config_free(apiary->config_of_heartbeats);
+    config_free(apiary->config_of_path_test);
     free(apiary->hosts);
     free(apiary->config_text);
     if (apiary->wal_fd >= 0)
@@ -212,7 +218,13 @@ static int serve(const struct config *config)
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
 
     struct apiary apiary = {
-        .config = config, .data_fd = -1, .lock_fd = -1, .wal_fd = -1, .reload_mutex = PTHREAD_MUTEX_INITIALIZER};
+        .config = config,
+        .data_fd = -1,
+        .lock_fd = -1,
+        .wal_fd = -1,
+        .reload_mutex = PTHREAD_MUTEX_INITIALIZER,
+        .config_mutex = PTHREAD_MUTEX_INITIALIZER,
+    };
     struct ap_err err = {0};
     enum ap_rc rc = apiary_open(&apiary, &err);
     if (rc == AP_OK) {

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "alert/forwarder.h"
 #include "alert/watchdog.h"
@@ -27,7 +28,7 @@ struct serve_alerting {
     struct notification_log *log;
     struct path_test *path_test;
     struct warehouse *warehouse;       /* lent */
-    struct alert_forwarder *forwarder; /* NULL: nothing is forwarded */
+    struct alert_forwarder *forwarder; /* NULL: people are told from here, and no Alertmanager elsewhere is */
     struct alerts_from_rules from_rules;
     pthread_t thread;
     bool is_started;
@@ -139,10 +140,10 @@ static bool take_from_rules(void *context, const struct alert_in *alerts, size_t
     struct serve_alerting *serving = context;
     struct ap_err err;
     /* All are of one rule. The Watchdog is about what is told from here. */
-    if (serving->forwarder && !watchdog_is_alert(alerts[0].labels))
-        alert_forwarder_put(serving->forwarder, alerts, count);
+    bool is_taken = !serving->forwarder || watchdog_is_alert(alerts[0].labels) ||
+                    alert_forwarder_put(serving->forwarder, alerts, count);
     if (alerting_put(serving->alerting, alerts, count, note_put, NULL, &err) == AP_OK)
-        return true;
+        return is_taken;
     trouble(&err, NULL);
     return false;
 }
@@ -188,11 +189,54 @@ static enum ap_rc load_config(const struct serve_alerting *serving, struct alert
     return rc;
 }
 
+/* ---- Who is tested ---- */
+
+static struct path_test_schedule schedule_of(const struct config *config)
+{
+    return (struct path_test_schedule){
+        .interval_ms = config->alerting.path_test,
+        .at_ms = config->alerting.path_test_at,
+        .receivers = config->alerting.path_test_receivers.items,
+        .receiver_count = config->alerting.path_test_receivers.count,
+    };
+}
+
+static enum ap_rc fail_tested(const struct yaml_texts *names, size_t index, const struct alert_config *loaded,
+                              const char *path, struct ap_err *err)
+{
+    AP_AUTO_FREE const char **known = ap_new0_array(const char *, loaded->receiver_count + 1);
+    for (size_t i = 0; i < loaded->receiver_count; i++)
+        known[i] = loaded->receivers[i].name;
+    const char *nearest = yaml_nearest(ap_slice_cstr(names->items[index]), known, loaded->receiver_count);
+    AP_AUTO_FREE char *sentence =
+        ap_asprintf("alerting.path_test_receivers: there is no receiver \"%s\" in %s%s%s%s", names->items[index], path,
+                    nearest ? "; did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
+    if (names->nodes && names->nodes[index])
+        return yaml_fail(err, names->nodes[index], "%s", sentence);
+    return ap_fail(err, AP_E_PARSE, "%s", sentence);
+}
+
+static enum ap_rc check_tested(const struct config *config, const struct alert_config *loaded, const char *path,
+                               struct ap_err *err)
+{
+    const struct yaml_texts *names = &config->alerting.path_test_receivers;
+    for (size_t i = 0; i < names->count; i++) {
+        bool is_there = false;
+        for (size_t r = 0; r < loaded->receiver_count && !is_there; r++)
+            is_there = strcmp(loaded->receivers[r].name, names->items[i]) == 0;
+        if (!is_there)
+            return fail_tested(names, i, loaded, path, err);
+    }
+    return AP_OK;
+}
+
+/* ---- Life ---- */
+
 static enum ap_rc open_forwarder(struct serve_alerting *serving, const struct yaml_texts *urls, struct ap_err *err)
 {
     const struct alert_forwarder_options options = {
         .urls = (const char *const *)urls->items, .url_count = urls->count, .trouble = trouble};
-    return urls->count ? alert_forwarder_open(&options, &serving->forwarder, err) : AP_OK;
+    return serving->path ? AP_OK : alert_forwarder_open(&options, &serving->forwarder, err);
 }
 
 static enum ap_rc open_notifier(struct serve_alerting *serving, const struct alert_config *loaded, struct ap_err *err)
@@ -224,6 +268,8 @@ static enum ap_rc open_alerting(struct serve_alerting *serving, const struct con
     };
     struct alert_config *loaded = NULL;
     enum ap_rc rc = load_config(serving, &loaded, err);
+    if (rc == AP_OK)
+        rc = check_tested(config, loaded, serving->path, err);
     if (rc == AP_OK)
         rc = open_notifier(serving, loaded, err);
     if (rc == AP_OK)
@@ -260,8 +306,7 @@ enum ap_rc serve_alerting_open(const struct config *config, struct wal *wal, str
         serving->path_test = path_test_new(&(struct path_test_options){
             .alerting = serving->alerting,
             .clock = &ap_clock_system,
-            .interval_ms = config->alerting.path_test,
-            .at_ms = config->alerting.path_test_at,
+            .schedule = schedule_of(config),
             .deliver = deliver,
             .changed = changed,
             .context = serving,
@@ -277,19 +322,19 @@ enum ap_rc serve_alerting_start(struct serve_alerting *serving, struct warehouse
     return rc;
 }
 
-enum ap_rc serve_alerting_reload(struct serve_alerting *serving, struct ap_err *err)
+enum ap_rc serve_alerting_reload(struct serve_alerting *serving, const struct config *config, struct ap_err *err)
 {
-    struct alert_config *config = NULL;
-    enum ap_rc rc = load_config(serving, &config, err);
+    AP_AUTO(alert_config) struct alert_config *loaded = NULL;
+    const struct path_test_schedule schedule = schedule_of(config);
+    enum ap_rc rc = load_config(serving, &loaded, err);
+    if (rc == AP_OK)
+        rc = check_tested(config, loaded, serving->path, err);
+    if (rc == AP_OK)
+        rc = notifier_reload(serving->notifier, loaded, err);
     if (rc != AP_OK)
         return rc;
-    rc = notifier_reload(serving->notifier, config, err);
-    if (rc != AP_OK) {
-        alert_config_free(config);
-        return rc;
-    }
-    alerting_reconfigure(serving->alerting, config);
-    path_test_reconfigure(serving->path_test);
+    alerting_reconfigure(serving->alerting, AP_MOVE(loaded));
+    path_test_reconfigure(serving->path_test, &schedule);
     return AP_OK;
 }
 

@@ -2,7 +2,7 @@
  * cli/serve_alerting.h - alerting in the server: what rules and the API say, on its way to receivers
  *
  *     rules ──► struct alerts_from_rules ──► alert/alerting.h ──a thread that steps──► notify/notifier.h
- *                                        └─► alert/forwarder.h, with alerting.alertmanagers
+ *                                        └─► alert/forwarder.h, without alerting.config
  */
 #pragma once
 
@@ -32,8 +32,12 @@ ap_nodiscard enum ap_rc serve_alerting_open(const struct config *config, struct 
 /* From now on people are told. `warehouse`, lent, says how earlier tests of the path went. */
 ap_nodiscard enum ap_rc serve_alerting_start(struct serve_alerting *serving, struct warehouse *warehouse,
                                              struct ap_err *err);
-/* Reads alerting.config again; on failure what was before stays. */
-ap_nodiscard enum ap_rc serve_alerting_reload(struct serve_alerting *serving, struct ap_err *err);
+/*
+ * Reads the file that alerting.config was at the start again, and takes from `config` who is tested when
+ * (alerting.path_test…); on failure what was before stays.
+ */
+ap_nodiscard enum ap_rc serve_alerting_reload(struct serve_alerting *serving, const struct config *config,
+                                              struct ap_err *err);
 /* Nobody is told any more. Before the log stops, so that it has what was told. */
 void serve_alerting_stop(struct serve_alerting *serving);
 void serve_alerting_close(struct serve_alerting *serving); /* NULL is allowed */
@@ -42,7 +46,8 @@ struct alerting *serve_alerting_get(const struct serve_alerting *serving);
 struct notifier *serve_alerting_notifier(const struct serve_alerting *serving);
 struct notification_log *serve_alerting_log(const struct serve_alerting *serving);
 struct path_test *serve_alerting_path_test(const struct serve_alerting *serving);
-struct alert_forwarder *serve_alerting_forwarder(const struct serve_alerting *serving); /* NULL: nothing is forwarded */
+struct alert_forwarder *
+serve_alerting_forwarder(const struct serve_alerting *serving); /* NULL: people are told from here (alerting.config) */
 const struct watchdog *serve_alerting_watchdog(const struct serve_alerting *serving);
 /* alert_relabel_configs, from now on; NULL: none. */
 void serve_alerting_relabel(struct serve_alerting *serving, struct alert_relabel *take_relabel);

@@ -40,6 +40,32 @@ static enum ap_rc set_listeners(struct apiary *apiary, struct ap_err *err)
     return AP_OK;
 }
 
+void serve_set_config_text(struct apiary *apiary)
+{
+    struct config shown = *apiary->config;
+    if (apiary->config_of_heartbeats)
+        shown.heartbeats = apiary->config_of_heartbeats->heartbeats;
+    if (apiary->config_of_path_test) {
+        shown.alerting.path_test = apiary->config_of_path_test->alerting.path_test;
+        shown.alerting.path_test_at = apiary->config_of_path_test->alerting.path_test_at;
+        shown.alerting.path_test_receivers = apiary->config_of_path_test->alerting.path_test_receivers;
+    }
+    AP_AUTO_BUF struct ap_buf text = {0};
+    config_print(&shown, &text);
+    pthread_mutex_lock(&apiary->config_mutex);
+    free(apiary->config_text);
+    apiary->config_text = ap_buf_detach(&text);
+    pthread_mutex_unlock(&apiary->config_mutex);
+}
+
+void serve_config_text(void *context, struct ap_buf *out)
+{
+    struct apiary *apiary = context;
+    pthread_mutex_lock(&apiary->config_mutex);
+    ap_buf_add_cstr(out, apiary->config_text);
+    pthread_mutex_unlock(&apiary->config_mutex);
+}
+
 enum ap_rc serve_open_server(struct apiary *apiary, struct ap_err *err)
 {
     const struct config *config = apiary->config;
@@ -47,9 +73,7 @@ enum ap_rc serve_open_server(struct apiary *apiary, struct ap_err *err)
     if (rc != AP_OK)
         return rc;
     set_hosts(apiary);
-    AP_AUTO_BUF struct ap_buf text = {0};
-    config_print(config, &text);
-    apiary->config_text = ap_buf_detach(&text);
+    serve_set_config_text(apiary);
     apiary->pages = pages_new(config_path_prefix(config));
     apiary->api = (struct api){
         .wal = apiary->wal,
@@ -86,7 +110,8 @@ enum ap_rc serve_open_server(struct apiary *apiary, struct ap_err *err)
         .retention_ms = config->tsdb.retention,
         .external_labels = ap_buf_slice(&apiary->external_labels),
         .questions_max = (uint32_t)config->promql.max_concurrency,
-        .config_text = apiary->config_text,
+        .config_text = serve_config_text,
+        .config_context = apiary,
         .external_url = config->external_url,
         .path_prefix = config_path_prefix(config),
         .pages = apiary->pages,

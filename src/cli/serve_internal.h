@@ -19,6 +19,7 @@
 
 struct builtin_rules;
 struct geo;
+struct handover_desk;
 struct heartbeats;
 struct meta;
 struct rules_keep;
@@ -55,6 +56,7 @@ struct apiary {
     struct meta *meta;
     struct keyring *keyring;
     struct geo *geo;
+    struct handover_desk *handover; /* NULL: off */
     struct push *push;
     struct statsd *statsd; /* NULL: off */
     struct ingest *ingest;
@@ -63,10 +65,13 @@ struct apiary {
     struct pack **packs;
     size_t pack_count;
     struct builtin_rules *builtin_rules;
-    struct heartbeat_list heartbeat_list;
+    struct heartbeat_list heartbeat_list; /* its texts are the configuration's that it came from */
+    struct config *config_of_heartbeats;  /* held; NULL: `config`; changed by reloads only, as the next */
+    struct config *config_of_path_test;   /* alerting.path_test… */
     struct heartbeats *heartbeats;
     struct api_host *hosts;
-    char *config_text; /* owned */
+    pthread_mutex_t config_mutex; /* the next */
+    char *config_text;            /* owned; the settings in effect */
     struct http_server *server;
     struct http_listener listeners[LISTENERS_MAX];
     char addresses[LISTENERS_MAX][64]; /* what the listeners point to */
@@ -89,6 +94,7 @@ ap_nodiscard enum ap_rc serve_open_geo(struct apiary *apiary, struct ap_err *err
 ap_nodiscard enum ap_rc serve_open_push(struct apiary *apiary, struct ap_err *err);
 ap_nodiscard enum ap_rc serve_open_statsd(struct apiary *apiary, struct ap_err *err);
 ap_nodiscard enum ap_rc serve_open_ingest(struct apiary *apiary, struct ap_err *err);
+void serve_open_import(struct apiary *apiary);
 ap_nodiscard enum ap_rc serve_open_server(struct apiary *apiary, struct ap_err *err);
 
 /* Rules that stand in no file of rules: packs' alerts, heart-beats, and what this server says about itself. */
@@ -96,9 +102,18 @@ ap_nodiscard enum ap_rc builtin_rules_open(struct apiary *apiary, struct ap_err 
 void builtin_rules_close(struct builtin_rules *rules); /* NULL is allowed */
 const struct rule_group *const *builtin_rules_groups(const struct builtin_rules *rules, size_t *ret_count);
 
+/* The `heartbeats` of a configuration that was loaded again, from now on; on failure those before stay. */
+ap_nodiscard enum ap_rc serve_reload_heartbeats(struct apiary *apiary, struct config *config, struct ap_err *err);
+
+/* What /api/v1/status/config shows: the settings in effect. `context` is the struct apiary; any thread. */
+void serve_config_text(void *context, struct ap_buf *out);
+void serve_set_config_text(struct apiary *apiary);
+
 /* Reads again what can be: what cannot leaves what was in effect before. All is tried; `err` is of the first that
  * failed. `context` is the struct apiary; any thread. */
 ap_nodiscard enum ap_rc serve_reload(void *context, struct ap_err *err);
 
+/* Those of the settings, or else of the scraping configuration, in canonical form. */
+ap_nodiscard enum ap_rc serve_read_external_labels(const struct apiary *apiary, struct ap_buf *out, struct ap_err *err);
 /* What of the scraping configuration is not about scraping, to the log. */
 void serve_log_ignored(const struct apiary *apiary);

@@ -7,6 +7,7 @@
 #include "cli/serve_alerting.h"
 #include "rules/keep.h"
 #include "rules/manager.h"
+#include "scrape/external_labels.h"
 #include "tsdb/labels.h"
 
 enum { LOG_INTERVAL_MS = 1000, QUESTIONS_WAITING_MAX = 256, ALERT_QUESTIONS_AT_A_TIME = 4, RULE_THREADS = 2 };
@@ -34,22 +35,22 @@ static void report_rule(const char *sentence, void *context)
     ap_log(AP_LOG_ERROR, "rules", "%s", sentence);
 }
 
-static enum ap_rc set_external_labels(struct apiary *apiary, struct ap_err *err)
+enum ap_rc serve_read_external_labels(const struct apiary *apiary, struct ap_buf *out, struct ap_err *err)
 {
     const struct yaml_texts *texts = &apiary->config->external_labels;
     AP_AUTO_FREE struct label *labels = ap_new0_array(struct label, texts->count + 1);
     for (size_t i = 0; i < texts->count; i++)
         labels[i] = (struct label){ap_slice_cstr(texts->keys[i]), ap_slice_cstr(texts->items[i])};
     if (texts->count == 0)
-        return AP_OK;
-    enum ap_rc rc = labels_encode(labels, texts->count, &apiary->external_labels, err);
+        return apiary->config->scrape.config ? external_labels_load(apiary->config->scrape.config, out, err) : AP_OK;
+    enum ap_rc rc = labels_encode(labels, texts->count, out, err);
     return rc == AP_OK ? rc : ap_err_prefix(err, "external_labels");
 }
 
 enum ap_rc serve_open_rules(struct apiary *apiary, struct ap_err *err)
 {
     const struct config *config = apiary->config;
-    enum ap_rc rc = set_external_labels(apiary, err);
+    enum ap_rc rc = serve_read_external_labels(apiary, &apiary->external_labels, err);
     if (rc == AP_OK)
         rc = builtin_rules_open(apiary, err);
     if (rc != AP_OK)

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "alert/forwarder.h"
 #include "api/pool.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -34,6 +35,13 @@ static void sync_targets(void *context, const char *pool, const struct scrape_ta
     scraper_sync(apiary->scraper, pool, targets, count);
 }
 
+static void sync_alertmanagers(void *context, const char *entry, const struct scrape_target *const *targets,
+                               size_t count)
+{
+    const struct apiary *apiary = context;
+    alert_forwarder_sync(serve_alerting_forwarder(apiary->alerting), entry, targets, count);
+}
+
 static void relabel_alerts(void *context, struct alert_relabel *take_relabel)
 {
     const struct apiary *apiary = context;
@@ -46,6 +54,10 @@ void serve_log_ignored(const struct apiary *apiary)
     if (ignored[0])
         ap_log(AP_LOG_INFO, "scrape", "not read from %s, since it is not about scraping: %s",
                apiary->config->scrape.config, ignored);
+    if (apiary->config->alerting.config && scrape_manager_alertmanager_count(apiary->scrape))
+        ap_log(AP_LOG_WARN, "scrape",
+               "%s: alerting.alertmanagers: nothing is sent there, since alerting.config tells people from here",
+               apiary->config->scrape.config);
 }
 
 static void add_builtin(struct apiary *apiary, const char *job, const char *collector, const char *const *instances,
@@ -93,6 +105,7 @@ enum ap_rc serve_open_scrape(struct apiary *apiary, struct ap_err *err)
         .clock = &ap_clock_system,
         .sync = sync_targets,
         .sync_context = apiary,
+        .sync_alertmanagers = serve_alerting_forwarder(apiary->alerting) ? sync_alertmanagers : NULL,
         .relabel_alerts = relabel_alerts,
         .trouble = scrape_trouble,
         .context = apiary,

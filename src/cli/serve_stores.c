@@ -197,7 +197,7 @@ static enum ap_rc load_packs(struct apiary *apiary, struct ap_err *err)
     if (rc == AP_OK)
         rc = pack_apply(packs, apiary->pack_count, apiary->warehouse, rebuild_progress, NULL, err);
     for (size_t i = 0; i < apiary->pack_count && rc == AP_OK; i++)
-        rc = pack_check(packs[i], apiary->warehouse, NULL, NULL, err);
+        rc = pack_check_dashboards(packs[i], apiary->warehouse, err);
     return rc;
 }
 

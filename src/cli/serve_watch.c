@@ -9,6 +9,7 @@
 #include "cli/serve_internal.h"
 #include "pack/pack.h"
 #include "rules/keep.h"
+#include "rules/manager.h"
 #include "rules/rule_file.h"
 #include "rules/self.h"
 
@@ -20,6 +21,17 @@ struct builtin_rules {
     const struct rule_group **groups;
     size_t group_count;
 };
+
+void builtin_rules_close(struct builtin_rules *rules)
+{
+    if (!rules)
+        return;
+    rule_file_free(rules->self);
+    rule_file_free(rules->made);
+    free(rules->groups);
+    free(rules);
+}
+AP_DEFINE_AUTO(builtin_rules, struct builtin_rules, builtin_rules_close)
 
 static void add_file(struct builtin_rules *rules, const struct rule_file *file)
 {
@@ -40,39 +52,36 @@ static void collect(struct builtin_rules *rules, const struct apiary *apiary)
             rules->groups[rules->group_count++] = &apiary->packs[i]->rule_groups[g];
 }
 
-static enum ap_rc make_file(struct apiary *apiary, struct rule_file **ret_file, struct ap_err *err)
+static enum ap_rc make_file(const struct apiary *apiary, const struct heartbeat_list *list, struct rule_file **ret_file,
+                            struct ap_err *err)
 {
     AP_AUTO_BUF struct ap_buf text = {0};
     const struct watchdog *watchdog = serve_alerting_watchdog(apiary->alerting);
-    enum ap_rc rc = heartbeat_list_read(apiary->config->heartbeats, &apiary->heartbeat_list, err);
-    if (rc != AP_OK)
-        return rc;
     ap_buf_add_cstr(&text, "groups:\n");
-    heartbeat_list_add_rules(&apiary->heartbeat_list, &text);
+    heartbeat_list_add_rules(list, &text);
     if (watchdog_is_on(watchdog))
         watchdog_add_rules(watchdog, &text);
     return rule_file_parse(ap_buf_slice(&text), RULES_SELF_FILE, false, NULL, NULL, ret_file, err);
 }
 
-enum ap_rc builtin_rules_open(struct apiary *apiary, struct ap_err *err)
+static enum ap_rc make_rules(const struct apiary *apiary, const struct heartbeat_list *list,
+                             struct builtin_rules **ret_rules, struct ap_err *err)
 {
-    struct builtin_rules *rules = apiary->builtin_rules = ap_new0(struct builtin_rules);
-    enum ap_rc rc = make_file(apiary, &rules->made, err);
+    AP_AUTO(builtin_rules) struct builtin_rules *rules = ap_new0(struct builtin_rules);
+    enum ap_rc rc = make_file(apiary, list, &rules->made, err);
     if (rc == AP_OK && apiary->config->rules.self && apiary->config->scrape.self) /* of what else would they be? */
         rc = rule_file_parse(ap_slice_cstr(rules_self), RULES_SELF_FILE, false, NULL, NULL, &rules->self, err);
-    if (rc == AP_OK)
-        collect(rules, apiary);
-    return rc;
+    if (rc != AP_OK)
+        return rc;
+    collect(rules, apiary);
+    *ret_rules = AP_MOVE(rules);
+    return AP_OK;
 }
 
-void builtin_rules_close(struct builtin_rules *rules)
+enum ap_rc builtin_rules_open(struct apiary *apiary, struct ap_err *err)
 {
-    if (!rules)
-        return;
-    rule_file_free(rules->self);
-    rule_file_free(rules->made);
-    free(rules->groups);
-    free(rules);
+    enum ap_rc rc = heartbeat_list_read(apiary->config->heartbeats, &apiary->heartbeat_list, err);
+    return rc == AP_OK ? make_rules(apiary, &apiary->heartbeat_list, &apiary->builtin_rules, err) : rc;
 }
 
 const struct rule_group *const *builtin_rules_groups(const struct builtin_rules *rules, size_t *ret_count)
@@ -103,4 +112,56 @@ enum ap_rc serve_open_heartbeats(struct apiary *apiary, struct ap_err *err)
         .context = apiary,
     };
     return heartbeats_open(&options, &apiary->heartbeats, err);
+}
+
+/* ---- Others than before ---- */
+
+static bool is_same(const struct yaml_node *a, const struct yaml_node *b)
+{
+    AP_AUTO_BUF struct ap_buf text_a = {0};
+    AP_AUTO_BUF struct ap_buf text_b = {0};
+    if (!a || !b)
+        return a == b;
+    yaml_print(a, &text_a);
+    yaml_print(b, &text_b);
+    return ap_slice_equal(ap_buf_slice(&text_a), ap_buf_slice(&text_b));
+}
+
+/*
+ * New ones have their series before their rules look for them, and those that are gone lose theirs when their rules are
+ * gone: neither is taken for a beat that is missing.
+ */
+static void exchange(struct apiary *apiary, struct heartbeat_list *list, struct builtin_rules **rules)
+{
+    struct heartbeat_list list_before = apiary->heartbeat_list;
+    struct builtin_rules *rules_before = apiary->builtin_rules;
+    apiary->heartbeat_list = *list;
+    apiary->builtin_rules = *rules;
+    *list = list_before;
+    *rules = rules_before;
+    size_t group_count;
+    const struct rule_group *const *groups = builtin_rules_groups(apiary->builtin_rules, &group_count);
+    rule_manager_regroup(apiary->rules, groups, group_count);
+    heartbeats_end_gone(apiary->heartbeats);
+}
+
+enum ap_rc serve_reload_heartbeats(struct apiary *apiary, struct config *config, struct ap_err *err)
+{
+    const struct config *before = apiary->config_of_heartbeats ? apiary->config_of_heartbeats : apiary->config;
+    AP_CLEANUP(heartbeat_list_clear) struct heartbeat_list list = {0};
+    AP_AUTO(builtin_rules) struct builtin_rules *rules = NULL;
+    if (is_same(before->heartbeats, config->heartbeats))
+        return AP_OK;
+    enum ap_rc rc = heartbeat_list_read(config->heartbeats, &list, err);
+    if (rc == AP_OK)
+        rc = make_rules(apiary, &list, &rules, err);
+    if (rc == AP_OK)
+        rc = heartbeats_reconfigure(apiary->heartbeats, &list, err);
+    if (rc != AP_OK)
+        return rc;
+    exchange(apiary, &list, &rules);
+    config_free(apiary->config_of_heartbeats);
+    apiary->config_of_heartbeats = config_ref(config);
+    ap_log(AP_LOG_INFO, "serve", "heart-beats reloaded: %zu are waited for", apiary->heartbeat_list.count);
+    return AP_OK;
 }

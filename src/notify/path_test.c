@@ -16,6 +16,7 @@ struct tested_way {
     size_t place;   /* among the receiver's ways */
     enum receiver_kind kind;
     size_t way_index;
+    bool is_scheduled;
     /* The test that is under way. */
     bool is_under_way;
     bool is_in_flight; /* a notification is with the notifier; otherwise it waits for next_try_ms */
@@ -31,10 +32,11 @@ struct tested_way {
 };
 
 struct path_test {
-    struct path_test_options options; /* constant */
-    pthread_mutex_t mutex;            /* what follows; a leaf lock but for alerting's */
-    pthread_cond_t ended;             /* a test has, or all do */
-    struct tested_way *ways;          /* owned; those of the configuration, in its order */
+    struct path_test_options options;   /* constant, but for the schedule, which is the one of the start */
+    pthread_mutex_t mutex;              /* what follows; a leaf lock but for alerting's */
+    struct path_test_schedule schedule; /* its names are owned */
+    pthread_cond_t ended;               /* a test has, or all do */
+    struct tested_way *ways;            /* owned; those of the configuration, in its order */
     size_t way_count;
     int64_t next_ms; /* when the schedule has the next; 0: never */
     bool is_stopped;
@@ -43,6 +45,46 @@ struct path_test {
 static int64_t now_ms(const struct path_test *test)
 {
     return ap_clock_wall_us(test->options.clock) / AP_US_PER_MS;
+}
+
+/* ---- The schedule ---- */
+
+/* The first moment of the schedule behind `after_ms`; 0: there is none. */
+static int64_t scheduled_behind(const struct path_test *test, int64_t after_ms)
+{
+    int64_t interval_ms = test->schedule.interval_ms;
+    if (interval_ms <= 0)
+        return 0;
+    int64_t first_ms = test->schedule.at_ms % interval_ms;
+    return first_ms + ((after_ms - first_ms) / interval_ms + 1) * interval_ms;
+}
+
+static void schedule_clear(struct path_test_schedule *schedule)
+{
+    for (size_t i = 0; i < schedule->receiver_count; i++)
+        free((char *)schedule->receivers[i]);
+    free((void *)schedule->receivers);
+}
+
+static void take_schedule_locked(struct path_test *test, const struct path_test_schedule *schedule)
+{
+    const char **receivers = ap_new0_array(const char *, schedule->receiver_count + 1);
+    for (size_t i = 0; i < schedule->receiver_count; i++)
+        receivers[i] = ap_strdup(schedule->receivers[i]);
+    bool is_same = schedule->interval_ms == test->schedule.interval_ms && schedule->at_ms == test->schedule.at_ms;
+    schedule_clear(&test->schedule);
+    test->schedule = *schedule;
+    test->schedule.receivers = receivers;
+    if (!is_same) /* else one that is due stays due */
+        test->next_ms = scheduled_behind(test, now_ms(test));
+}
+
+static bool is_scheduled(const struct path_test_schedule *schedule, const char *receiver)
+{
+    bool is_named = schedule->receiver_count == 0;
+    for (size_t i = 0; i < schedule->receiver_count && !is_named; i++)
+        is_named = strcmp(schedule->receivers[i], receiver) == 0;
+    return is_named && schedule->interval_ms > 0;
 }
 
 /* ---- Ways ---- */
@@ -76,13 +118,16 @@ static struct tested_way take_locked(struct path_test *test, const struct receiv
         taken.receiver = ap_strdup(receiver->name);
     }
     taken.way_index = receiver_way_index(receiver, way);
+    taken.is_scheduled = is_scheduled(&test->schedule, receiver->name);
     return taken;
 }
 
-void path_test_reconfigure(struct path_test *test)
+void path_test_reconfigure(struct path_test *test, const struct path_test_schedule *schedule)
 {
     const struct alert_config *config = alerting_lock_config(test->options.alerting);
     pthread_mutex_lock(&test->mutex);
+    if (schedule)
+        take_schedule_locked(test, schedule);
     size_t count = 0;
     for (size_t i = 0; i < config->receiver_count; i++)
         count += config->receivers[i].way_count;
@@ -99,6 +144,8 @@ void path_test_reconfigure(struct path_test *test)
     pthread_cond_broadcast(&test->ended); /* somebody may wait for one that is gone */
     pthread_mutex_unlock(&test->mutex);
     alerting_unlock_config(test->options.alerting);
+    if (schedule && test->options.changed)
+        test->options.changed(test->options.context);
 }
 
 /* ---- Messages ---- */
@@ -234,17 +281,7 @@ void path_test_delivered(struct path_test *test, const struct notification *noti
         test->options.changed(test->options.context);
 }
 
-/* ---- The schedule ---- */
-
-/* The first moment of the schedule behind `after_ms`; 0: there is none. */
-static int64_t scheduled_behind(const struct path_test *test, int64_t after_ms)
-{
-    int64_t interval_ms = test->options.interval_ms;
-    if (interval_ms <= 0)
-        return 0;
-    int64_t first_ms = test->options.at_ms % interval_ms;
-    return first_ms + ((after_ms - first_ms) / interval_ms + 1) * interval_ms;
-}
+/* ---- On schedule ---- */
 
 int64_t path_test_step(struct path_test *test)
 {
@@ -252,7 +289,7 @@ int64_t path_test_step(struct path_test *test)
     pthread_mutex_lock(&test->mutex);
     int64_t at_ms = now_ms(test), wake_ms = at_ms + STEP_MS_MAX;
     bool is_due = test->next_ms && at_ms >= test->next_ms && !test->is_stopped;
-    if (is_due || test->next_ms > at_ms + test->options.interval_ms) /* the clock was set back */
+    if (is_due || test->next_ms > at_ms + test->schedule.interval_ms) /* the clock was set back */
         test->next_ms = scheduled_behind(test, at_ms);
     for (size_t i = 0; i < test->way_count && !test->is_stopped; i++) {
         struct tested_way *way = &test->ways[i];
@@ -261,7 +298,7 @@ int64_t path_test_step(struct path_test *test)
                 put_locked(&outbox, way, way->is_opened);
             else
                 wake_ms = AP_MIN(wake_ms, way->next_try_ms);
-        } else if (is_due && !way->is_under_way) {
+        } else if (is_due && way->is_scheduled && !way->is_under_way) {
             begin_locked(&outbox, way, ATTEMPTS_MAX);
         }
     }
@@ -272,15 +309,26 @@ int64_t path_test_step(struct path_test *test)
     return AP_MAX(wake_ms - at_ms, (int64_t)0);
 }
 
-int64_t path_test_interval_ms(const struct path_test *test)
+int64_t path_test_interval_ms(struct path_test *test)
 {
-    return test->options.interval_ms;
+    pthread_mutex_lock(&test->mutex);
+    int64_t interval_ms = test->schedule.interval_ms;
+    pthread_mutex_unlock(&test->mutex);
+    return interval_ms;
 }
 
 int64_t path_test_next_ms(struct path_test *test)
 {
     pthread_mutex_lock(&test->mutex);
     int64_t next_ms = test->next_ms;
+    pthread_mutex_unlock(&test->mutex);
+    return next_ms;
+}
+
+int64_t path_test_receiver_next_ms(struct path_test *test, const char *receiver)
+{
+    pthread_mutex_lock(&test->mutex);
+    int64_t next_ms = is_scheduled(&test->schedule, receiver) ? test->next_ms : 0;
     pthread_mutex_unlock(&test->mutex);
     return next_ms;
 }
@@ -354,6 +402,7 @@ void path_test_each(struct path_test *test, const char *receiver,
             .receiver = way->receiver,
             .kind = way->kind,
             .way_index = way->way_index,
+            .interval_ms = way->is_scheduled ? test->schedule.interval_ms : 0,
             .is_under_way = way->is_under_way,
             .ended_ms = way->ended_ms,
             .is_remembered = way->is_remembered,
@@ -388,8 +437,7 @@ struct path_test *path_test_new(const struct path_test_options *options)
     test->options = *options;
     pthread_mutex_init(&test->mutex, NULL);
     os_cond_init(&test->ended);
-    test->next_ms = scheduled_behind(test, now_ms(test));
-    path_test_reconfigure(test);
+    path_test_reconfigure(test, &options->schedule);
     return test;
 }
 
@@ -408,6 +456,7 @@ void path_test_free(struct path_test *test)
     for (size_t i = 0; i < test->way_count; i++)
         tested_way_clear(&test->ways[i]);
     free(test->ways);
+    schedule_clear(&test->schedule);
     pthread_cond_destroy(&test->ended);
     pthread_mutex_destroy(&test->mutex);
     free(test);

@@ -13,11 +13,10 @@
  *
  * /metrics has of each way `apiary_alerting_path_test_success{receiver,way,way_index}` (1 or 0, of the newest test) and
  * `apiary_alerting_path_test_timestamp_seconds{…}` (when it ended), both absent until there was one, and
- * `apiary_alerting_path_test_interval_seconds` (0: no schedule). So it has failed or is overdue when
+ * `apiary_alerting_path_test_interval_seconds{…}` (0: only when somebody asks). So it has failed or is overdue when
  *
  *     apiary_alerting_path_test_success == 0
- *     time() - apiary_alerting_path_test_timestamp_seconds
- *       > on (job, instance) group_left () 2 * (apiary_alerting_path_test_interval_seconds > 0)
+ *     time() - apiary_alerting_path_test_timestamp_seconds > 2 * (apiary_alerting_path_test_interval_seconds > 0)
  *
  * Threads: all functions from any.
  */
@@ -35,11 +34,17 @@
 struct alerting;
 struct path_test; /* private to path_test.c */
 
+struct path_test_schedule {
+    int64_t interval_ms;          /* between tests; 0: only when somebody asks */
+    int64_t at_ms;                /* of the UTC day, when one of them is */
+    const char *const *receivers; /* those that are tested; names that are none are not looked at */
+    size_t receiver_count;        /* 0: all */
+};
+
 struct path_test_options {
     struct alerting *alerting;    /* lent, as the next: its receivers are tested */
     const struct ap_clock *clock; /* the wall's for the schedule */
-    int64_t interval_ms;          /* between tests; 0: only when somebody asks */
-    int64_t at_ms;                /* of the UTC day, when one of them is */
+    struct path_test_schedule schedule;
     /* As notifier_deliver(), which path_test_delivered() answers, also within the call. */
     void (*deliver)(void *context, struct notification *notification);
     /* NULL, or: something may be due earlier than path_test_step() said. */
@@ -51,8 +56,10 @@ struct path_test *path_test_new(const struct path_test_options *options);
 void path_test_free(struct path_test *test); /* NULL is allowed */
 AP_DEFINE_AUTO(path_test, struct path_test, path_test_free)
 
-/* The receivers are others now. What is known of those that stay is kept. */
-void path_test_reconfigure(struct path_test *test);
+/*
+ * The receivers are others now. What is known of those that stay is kept. `schedule` NULL: as before.
+ */
+void path_test_reconfigure(struct path_test *test, const struct path_test_schedule *schedule);
 /* Nothing is sent any more, and nobody waits. */
 void path_test_stop(struct path_test *test);
 
@@ -73,10 +80,11 @@ ap_nodiscard enum ap_rc path_test_run(struct path_test *test, const char *receiv
 struct path_test_result {
     const char *receiver; /* lent for the call */
     enum receiver_kind kind;
-    size_t way_index;   /* receiver_way_index() */
-    bool is_under_way;  /* another one is */
-    int64_t ended_ms;   /* 0: there was none yet, and what follows says nothing */
-    bool is_remembered; /* from before the start: of `delivery` there is the outcome only */
+    size_t way_index;    /* receiver_way_index() */
+    int64_t interval_ms; /* of the schedule; 0: it does not test this one */
+    bool is_under_way;   /* another one is */
+    int64_t ended_ms;    /* 0: there was none yet, and what follows says nothing */
+    bool is_remembered;  /* from before the start: of `delivery` there is the outcome only */
     struct delivery delivery;
 };
 /* In the order of the configuration; `each` must not call back. `receiver` NULL: of all. */
@@ -87,5 +95,7 @@ void path_test_each(struct path_test *test, const char *receiver,
 void path_test_remember(struct path_test *test, const char *receiver, struct ap_slice way, size_t way_index,
                         int64_t ended_ms, bool is_success);
 
-int64_t path_test_interval_ms(const struct path_test *test);
-int64_t path_test_next_ms(struct path_test *test); /* 0: there is no schedule */
+int64_t path_test_interval_ms(struct path_test *test); /* 0: there is no schedule, as the next two */
+int64_t path_test_next_ms(struct path_test *test);
+int64_t path_test_receiver_next_ms(struct path_test *test,
+                                   const char *receiver); /* 0 also: it does not test this one */

@@ -126,6 +126,23 @@ static void check_panel(struct check *check, const struct pack_dashboard *dashbo
     }
 }
 
+static void check_dashboards(struct check *check)
+{
+    for (size_t d = 0; d < check->pack->dashboard_count; d++) {
+        const struct pack_dashboard *dashboard = &check->pack->dashboards[d];
+        for (size_t s = 0; s < dashboard->section_count; s++)
+            for (size_t p = 0; p < dashboard->sections[s].panel_count; p++)
+                check_panel(check, dashboard, &dashboard->sections[s].panels[p]);
+    }
+}
+
+enum ap_rc pack_check_dashboards(const struct pack *pack, struct warehouse *warehouse, struct ap_err *err)
+{
+    struct check check = {.pack = pack, .warehouse = warehouse, .err = err};
+    check_dashboards(&check);
+    return check.rc;
+}
+
 enum ap_rc pack_check(const struct pack *pack, struct warehouse *warehouse, pack_report_fn report, void *context,
                       struct ap_err *err)
 {
@@ -145,12 +162,6 @@ enum ap_rc pack_check(const struct pack *pack, struct warehouse *warehouse, pack
         else
             report_promql(&check, what);
     }
-    for (size_t d = 0; d < pack->dashboard_count; d++) {
-        const struct pack_dashboard *dashboard = &pack->dashboards[d];
-        for (size_t s = 0; s < dashboard->section_count; s++) {
-            for (size_t p = 0; p < dashboard->sections[s].panel_count; p++)
-                check_panel(&check, dashboard, &dashboard->sections[s].panels[p]);
-        }
-    }
+    check_dashboards(&check);
     return check.rc;
 }

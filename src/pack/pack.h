@@ -179,11 +179,13 @@ ap_nodiscard enum ap_rc pack_apply(const struct pack *const *packs, size_t pack_
 typedef void (*pack_report_fn)(const struct pack *pack, const char *what, const char *error, void *context);
 
 /*
- * Binds every query of every dashboard against the warehouse, to which pack_apply() was done. Reports each; AP_E_PARSE,
- * with the first error, when there was one. Runs nothing. `report` may be NULL.
+ * Binds every query of every dashboard and alert against the warehouse, to which pack_apply() was done. Reports each;
+ * AP_E_PARSE, with the first error, when there was one. Runs nothing. `report` may be NULL.
  */
 ap_nodiscard enum ap_rc pack_check(const struct pack *pack, struct warehouse *warehouse, pack_report_fn report,
                                    void *context, struct ap_err *err);
+/* Of dashboards alone. Who evaluates rules checks their SQL, wherever they come from (rules/manager.h). */
+ap_nodiscard enum ap_rc pack_check_dashboards(const struct pack *pack, struct warehouse *warehouse, struct ap_err *err);
 
 /* The dashboard with this id in any of the packs, or NULL. */
 const struct pack_dashboard *pack_find_dashboard(const struct pack *const *packs, size_t pack_count, const char *id);

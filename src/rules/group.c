@@ -54,22 +54,38 @@ size_t group_run_evaluate(struct group_run *run, int64_t ts_ms)
     return failed;
 }
 
-void group_run_inherit(struct group_run *run, struct group_run *before)
+/* Hands what is left of `before` to rules that have nothing yet and are the same by `is_same`. */
+static void inherit_where(struct group_run *run, struct group_run *before, bool *has_inherited, bool *is_taken,
+                          bool (*is_same)(const struct rule_run *, const struct rule_run *))
 {
     size_t before_count = before->group->rule_count, next = 0; /* mostly the one behind the last that was found */
-    AP_AUTO_FREE bool *is_taken = ap_new0_array(bool, before_count + 1);
     for (size_t i = 0; i < run->group->rule_count; i++)
-        for (size_t tried = 0; tried < before_count; tried++) {
+        for (size_t tried = 0; tried < before_count && !has_inherited[i]; tried++) {
             size_t at = (next + tried) % before_count;
-            if (is_taken[at] || !rule_run_is_same(run->rules[i], before->rules[at]))
+            if (is_taken[at] || !is_same(run->rules[i], before->rules[at]))
                 continue;
             rule_run_inherit(run->rules[i], before->rules[at]);
-            is_taken[at] = true;
+            has_inherited[i] = is_taken[at] = true;
             next = at + 1;
-            break;
         }
+}
+
+void group_run_inherit(struct group_run *run, struct group_run *before)
+{
+    AP_AUTO_FREE bool *has_inherited = ap_new0_array(bool, run->group->rule_count + 1);
+    AP_AUTO_FREE bool *is_taken = ap_new0_array(bool, before->group->rule_count + 1);
+    inherit_where(run, before, has_inherited, is_taken, rule_run_is_equal);
+    inherit_where(run, before, has_inherited, is_taken, rule_run_is_same);
     run->evaluated_ms = before->evaluated_ms;
     run->duration_us = before->duration_us;
+}
+
+bool group_run_note_moved(struct group_run *run, size_t rule_index, const struct group_run *other, size_t other_index)
+{
+    bool is_equal = rule_run_is_equal(run->rules[rule_index], other->rules[other_index]);
+    if (is_equal)
+        rule_run_note_moved(run->rules[rule_index]);
+    return is_equal;
 }
 
 void group_run_end(struct group_run *run, int64_t ts_ms)

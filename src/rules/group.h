@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,11 +30,13 @@ void group_run_note_alike(struct group_run *run, size_t rule_index);
 /* Returns how many rules failed; why is in their status. */
 size_t group_run_evaluate(struct group_run *run, int64_t ts_ms);
 /*
- * `run`, not evaluated yet, goes on where `before` is: rule_run_inherit() for each rule that is in both. Nobody else
- * uses either meanwhile.
+ * `run`, not evaluated yet, goes on where `before` is: rule_run_inherit() for each rule that is in both. Of several
+ * that are the same, one with the same expression comes first. Nobody else uses either meanwhile.
  */
 void group_run_inherit(struct group_run *run, struct group_run *before);
-/* The group is no longer evaluated: ends each series that it gave, but for those that another took over. */
+/* rule_run_note_moved() of one of its rules, if that is the one of `other`. False: it is not. */
+bool group_run_note_moved(struct group_run *run, size_t rule_index, const struct group_run *other, size_t other_index);
+/* The group is no longer evaluated: rule_run_end() of all of its rules. */
 void group_run_end(struct group_run *run, int64_t ts_ms);
 
 void group_run_lock(struct group_run *run);

@@ -32,14 +32,15 @@ struct plan {
 };
 
 struct rule_manager {
-    struct rule_manager_options options;
-    pthread_mutex_t mutex; /* all of the next */
+    struct rule_manager_options options; /* constant, but for groups: those are under reload_mutex */
+    pthread_mutex_t reload_mutex;        /* one at a time makes a plan; goes before the next */
+    pthread_mutex_t mutex;               /* all of the next */
     pthread_cond_t changed;
     struct plan plan;
     size_t running_count;
     size_t sql_running_count; /* of those, groups with SQL */
     bool is_ending;           /* atomic as well: evaluations look at it without the lock */
-    uint32_t reload_count;    /* that wait until nothing runs: nothing is begun meanwhile */
+    bool is_reloading;        /* that waits until nothing runs: nothing is begun meanwhile */
     struct rule_manager_stats stats;
     pthread_t threads[THREADS_MAX];
     uint32_t thread_count;
@@ -89,8 +90,8 @@ static int64_t step(struct rule_manager *manager)
 {
     int64_t wait_ms;
     int64_t ts_ms = now_ms(manager);
-    struct entry *entry = manager->reload_count ? NULL : find_due(manager, ts_ms, &wait_ms);
-    if (manager->reload_count)
+    struct entry *entry = manager->is_reloading ? NULL : find_due(manager, ts_ms, &wait_ms);
+    if (manager->is_reloading)
         return WAIT_MAX_MS;
     if (!entry)
         return wait_ms;
@@ -168,13 +169,13 @@ static int compare_names(const void *a, const void *b)
     return strcmp(((const struct place *)a)->rule->name, ((const struct place *)b)->rule->name);
 }
 
-/* Rules of one name that nothing tells apart. */
-static void note_alike(const struct plan *plan)
+/* Its alerting rules, in order of name; free() them. */
+static struct place *sort_places(const struct plan *plan, size_t *ret_count)
 {
     size_t count = 0;
     for (size_t i = 0; i < plan->count; i++)
         count += group_run_group(plan->entries[i].run)->rule_count;
-    AP_AUTO_FREE struct place *places = ap_new0_array(struct place, count + 1);
+    struct place *places = ap_new0_array(struct place, count + 1);
     count = 0;
     for (size_t i = 0; i < plan->count; i++) {
         const struct rule_group *group = group_run_group(plan->entries[i].run);
@@ -183,12 +184,46 @@ static void note_alike(const struct plan *plan)
                 places[count++] = (struct place){plan->entries[i].run, r, &group->rules[r]};
     }
     qsort(places, count, sizeof(*places), compare_names);
+    *ret_count = count;
+    return places;
+}
+
+/* Rules of one name that nothing tells apart. */
+static void note_alike(const struct plan *plan)
+{
+    size_t count;
+    AP_AUTO_FREE struct place *places = sort_places(plan, &count);
     for (size_t i = 0; i < count; i++)
         for (size_t j = i + 1; j < count && compare_names(&places[i], &places[j]) == 0; j++)
             if (rules_are_alike(places[i].rule, places[j].rule)) {
                 group_run_note_alike(places[i].run, places[i].index);
                 group_run_note_alike(places[j].run, places[j].index);
             }
+}
+
+static bool has_alerts(const struct place *place)
+{
+    group_run_lock(place->run);
+    bool has_some = group_run_status(place->run, place->index).alert_count > 0;
+    group_run_unlock(place->run);
+    return has_some;
+}
+
+/* With the lock held. Of the rules of `before` whose alerts none took over: which stand elsewhere in `plan`. */
+static void note_moved(const struct plan *plan, const struct plan *before)
+{
+    size_t count, before_count, at = 0;
+    AP_AUTO_FREE struct place *places = sort_places(plan, &count);
+    AP_AUTO_FREE struct place *gone = sort_places(before, &before_count);
+    for (size_t i = 0; i < before_count; i++) {
+        if (!has_alerts(&gone[i]))
+            continue;
+        while (at < count && compare_names(&places[at], &gone[i]) < 0)
+            at++;
+        for (size_t j = at; j < count && compare_names(&places[j], &gone[i]) == 0; j++)
+            if (group_run_note_moved(gone[i].run, gone[i].index, places[j].run, places[j].index))
+                break;
+    }
 }
 
 static void add_entry(struct plan *plan, const struct rule_group *group, const struct rule_manager_options *options)
@@ -211,13 +246,10 @@ static void check_sql(const struct plan *plan, const struct rule_manager_options
                                         options->report, options->report_context);
 }
 
-static enum ap_rc load(const struct rule_manager *manager, struct plan *ret_plan, struct ap_err *err)
+static struct plan plan_of(const struct rule_manager *manager, struct rule_files take_files)
 {
     const struct rule_manager_options *options = &manager->options;
-    struct plan plan = {0};
-    enum ap_rc rc = rule_files_load(options->patterns, NULL, options->is_experimental, NULL, NULL, &plan.files, err);
-    if (rc != AP_OK)
-        return rc;
+    struct plan plan = {.files = take_files};
     size_t count = options->group_count;
     for (size_t i = 0; i < plan.files.count; i++)
         count += plan.files.items[i]->group_count;
@@ -237,8 +269,18 @@ static enum ap_rc load(const struct rule_manager *manager, struct plan *ret_plan
         entry->next_ms = last_due(entry, now_ms(manager)) + entry->interval_ms;
     }
     note_alike(&plan);
-    check_sql(&plan, options);
-    *ret_plan = plan;
+    return plan;
+}
+
+static enum ap_rc load(const struct rule_manager *manager, struct plan *ret_plan, struct ap_err *err)
+{
+    const struct rule_manager_options *options = &manager->options;
+    struct rule_files files;
+    enum ap_rc rc = rule_files_load(options->patterns, NULL, options->is_experimental, NULL, NULL, &files, err);
+    if (rc != AP_OK)
+        return rc;
+    *ret_plan = plan_of(manager, files);
+    check_sql(ret_plan, options);
     return AP_OK;
 }
 
@@ -257,6 +299,7 @@ static void inherit(struct plan *plan, struct plan *before, int64_t ts_ms)
         if (entry->interval_ms == before->entries[old].interval_ms) /* what is late is still to be counted */
             entry->next_ms = before->entries[old].next_ms;
     }
+    note_moved(plan, before);
     for (size_t i = 0; i < before->count; i++)
         group_run_end(before->entries[i].run, ts_ms);
 }
@@ -269,31 +312,52 @@ static void take_plan(struct rule_manager *manager, const struct plan *plan)
     manager->stats.rule_count = 0;
     for (size_t i = 0; i < plan->count; i++)
         manager->stats.rule_count += group_run_group(plan->entries[i].run)->rule_count;
-    manager->stats.is_reload_good = 1;
-    manager->stats.loaded_ms = now_ms(manager);
+}
+
+/* With the lock held, which is let go of meanwhile. `plan` becomes the one before. */
+static void exchange_plan(struct rule_manager *manager, struct plan *plan)
+{
+    manager->is_reloading = true;
+    while (manager->running_count)
+        pthread_cond_wait(&manager->changed, &manager->mutex);
+    manager->is_reloading = false;
+    struct plan before = manager->plan;
+    inherit(plan, &before, now_ms(manager));
+    take_plan(manager, plan);
+    *plan = before;
+    pthread_cond_broadcast(&manager->changed);
 }
 
 enum ap_rc rule_manager_reload(struct rule_manager *manager, struct ap_err *err)
 {
     struct plan plan;
+    pthread_mutex_lock(&manager->reload_mutex);
     enum ap_rc rc = load(manager, &plan, err);
     pthread_mutex_lock(&manager->mutex);
     manager->stats.is_reload_good = rc == AP_OK;
     if (rc == AP_OK) {
-        manager->reload_count++;
-        while (manager->running_count)
-            pthread_cond_wait(&manager->changed, &manager->mutex);
-        manager->reload_count--;
-        struct plan before = manager->plan;
-        inherit(&plan, &before, now_ms(manager));
-        take_plan(manager, &plan);
-        plan = before;
+        exchange_plan(manager, &plan);
+        manager->stats.loaded_ms = now_ms(manager);
     }
-    pthread_cond_broadcast(&manager->changed);
     pthread_mutex_unlock(&manager->mutex);
     if (rc == AP_OK)
         plan_clear(&plan);
+    pthread_mutex_unlock(&manager->reload_mutex);
     return rc;
+}
+
+void rule_manager_regroup(struct rule_manager *manager, const struct rule_group *const *groups, size_t count)
+{
+    pthread_mutex_lock(&manager->reload_mutex);
+    manager->options.groups = groups;
+    manager->options.group_count = count;
+    struct plan plan = plan_of(manager, manager->plan.files); /* only who holds this lock puts others there */
+    pthread_mutex_lock(&manager->mutex);
+    exchange_plan(manager, &plan);
+    pthread_mutex_unlock(&manager->mutex);
+    plan.files = (struct rule_files){0}; /* in use */
+    plan_clear(&plan);
+    pthread_mutex_unlock(&manager->reload_mutex);
 }
 
 /* ---- The manager ---- */
@@ -305,6 +369,7 @@ enum ap_rc rule_manager_open(const struct rule_manager_options *options, struct 
     manager->options = *options;
     manager->options.world.is_ending = &manager->is_ending;
     manager->options.world.interval_ms = options->interval_ms;
+    pthread_mutex_init(&manager->reload_mutex, NULL);
     pthread_mutex_init(&manager->mutex, NULL);
     os_cond_init(&manager->changed);
     struct plan plan;
@@ -314,6 +379,8 @@ enum ap_rc rule_manager_open(const struct rule_manager_options *options, struct 
         return rc;
     }
     take_plan(manager, &plan);
+    manager->stats.is_reload_good = 1;
+    manager->stats.loaded_ms = now_ms(manager);
     *ret_manager = manager;
     return AP_OK;
 }
@@ -348,6 +415,7 @@ void rule_manager_close(struct rule_manager *manager)
     plan_clear(&manager->plan);
     pthread_cond_destroy(&manager->changed);
     pthread_mutex_destroy(&manager->mutex);
+    pthread_mutex_destroy(&manager->reload_mutex);
     free(manager);
 }
 

@@ -24,7 +24,10 @@ struct rule_manager; /* private to manager.c */
 struct rule_manager_options {
     struct rules_world world;
     const struct yaml_texts *patterns; /* lent; rules/rule_files.h */
-    /* Beside those of the files: groups that are there already, checked; lent. File and name are those of no other. */
+    /*
+     * Beside those of the files: groups that are there already, checked; lent, until others take their place. File and
+     * name are those of no other.
+     */
     const struct rule_group *const *groups;
     size_t group_count;
     bool is_experimental;
@@ -48,9 +51,12 @@ AP_DEFINE_AUTO(rule_manager, struct rule_manager, rule_manager_close)
 
 /*
  * Reads the rule files again. A rule of the same name and labels in a group of the same file and name goes on with its
- * series and alerts; the series of rules that are gone end. On failure (as of _open()) everything stays as it was.
+ * series and alerts; the series of rules that are gone end, and their alerts are told to be over, unless the same rule
+ * stands elsewhere. On failure (as of _open()) everything stays as it was.
  */
 ap_nodiscard enum ap_rc rule_manager_reload(struct rule_manager *manager, struct ap_err *err);
+/* These in place of options.groups, in the same way; those of files stay. The ones before are not needed any more. */
+void rule_manager_regroup(struct rule_manager *manager, const struct rule_group *const *groups, size_t count);
 
 /* Evaluates one group that is due: what the threads do over and over. Milliseconds until the next one is due. */
 int64_t rule_manager_step(struct rule_manager *manager);

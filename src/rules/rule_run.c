@@ -20,6 +20,7 @@ struct rule_run {
     bool is_known;                  /* what was before this process is in memory, or was looked for */
     bool is_alike;                  /* another rule may have given what is restored */
     bool is_guessing;               /* and so it may not be this one's, until an evaluation says so */
+    bool is_moved;                  /* rule_run_note_moved() */
     struct rule_memory memory;
     enum rule_health health;
     enum rule_condition condition;
@@ -275,6 +276,11 @@ bool rule_run_is_same(const struct rule_run *run, const struct rule_run *other)
     return a->is_alert == b->is_alert && strcmp(a->name, b->name) == 0 && is_same_texts(&a->labels, &b->labels);
 }
 
+bool rule_run_is_equal(const struct rule_run *run, const struct rule_run *other)
+{
+    return rule_run_is_same(run, other) && ap_slice_equal(run->rule->expr, other->rule->expr);
+}
+
 void rule_run_inherit(struct rule_run *run, struct rule_run *before)
 {
     struct rule_memory fresh = run->memory;
@@ -292,6 +298,24 @@ void rule_run_inherit(struct rule_run *run, struct rule_run *before)
     run->duration_us = before->duration_us;
 }
 
+void rule_run_note_moved(struct rule_run *run)
+{
+    run->is_moved = true;
+}
+
+/* Who is told of them would otherwise wait until they are told no more. */
+static void end_alerts(struct rule_run *run, int64_t ts_ms)
+{
+    for (size_t i = 0; i < run->memory.alert_count; i++) {
+        struct alert *alert = &run->memory.alerts[i];
+        if (alert->state != ALERT_STATE_FIRING)
+            continue;
+        alert->state = ALERT_STATE_INACTIVE;
+        alert->resolved_ms = ts_ms;
+    }
+    tell(run, ts_ms);
+}
+
 void rule_run_end(struct rule_run *run, int64_t ts_ms)
 {
     struct evaluation evaluation = {.sample_ts_ms = ts_ms - offset_of(run), .before = &run->memory};
@@ -301,12 +325,15 @@ void rule_run_end(struct rule_run *run, int64_t ts_ms)
     if (keep(run->world, &evaluation, &err) != AP_OK)
         run->health = RULE_HEALTH_ERR;
     evaluation_clear(&evaluation);
+    if (!run->is_moved)
+        end_alerts(run, ts_ms);
 }
 
 struct rule_status rule_run_status(const struct rule_run *run)
 {
     struct rule_status status = {
         .rule = run->rule,
+        .promql = rule_question_promql(run->question),
         .health = run->health,
         .condition = run->condition,
         .error = run->error,

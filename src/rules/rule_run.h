@@ -22,11 +22,14 @@
 #include "rules/rule_file.h"
 #include "rules/world.h"
 
+struct promql_query;
+
 enum rule_health { RULE_HEALTH_UNKNOWN, RULE_HEALTH_OK, RULE_HEALTH_ERR };
 
 /* What is known of a rule; lent as long as the mutex is held. */
 struct rule_status {
     const struct rule *rule;
+    const struct promql_query *promql; /* its expression as it was read; NULL of SQL */
     enum rule_health health;
     const char *error;    /* of the last evaluation, or NULL */
     int64_t evaluated_ms; /* RULES_TIME_NONE: not yet */
@@ -53,10 +56,17 @@ bool rule_run_evaluate(struct rule_run *run, int64_t ts_ms);
 
 /* Whether one can go on where the other is: of the same kind, name and labels. */
 bool rule_run_is_same(const struct rule_run *run, const struct rule_run *other);
+/* And with the same expression: it is the same rule, wherever it stands. */
+bool rule_run_is_equal(const struct rule_run *run, const struct rule_run *other);
 /* `run`, not evaluated yet, takes over series and alerts, and with the same expression what is known of the last
  * evaluation too. Nobody else uses either meanwhile. */
 void rule_run_inherit(struct rule_run *run, struct rule_run *before);
-/* It is no longer evaluated: ends each series that it gave, but for those that another took over. */
+/* The rule stands elsewhere now: that this one ends says nothing of its alerts. */
+void rule_run_note_moved(struct rule_run *run);
+/*
+ * It is no longer evaluated. What another took over goes on there; of the rest each series ends, and alerts that
+ * somebody was told of are told to be over.
+ */
 void rule_run_end(struct rule_run *run, int64_t ts_ms);
 
 /* With the mutex held. */

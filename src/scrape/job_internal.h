@@ -31,6 +31,11 @@ struct job {
     uint64_t dropped_kept_max;            /* keep_dropped_targets; 0: no limit */
     const struct discovery_config *discoveries;
     size_t discovery_count;
+    /*
+     * An entry of `alerting.alertmanagers:` (scrape/alertmanager.h): found in the same way, not scraped but told. Its
+     * path is __alerts_path__, and metric_relabel is its alert_relabel_configs.
+     */
+    bool is_alertmanager;
 };
 
 static inline struct job *job_of(const struct scrape_job *shown)
@@ -50,6 +55,12 @@ struct job_defaults {
 void job_defaults_init(struct job_defaults *defaults);
 ap_nodiscard enum ap_rc job_defaults_read(struct scrape_source *source, const struct yaml_node *node,
                                           struct job_defaults *defaults, struct ap_err *err);
+
+/* What all that is found has: static_configs and the …_sd_configs of job->node. */
+bool job_is_discovery(const struct yaml_node *value, void *context); /* a field_foreign_fn */
+ap_nodiscard enum ap_rc job_read_discoveries(struct job *job, struct ap_err *err);
+/* Behind them: addresses that were written as URLs. `path_keys` are those that say the rest of one. */
+ap_nodiscard enum ap_rc job_check_static_targets(const struct job *job, const char *path_keys, struct ap_err *err);
 
 /* Which collectors a job may name. */
 struct job_collectors {

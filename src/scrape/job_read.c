@@ -247,7 +247,7 @@ static const struct field job_fields[] = {
     HTTP_CONFIG_FIELDS(job_form, http),
 };
 
-static bool is_discovery(const struct yaml_node *value, void *context)
+bool job_is_discovery(const struct yaml_node *value, void *context)
 {
     static const char end[] = "_sd_configs";
     struct ap_slice key = value->key->text;
@@ -281,16 +281,16 @@ static enum ap_rc read_discovery(struct job *job, const struct yaml_node *list, 
     return AP_OK;
 }
 
-static enum ap_rc read_discoveries(struct job *job, struct ap_err *err)
+enum ap_rc job_read_discoveries(struct job *job, struct ap_err *err)
 {
     size_t count = 0;
     for (const struct yaml_node *value = job->node->first; value; value = value->next)
-        count += is_discovery(value, NULL) ? value->child_count : 0;
+        count += job_is_discovery(value, NULL) ? value->child_count : 0;
     struct discovery_config *all = ap_arena_alloc0(&job->source->arena, (count + 1) * sizeof(*all));
     job->discoveries = all;
     enum ap_rc rc = AP_OK;
     for (const struct yaml_node *value = job->node->first; value && rc == AP_OK; value = value->next)
-        if (is_discovery(value, NULL))
+        if (job_is_discovery(value, NULL))
             rc = read_discovery(job, value, all, err);
     return rc;
 }
@@ -347,7 +347,7 @@ static enum ap_rc read_rules(const struct yaml_node *node, bool is_utf8, struct 
 }
 
 /* Mostly somebody wrote an address with scheme and path where host and port belong. */
-static enum ap_rc check_static_targets(const struct job *job, struct ap_err *err)
+enum ap_rc job_check_static_targets(const struct job *job, const char *path_keys, struct ap_err *err)
 {
     for (size_t i = 0; i < job->discovery_count; i++) {
         const struct yaml_node *targets =
@@ -358,9 +358,8 @@ static enum ap_rc check_static_targets(const struct job *job, struct ap_err *err
         for (; target; target = target->next) {
             if (memchr(target->text.data, '/', target->text.bytes))
                 return yaml_fail(err, target,
-                                 "\"%s\" is not a valid hostname: a target is host:port; metrics_path and scheme have "
-                                 "keys of their own",
-                                 target->text.data);
+                                 "\"%s\" is not a valid hostname: a target is host:port; %s have keys of their own",
+                                 target->text.data, path_keys);
             if (targets->kind != YAML_KIND_LIST)
                 break;
         }
@@ -388,10 +387,10 @@ static enum ap_rc read_parts(struct job *job, const struct job_form *form, const
     if (rc == AP_OK)
         rc = read_rules(form->metric_relabel, shown->is_utf8_names, &job->metric_relabel, err);
     if (rc == AP_OK)
-        rc = read_discoveries(job, err);
+        rc = job_read_discoveries(job, err);
     shown->metric_relabel = job->metric_relabel;
     if (rc == AP_OK && !job->relabel && !shown->collector)
-        rc = check_static_targets(job, err);
+        rc = job_check_static_targets(job, "metrics_path and scheme", err);
     return rc;
 }
 
@@ -404,7 +403,7 @@ static enum ap_rc read_entry(struct job *job, const struct job_defaults *default
     say_defaults(&defaults->job, &form.common);
     http_config_form_init(&form.http);
     enum ap_rc rc =
-        fields_read(job->source, job->node, job_fields, AP_ARRAY_COUNT(job_fields), &form, is_discovery, NULL, err);
+        fields_read(job->source, job->node, job_fields, AP_ARRAY_COUNT(job_fields), &form, job_is_discovery, NULL, err);
     if (rc != AP_OK)
         return rc;
     if (!form.name || form.name[0] == '\0')

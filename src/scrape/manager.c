@@ -49,9 +49,10 @@ struct scrape_manager {
     struct job_collectors collectors;
     pthread_mutex_t reload_mutex; /* one reload at a time; goes before the next */
     pthread_mutex_t mutex;        /* all that follows */
-    struct pool **pools;          /* owned; in order of name */
+    struct pool **pools;          /* owned; in order of name, those of Alertmanagers behind the others */
     size_t pool_count;
-    char *ignored; /* owned */
+    size_t alertmanager_count; /* entries of the file, whether somebody asks for them or not */
+    char *ignored;             /* owned */
     bool is_started;
     struct scrape_manager_stats stats;
 };
@@ -77,6 +78,17 @@ static void tell_failures(struct scrape_manager *manager, const struct pool *poo
     tell(manager, &err);
 }
 
+/* `targets` NULL: the pool is gone. */
+static void hand_over_locked(struct scrape_manager *manager, const struct job *job,
+                             const struct scrape_target *const *targets, size_t count)
+{
+    const struct scrape_manager_options *options = &manager->options;
+    if (job->is_alertmanager)
+        options->sync_alertmanagers(options->sync_context, job->shown.name, targets, count);
+    else
+        options->sync(options->sync_context, job->shown.name, targets, count);
+}
+
 static void pool_sync_locked(struct scrape_manager *manager, struct pool *pool)
 {
     struct target_list list;
@@ -84,8 +96,9 @@ static void pool_sync_locked(struct scrape_manager *manager, struct pool *pool)
     for (size_t i = 0; i < pool->finder_count; i++)
         target_list_add(&list, pool->job, pool->finders[i]->groups);
     target_list_finish(&list, pool->job);
-    manager->options.sync(manager->options.sync_context, pool->job->shown.name,
-                          (const struct scrape_target *const *)list.items, list.count);
+    static const struct scrape_target *const nobody[1];
+    hand_over_locked(manager, pool->job, list.items ? (const struct scrape_target *const *)list.items : nobody,
+                     list.count);
     manager->stats.syncs++;
     tell_failures(manager, pool, &list);
     target_list_clear(&pool->list);
@@ -222,6 +235,7 @@ static void finder_free(struct finder *finder)
 struct plan {
     struct pool **pools;
     size_t count;
+    size_t alertmanager_count;
     char *ignored;
     struct alert_relabel *alert_relabel; /* NULL: none */
 };
@@ -338,7 +352,10 @@ static char *join_ignored(const struct scrape_file *file)
 
 static int compare_pools(const void *a, const void *b)
 {
-    return strcmp((*(struct pool *const *)a)->job->shown.name, (*(struct pool *const *)b)->job->shown.name);
+    const struct job *left = (*(struct pool *const *)a)->job, *right = (*(struct pool *const *)b)->job;
+    if (left->is_alertmanager != right->is_alertmanager)
+        return left->is_alertmanager ? 1 : -1;
+    return strcmp(left->shown.name, right->shown.name);
 }
 
 static enum ap_rc plan_read(struct scrape_manager *manager, struct plan *ret_plan, struct ap_err *err)
@@ -347,11 +364,15 @@ static enum ap_rc plan_read(struct scrape_manager *manager, struct plan *ret_pla
     enum ap_rc rc = read_jobs(manager, &file, err);
     if (rc != AP_OK)
         return rc;
-    struct plan plan = {.pools = ap_new0_array(struct pool *, file.count + 1), .ignored = join_ignored(&file)};
+    struct plan plan = {.pools = ap_new0_array(struct pool *, file.count + file.alertmanager_count + 1),
+                        .alertmanager_count = file.alertmanager_count,
+                        .ignored = join_ignored(&file)};
     plan.alert_relabel = file.alert_relabel;
     file.alert_relabel = NULL;
     for (size_t i = 0; i < file.count; i++)
         plan.pools[plan.count++] = pool_new(manager, file.jobs[i]);
+    for (size_t i = 0; i < file.alertmanager_count && manager->options.sync_alertmanagers; i++)
+        plan.pools[plan.count++] = pool_new(manager, file.alertmanagers[i]);
     if (plan.count)
         qsort(plan.pools, plan.count, sizeof(struct pool *), compare_pools);
     for (size_t i = 0; i < plan.count && rc == AP_OK; i++)
@@ -399,7 +420,7 @@ static void inherit_locked(struct scrape_manager *manager, struct plan *plan, st
         struct pool *pool = plan->pools[i];
         int order = -1;
         while (old < before->count && (order = compare_pools(&before->pools[old], &plan->pools[i])) < 0)
-            manager->options.sync(manager->options.sync_context, before->pools[old++]->job->shown.name, NULL, 0);
+            hand_over_locked(manager, before->pools[old++]->job, NULL, 0);
         bool is_known = old < before->count && order == 0;
         if (is_known && is_same(&before->pools[old]->job->print, &pool->job->print)) {
             plan->pools[i] = before->pools[old];
@@ -411,7 +432,7 @@ static void inherit_locked(struct scrape_manager *manager, struct plan *plan, st
         pool_sync_locked(manager, pool);
     }
     for (; old < before->count; old++)
-        manager->options.sync(manager->options.sync_context, before->pools[old]->job->shown.name, NULL, 0);
+        hand_over_locked(manager, before->pools[old]->job, NULL, 0);
 }
 
 static enum ap_rc start_finders_locked(struct scrape_manager *manager, struct ap_err *err)
@@ -428,6 +449,7 @@ static void take_plan_locked(struct scrape_manager *manager, const struct plan *
     free(manager->ignored);
     manager->pools = plan->pools;
     manager->pool_count = plan->count;
+    manager->alertmanager_count = plan->alertmanager_count;
     manager->ignored = plan->ignored;
     if (manager->options.relabel_alerts)
         manager->options.relabel_alerts(manager->options.sync_context, plan->alert_relabel);
@@ -547,6 +569,23 @@ char *scrape_manager_ignored(struct scrape_manager *manager)
 
 /* ---- Reading ---- */
 
+/* Those of Alertmanagers are nobody's jobs. */
+static size_t job_count_locked(const struct scrape_manager *manager)
+{
+    size_t count = manager->pool_count;
+    while (count > 0 && manager->pools[count - 1]->job->is_alertmanager)
+        count--;
+    return count;
+}
+
+size_t scrape_manager_alertmanager_count(struct scrape_manager *manager)
+{
+    pthread_mutex_lock(&manager->mutex);
+    size_t count = manager->alertmanager_count;
+    pthread_mutex_unlock(&manager->mutex);
+    return count;
+}
+
 static size_t count_moving(const struct pool *pool)
 {
     size_t count = 0;
@@ -577,7 +616,7 @@ static struct scrape_pool_view view_of(const struct pool *pool)
 void scrape_manager_each_pool(struct scrape_manager *manager, scrape_pool_fn each, void *context)
 {
     pthread_mutex_lock(&manager->mutex);
-    for (size_t i = 0; i < manager->pool_count; i++) {
+    for (size_t i = 0; i < job_count_locked(manager); i++) {
         const struct scrape_pool_view view = view_of(manager->pools[i]);
         each(&view, context);
     }
@@ -588,7 +627,7 @@ bool scrape_manager_pool(struct scrape_manager *manager, struct ap_slice name, s
 {
     bool is_found = false;
     pthread_mutex_lock(&manager->mutex);
-    for (size_t i = 0; i < manager->pool_count && !is_found; i++) {
+    for (size_t i = 0; i < job_count_locked(manager) && !is_found; i++) {
         const struct scrape_pool_view view = view_of(manager->pools[i]);
         is_found = ap_slice_equal_cstr(name, view.name);
         if (is_found)
@@ -602,8 +641,8 @@ void scrape_manager_stats_get(struct scrape_manager *manager, struct scrape_mana
 {
     pthread_mutex_lock(&manager->mutex);
     *ret_stats = manager->stats;
-    ret_stats->pool_count = manager->pool_count;
-    for (size_t i = 0; i < manager->pool_count; i++) {
+    ret_stats->pool_count = job_count_locked(manager);
+    for (size_t i = 0; i < ret_stats->pool_count; i++) {
         const struct pool *pool = manager->pools[i];
         ret_stats->target_count += pool->list.count;
         ret_stats->dropped_count += pool->list.dropped_count;

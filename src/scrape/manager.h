@@ -45,6 +45,12 @@ struct scrape_manager_options {
     /* scraper_sync(), or what stands for it. */
     void (*sync)(void *sync_context, const char *pool, const struct scrape_target *const *targets, size_t count);
     void *sync_context;
+    /*
+     * The Alertmanagers that an entry of the file names (scrape/alertmanager.h), now; `targets` NULL: there is no such
+     * entry any more. NULL: nobody is told.
+     */
+    void (*sync_alertmanagers)(void *sync_context, const char *entry, const struct scrape_target *const *targets,
+                               size_t count);
     /* What the file says of alerts' labels (scrape/alert_relabel.h), whenever it is read; NULL: nobody asks. */
     void (*relabel_alerts)(void *sync_context, struct alert_relabel *take_relabel);
     /* Something is wrong with what a discovery finds; for the log, told once and not each time. */
@@ -97,6 +103,9 @@ typedef void (*scrape_pool_fn)(const struct scrape_pool_view *view, void *contex
 void scrape_manager_each_pool(struct scrape_manager *manager, scrape_pool_fn each, void *context);
 /* The one of that name, as above. False: there is none. */
 bool scrape_manager_pool(struct scrape_manager *manager, struct ap_slice name, scrape_pool_fn each, void *context);
+
+/* How many entries `alerting.alertmanagers` of the file has. */
+size_t scrape_manager_alertmanager_count(struct scrape_manager *manager);
 
 struct scrape_manager_stats {
     uint64_t pool_count;

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "scrape/alert_relabel.h"
+#include "scrape/alertmanager.h"
+#include "scrape/external_labels.h"
 #include "scrape/fields.h"
 #include "scrape/job_internal.h"
 
@@ -110,6 +112,32 @@ static enum ap_rc add_files(struct reading *reading, struct scrape_source *sourc
     return AP_OK;
 }
 
+/* ---- alerting ---- */
+
+static enum ap_rc add_alertmanagers(struct reading *reading, struct scrape_source *source, const struct yaml_node *list)
+{
+    struct scrape_file *file = &reading->file;
+    if (!list || yaml_is_null(list))
+        return AP_OK;
+    if (list->kind != YAML_KIND_LIST)
+        return yaml_fail(reading->err, list, "alertmanagers: expected a list, found a %s", yaml_kind_name(list->kind));
+    file->alertmanagers = ap_new0_array(struct job *, list->child_count + 1);
+    for (const struct yaml_node *node = list->first; node; node = node->next) {
+        struct job *job;
+        enum ap_rc rc = alertmanager_read(source, node, file->alertmanager_count, &job, reading->err);
+        if (rc != AP_OK)
+            return rc;
+        file->alertmanagers[file->alertmanager_count++] = job;
+    }
+    return AP_OK;
+}
+
+static enum ap_rc read_alerting(struct reading *reading, struct scrape_source *source, const struct yaml_node *section)
+{
+    enum ap_rc rc = alert_relabel_read(source, section, &reading->file.alert_relabel, reading->err);
+    return rc == AP_OK ? add_alertmanagers(reading, source, yaml_get(section, "alertmanagers")) : rc;
+}
+
 /* ---- The file ---- */
 
 static void note_ignored(struct reading *reading, const struct yaml_node *map, const char *prefix,
@@ -148,9 +176,8 @@ static enum ap_rc read_source(struct reading *reading, struct scrape_source *sou
     };
     static const char *const others[] = {"runtime",      "rule_files",  "storage", "tracing",
                                          "remote_write", "remote_read", "otlp"};
-    static const char *const alerting_others[] = {"alertmanagers"};
-    static const char *const global_others[] = {"evaluation_interval", "rule_query_offset", "query_log_file",
-                                                "external_labels"};
+    static const char *const global_others[] = {"evaluation_interval", "rule_query_offset", "query_log_file"};
+    AP_AUTO_BUF struct ap_buf external_labels = {0}; /* who wants them reads them anew; here they are checked */
     struct file_form form = {0};
     const struct yaml_node *root = yaml_root(source->document);
     job_defaults_init(&reading->defaults);
@@ -158,17 +185,18 @@ static enum ap_rc read_source(struct reading *reading, struct scrape_source *sou
     if (rc == AP_OK && form.global)
         rc = job_defaults_read(source, form.global, &reading->defaults, reading->err);
     if (rc == AP_OK)
+        rc = external_labels_read(source, &external_labels, reading->err);
+    if (rc == AP_OK)
         rc = add_jobs(reading, source, form.jobs);
     if (rc == AP_OK)
         rc = add_files(reading, source, &form.files);
     if (form.alerting && yaml_is_null(form.alerting))
         form.alerting = NULL;
     if (rc == AP_OK && form.alerting)
-        rc = alert_relabel_read(source, form.alerting, &reading->file.alert_relabel, reading->err);
+        rc = read_alerting(reading, source, form.alerting);
     if (rc != AP_OK)
         return rc;
     note_ignored(reading, form.global, "global.", global_others, AP_ARRAY_COUNT(global_others));
-    note_ignored(reading, form.alerting, "alerting.", alerting_others, AP_ARRAY_COUNT(alerting_others));
     note_ignored(reading, root, "", others, AP_ARRAY_COUNT(others));
     return AP_OK;
 }
@@ -205,7 +233,10 @@ void scrape_file_clear(struct scrape_file *file)
 {
     for (size_t i = 0; i < file->count; i++)
         scrape_job_unref(&file->jobs[i]->shown);
+    for (size_t i = 0; i < file->alertmanager_count; i++)
+        scrape_job_unref(&file->alertmanagers[i]->shown);
     free(file->jobs);
+    free(file->alertmanagers);
     alert_relabel_free(file->alert_relabel);
     for (size_t i = 0; i < file->ignored_count; i++)
         free((char *)file->ignored[i]);

@@ -1,8 +1,8 @@
 /*
  * scrape/scrape_file.h - Prometheus' configuration, as far as it is about scraping
  *
- * `global:`, `scrape_configs:`, the files of `scrape_config_files:`, and `alert_relabel_configs` of `alerting:`. What
- * else Prometheus' file may hold (rules, remote write …) is left alone and told by name.
+ * `global:`, `scrape_configs:`, the files of `scrape_config_files:`, and `alerting:`. What else Prometheus' file may
+ * hold (rules, remote write …) is left alone and told by name.
  */
 #pragma once
 
@@ -19,6 +19,8 @@ struct job_collectors;
 struct scrape_file {
     struct job **jobs; /* owned: one reference each; in the order of the file */
     size_t count;
+    struct job **alertmanagers; /* owned in the same way (scrape/alertmanager.h) */
+    size_t alertmanager_count;
     struct alert_relabel *alert_relabel; /* owned; NULL: none */
     const char **ignored;                /* owned, with its texts: "rule_files", "global.external_labels" */
     size_t ignored_count;

@@ -52,6 +52,11 @@ static void set_params(struct relabel_labels *labels, const struct job *job)
     }
 }
 
+static const char *path_label(const struct job *job)
+{
+    return job->is_alertmanager ? "__alerts_path__" : "__metrics_path__";
+}
+
 /* The target's own go over the group's, and both over the job's. */
 static void discover(const struct job *job, struct ap_slice target, struct ap_slice group,
                      struct relabel_labels *labels)
@@ -62,12 +67,14 @@ static void discover(const struct job *job, struct ap_slice target, struct ap_sl
     for (struct ap_slice rest = group; labels_next(&rest, &label);)
         if (!labels_get(target, label.name).data)
             relabel_labels_set(labels, label.name, label.value);
-    set_default(labels, "job", literal(job->shown.name));
-    set_default(labels, "__scrape_interval__", duration_text(labels->arena, job->shown.interval_ms));
-    set_default(labels, "__scrape_timeout__", duration_text(labels->arena, job->shown.timeout_ms));
-    set_default(labels, "__metrics_path__", literal(job->metrics_path));
+    set_default(labels, path_label(job), literal(job->metrics_path));
     set_default(labels, "__scheme__", literal(job->scheme));
-    set_params(labels, job);
+    if (!job->is_alertmanager) {
+        set_default(labels, "job", literal(job->shown.name));
+        set_default(labels, "__scrape_interval__", duration_text(labels->arena, job->shown.interval_ms));
+        set_default(labels, "__scrape_timeout__", duration_text(labels->arena, job->shown.timeout_ms));
+        set_params(labels, job);
+    }
     relabel_labels_sort(labels);
 }
 
@@ -199,7 +206,7 @@ static char *make_url(const struct job *job, const struct relabel_labels *labels
     if (job->shown.collector) { /* nothing that can be opened: who answers, about what */
         ap_buf_printf(&url, "%s:%.*s", job->shown.collector, AP_SLICE_ARG(address));
     } else {
-        struct ap_slice path = relabel_labels_get(labels, literal("__metrics_path__"));
+        struct ap_slice path = relabel_labels_get(labels, literal(path_label(job)));
         struct ap_slice scheme = relabel_labels_get(labels, literal("__scheme__"));
         ap_buf_add_slice(&url, scheme);
         ap_buf_add_cstr(&url, scheme.bytes ? "://" : "//");
@@ -287,7 +294,7 @@ static enum ap_rc make_target(const struct job *job, struct relabel_labels *labe
 {
     struct ap_slice address = relabel_labels_get(labels, literal(LABEL_ADDRESS));
     enum ap_rc rc = check_address(job, address, err);
-    if (rc == AP_OK)
+    if (rc == AP_OK && !job->is_alertmanager)
         rc = take_times(labels, target, err);
     if (rc != AP_OK)
         return rc;

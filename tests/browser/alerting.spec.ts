@@ -96,6 +96,7 @@ test.beforeAll(async () => {
     ],
   };
   const settings = {
+    alerting: { path_test: '30d', path_test_receivers: ['web'] },
     heartbeats: [
       { name: 'backup', every: '1d', grace: '2h', severity: 'critical' },
       { name: 'report', every: '1h' },
@@ -137,6 +138,11 @@ interface ApiSilence {
 async function silencesOf(comment: string): Promise<ApiSilence[]> {
   const response = await fetch(`${server.url}/api/v2/silences`);
   return ((await response.json()) as ApiSilence[]).filter((silence) => silence.comment === comment);
+}
+
+async function postAlert(alert: object): Promise<void> {
+  const headers = { 'Content-Type': 'application/json' };
+  await fetch(`${server.url}/api/v2/alerts`, { method: 'POST', headers, body: JSON.stringify([alert]) });
 }
 
 const alert = (page: Page, text: string) =>
@@ -294,6 +300,22 @@ test('a silence is made and changed in the form, which says what is missing', as
   await expect(silence).toHaveCount(0);
 });
 
+test('what is as it was is not sent again, and what is new shows', async ({ page }) => {
+  const statuses: number[] = [];
+  page.on('response', (response) => {
+    if (response.url().endsWith('/api/v2/alerts')) statuses.push(response.status());
+  });
+  await page.goto(`${server.url}/alerts`);
+  await expect(alert(page, '/var on db-1')).toBeVisible();
+  await expect.poll(() => statuses).toContain(304);
+  await expect(alert(page, '/var on db-1')).toBeVisible();
+  const labels = { alertname: 'FromElsewhere', severity: 'warning' };
+  await postAlert({ labels, annotations: { summary: 'somebody else says so' } });
+  await expect(alert(page, 'somebody else says so')).toBeVisible();
+  await postAlert({ labels, endsAt: new Date().toISOString() });
+  await expect(alert(page, 'somebody else says so')).toHaveCount(0);
+});
+
 test('rules: what fails first, with its error; what each asks', async ({ page }) => {
   await page.goto(`${server.url}/rules`);
   const groups = page.locator('.rule-group');
@@ -338,6 +360,8 @@ test('receivers: which way works, which does not, and a test on demand', async (
   await expect(web).toContainText(/fails since .*403/);
   const oncall = page.getByRole('listitem', { name: 'oncall', exact: true });
   await expect(oncall).toContainText(/worked \d+ (s|min) ago/);
+  await expect(web).toContainText('next test in');
+  await expect(oncall).not.toContainText('next test');
   bodies = [];
   await oncall.getByRole('button', { name: 'Send a test to oncall' }).click();
   await expect(oncall).toContainText('webhook: arrived');

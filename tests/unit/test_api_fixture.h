@@ -57,6 +57,12 @@ static inline int64_t fixture_monotonic_us(void *context)
     return fx->is_going ? ap_clock_monotonic_us(&ap_clock_system) + now_us - NOON_MS * 1000 : now_us;
 }
 
+static inline void add_config_text(void *context, struct ap_buf *out)
+{
+    (void)context;
+    ap_buf_add_cstr(out, "data: x\n");
+}
+
 struct fixture_options {
     bool is_going; /* the monotonic clock goes as the machine's, the engine's too; otherwise all time stands still */
     struct http_limits limits;
@@ -100,7 +106,7 @@ static inline struct fixture *fixture_new(const struct fixture_options *given)
         .clock = &fx->clock,
         .remote_read_bytes_max = 16 << 20,
         .retention_ms = INT64_C(15) * 86400 * 1000,
-        .config_text = "data: x\n",
+        .config_text = add_config_text,
         .is_open = true,
     };
     MUST(pool_open("questions", 2, 16, &fx->api.questions, &must_err));

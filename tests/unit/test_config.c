@@ -101,6 +101,40 @@ static void test_priority(void **state)
     assert_true(config->open);
 }
 
+/* All sources again; the file is another by then. */
+static void test_loaded_again(void **state)
+{
+    (void)state;
+    static const char *const environment[] = {"APIARY_WAL_MAX_SIZE=8GiB", NULL};
+    static const char *const expected[] = {"heartbeats"};
+    struct file file;
+    struct ap_err err;
+    AP_AUTO(config) struct config *config = NULL;
+    AP_AUTO(config) struct config *again = NULL;
+    file_write(&file, "heartbeats: [{name: a, every: 1d}]\nlimits: {connections: 9}\n"
+                      "postgres: {connections: {main: 'password=one'}}\n");
+    AP_AUTO_FREE char *value = ap_strdup("debug"); /* of the command line, which nobody keeps */
+    struct config_flag flag = {"log.level", value};
+    assert_int_equal(config_load(&flag, 1, file.path, environment, &config, &err), AP_OK);
+    memset(value, 'x', strlen(value));
+    FILE *changed = fopen(file.path, "w");
+    assert_non_null(changed);
+    fputs("heartbeats: []\nlimits: {connections: 10}\npostgres: {connections: {main: 'password=two'}}\nopen: false\n",
+          changed);
+    fclose(changed);
+    assert_int_equal(config_load_again(config, &again, &err), AP_OK);
+    assert_int_equal(again->limits.connections, 10);
+    assert_int_equal(again->log.level, AP_LOG_DEBUG);
+    assert_int_equal(again->wal.max_size, INT64_C(8) << 30);
+    AP_AUTO_FREE char *differences = config_differences(config, again, expected, 1);
+    assert_string_equal(differences, "postgres.connections, limits.connections");
+    config_free(config_ref(again)); /* who holds it keeps it */
+    assert_int_equal(again->limits.connections, 10);
+    unlink(file.path);
+    AP_AUTO(config) struct config *none = NULL;
+    assert_int_equal(config_load_again(config, &none, &err), AP_E_NOT_FOUND);
+}
+
 /* `want` is what stands behind the name of the file. */
 static void check_file_error(const char *text, const char *want, int line)
 {
@@ -388,6 +422,7 @@ int main(void)
         cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_print_round_trip),
         cmocka_unit_test(test_print_hides_passwords),
+        cmocka_unit_test(test_loaded_again),
         cmocka_unit_test(test_reference_is_current),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -264,6 +264,60 @@ static void test_a_restart(void **state)
     VIEWS("backup waiting last -1 due 190 from nobody;other waiting last -1 due 190 from nobody;");
 }
 
+/* ---- Others than before, while it runs ---- */
+
+static void reconfigure(struct fixture *fx, const char *text)
+{
+    struct yaml_document *document = NULL;
+    struct heartbeat_list list;
+    MUST(read_list(text, &document, &list, &must_err));
+    MUST(heartbeats_reconfigure(fx->heartbeats, &list, &must_err));
+    heartbeat_list_clear(&fx->list); /* nobody looks at these any more */
+    yaml_free(fx->document);
+    fx->document = document;
+    fx->list = list;
+}
+
+static void test_others_while_it_runs(void **state)
+{
+    struct fixture *fx = *state;
+    fx->now_ms = AT(10);
+    beat(fx, false);
+    fx->now_ms = AT(20);
+    reconfigure(fx, "heartbeats: [{name: new, every: 10s}, {name: backup, every: 2m}]\n");
+    VIEWS("new waiting last -1 due 30 from nobody;backup up last 10 due 130 from 192.0.2.7;");
+    /* Their series are there before a rule looks for them. */
+    KEPT("new due_timestamp_seconds=30@20000;new failed=0@20000;"
+         "backup timestamp_seconds=10@20000;backup due_timestamp_seconds=130@20000;backup failed=0@20000;");
+    heartbeats_end_gone(fx->heartbeats); /* none is */
+    KEPT("new due_timestamp_seconds=30@20000;new failed=0@20000;"
+         "backup timestamp_seconds=10@20000;backup due_timestamp_seconds=130@20000;backup failed=0@20000;");
+    fx->now_ms = AT(25);
+    reopen(fx); /* since when the new one is waited for is on disk */
+    VIEWS("new waiting last -1 due 30 from nobody;backup up last 10 due 130 from 192.0.2.7;");
+}
+
+static void test_one_that_is_gone(void **state)
+{
+    struct fixture *fx = *state;
+    struct ap_err err;
+    beat(fx, true);
+    fx->now_ms = AT(20);
+    reconfigure(fx, "heartbeats: [{name: other, every: 10s}]\n");
+    VIEWS("other waiting last -1 due 30 from nobody;");
+    KEPT("other due_timestamp_seconds=30@20000;other failed=0@20000;"); /* the others have not ended yet */
+    assert_int_equal(heartbeats_beat(fx->heartbeats, ap_slice_cstr("backup"), false, "", &err), AP_E_NOT_FOUND);
+    fx->now_ms = AT(21);
+    heartbeats_end_gone(fx->heartbeats);
+    KEPT("backup timestamp_seconds=nan@21000;backup due_timestamp_seconds=nan@21000;backup failed=nan@21000;");
+    reconfigure(fx, BACKUP); /* it is back, and nothing is known of it */
+    VIEWS("backup waiting last -1 due 81 from nobody;");
+    heartbeats_end_gone(fx->heartbeats);
+    KEPT("other due_timestamp_seconds=nan@21000;other failed=nan@21000;");
+    reconfigure(fx, "heartbeats: []\n");
+    VIEWS("");
+}
+
 static void test_beats_within_a_millisecond(void **state)
 {
     struct fixture *fx = *state;
@@ -323,6 +377,16 @@ static void *beat_often(void *context)
     return NULL;
 }
 
+static void *reconfigure_often(void *context)
+{
+    struct fixture *fx = context;
+    for (int i = 0; i < BEATS_EACH; i++) {
+        reconfigure(fx, i % 2 ? BACKUP : "heartbeats: [{name: other, every: 1m}, {name: backup, every: 60s}]\n");
+        heartbeats_end_gone(fx->heartbeats);
+    }
+    return NULL;
+}
+
 static void *look_often(void *context)
 {
     struct fixture *fx = context;
@@ -337,12 +401,13 @@ static void *look_often(void *context)
 static void test_threads(void **state)
 {
     struct fixture *fx = *state;
-    pthread_t threads[BEATERS + 1];
+    pthread_t threads[BEATERS + 2];
     MUST(heartbeats_start(fx->heartbeats, &must_err));
     for (int i = 0; i < BEATERS; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, beat_often, fx), 0);
     assert_int_equal(pthread_create(&threads[BEATERS], NULL, look_often, fx), 0);
-    for (int i = 0; i <= BEATERS; i++)
+    assert_int_equal(pthread_create(&threads[BEATERS + 1], NULL, reconfigure_often, fx), 0);
+    for (int i = 0; i < BEATERS + 2; i++)
         pthread_join(threads[i], NULL);
     heartbeats_stop(fx->heartbeats);
     reopen(fx);
@@ -359,6 +424,8 @@ int main(void)
         cmocka_unit_test(test_rules),
         cmocka_unit_test_setup_teardown(test_states, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_restart, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_others_while_it_runs, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_one_that_is_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_beats_within_a_millisecond, setup, teardown),
         cmocka_unit_test_setup_teardown(test_clock_is_set_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_refused, setup, teardown),

@@ -118,8 +118,7 @@ static void start_with(struct fixture *fixture, const char *receivers, int64_t i
     fixture->test = path_test_new(&(struct path_test_options){
         .alerting = fixture->alerting,
         .clock = &fixture->clock,
-        .interval_ms = interval_ms,
-        .at_ms = 10 * HOUR_MS,
+        .schedule = {.interval_ms = interval_ms, .at_ms = 10 * HOUR_MS},
         .deliver = deliver,
         .changed = changed,
         .context = fixture,
@@ -225,6 +224,41 @@ static void test_no_schedule(void **state)
     struct fixture fixture;
     start_with(&fixture, TEAM, 0);
     assert_int_equal(path_test_next_ms(fixture.test), 0);
+    advance(&fixture, 100 * 24 * HOUR_MS);
+    SENT(&fixture, "");
+    end(&fixture);
+}
+
+/* Some are named, then others, then none: all. */
+static void test_some_are_on_schedule(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    const char *oncall = "oncall", *team = "team";
+    struct path_test_schedule schedule = {
+        .interval_ms = 24 * HOUR_MS, .at_ms = 10 * HOUR_MS, .receivers = &oncall, .receiver_count = 1};
+    start_with(&fixture, TEAM ONCALL, 24 * HOUR_MS);
+    path_test_reconfigure(fixture.test, &schedule);
+    assert_int_equal(path_test_receiver_next_ms(fixture.test, "oncall"), START_MS + HOUR_MS);
+    assert_int_equal(path_test_receiver_next_ms(fixture.test, "team"), 0);
+    advance(&fixture, HOUR_MS);
+    SENT(&fixture, "oncall pagerduty 1 begins\noncall pagerduty 1 ends\n");
+    schedule.receivers = &team;
+    schedule.at_ms = 12 * HOUR_MS;
+    fixture.is_changed = false;
+    path_test_reconfigure(fixture.test, &schedule);
+    assert_true(fixture.is_changed); /* who sleeps until the next one is woken up */
+    assert_int_equal(path_test_receiver_next_ms(fixture.test, "team"), START_MS + 3 * HOUR_MS);
+    advance(&fixture, 2 * HOUR_MS);
+    SENT(&fixture, "team webhook 1 begins\nteam webhook 1 begins\n");
+    path_test_reconfigure(fixture.test, NULL); /* the receivers, and not the schedule */
+    assert_int_equal(path_test_receiver_next_ms(fixture.test, "oncall"), 0);
+    schedule.receiver_count = 0;
+    path_test_reconfigure(fixture.test, &schedule);
+    assert_int_equal(path_test_receiver_next_ms(fixture.test, "oncall"), START_MS + 27 * HOUR_MS);
+    schedule.interval_ms = 0;
+    path_test_reconfigure(fixture.test, &schedule);
+    assert_int_equal(path_test_receiver_next_ms(fixture.test, "oncall"), 0);
     advance(&fixture, 100 * 24 * HOUR_MS);
     SENT(&fixture, "");
     end(&fixture);
@@ -357,7 +391,7 @@ static void test_asked(void **state)
 static void reconfigure(struct fixture *fixture, const char *receivers)
 {
     alerting_reconfigure(fixture->alerting, config_of(receivers));
-    path_test_reconfigure(fixture->test);
+    path_test_reconfigure(fixture->test, NULL);
 }
 
 static void test_reconfigure(void **state)
@@ -390,7 +424,7 @@ static void test_not_the_watchdog(void **state)
                          config, parse("beat", "- {name: beat, webhook_configs: [{url: 'http://b/'}]}\n"), &err),
                      AP_OK);
     alerting_reconfigure(fixture.alerting, config);
-    path_test_reconfigure(fixture.test);
+    path_test_reconfigure(fixture.test, NULL);
     assert_int_equal(path_test_run(fixture.test, "beat", 60000, &err), AP_E_NOT_FOUND);
     advance(&fixture, 2 * HOUR_MS);
     SENT(&fixture, "oncall pagerduty 1 begins\noncall pagerduty 1 ends\n");
@@ -419,6 +453,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_schedule),
         cmocka_unit_test(test_no_schedule),
+        cmocka_unit_test(test_some_are_on_schedule),
         cmocka_unit_test(test_clock_is_set),
         cmocka_unit_test(test_tried_again),
         cmocka_unit_test(test_incidents_are_closed),

@@ -30,6 +30,7 @@ struct fixture {
     struct rule_manager *manager;
     pthread_mutex_t mutex; /* kept, when there are threads */
     struct ap_buf kept;
+    struct ap_buf told;
     double kept_s; /* the last time among it */
 };
 
@@ -106,6 +107,7 @@ static void end(struct fixture *fixture)
     assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c): a directory of ours */
     free(fixture->pattern);
     ap_buf_clear(&fixture->kept);
+    ap_buf_clear(&fixture->told);
     pthread_mutex_destroy(&fixture->mutex);
 }
 
@@ -256,6 +258,87 @@ static void test_reload(void **state)
     end(&fixture);
 }
 
+/* "A firing; B over; " */
+static bool tell(void *context, const struct rule *rule, const struct alert *const *alerts, size_t count,
+                 int64_t ends_ms)
+{
+    struct fixture *fixture = context;
+    (void)ends_ms;
+    for (size_t i = 0; i < count; i++) {
+        struct ap_slice who = labels_get(alerts[i]->labels, ap_slice_cstr("who"));
+        ap_buf_printf(&fixture->told, "%s%.*s %s; ", rule->name, AP_SLICE_ARG(who),
+                      alerts[i]->state == ALERT_STATE_FIRING ? "firing" : "over");
+    }
+    return true;
+}
+
+static const char *take_told(struct fixture *fixture)
+{
+    ap_buf_add_char(&fixture->told, '\0');
+    ap_buf_reset(&fixture->told);
+    return fixture->told.data;
+}
+
+/* Who was told that it fires is told that it is over when its rule is gone, and not when it only stands elsewhere. */
+static void test_alerts_of_rules_that_are_gone(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct ap_err err;
+    start(&fixture);
+    fixture.options.world.tell = tell;
+    fixture.options.world.tell_context = &fixture;
+    write_rules(&fixture, "a.yml",
+                "groups:\n- name: g\n  rules:\n  - {alert: Gone, expr: '1'}\n  - {alert: Moved, expr: '2'}\n"
+                "  - {alert: Late, expr: '3', for: 1h}\n  - {alert: Stays, expr: '4'}\n");
+    open_manager(&fixture);
+    (void)advance(&fixture, 60000);
+    assert_string_equal(take_told(&fixture), "Gone firing; Moved firing; Stays firing; ");
+    write_rules(&fixture, "a.yml",
+                "groups:\n- name: g\n  rules:\n  - {alert: Stays, expr: '5'}\n"
+                "- name: h\n  rules:\n  - {alert: Moved, expr: '2'}\n");
+    assert_int_equal(rule_manager_reload(fixture.manager, &err), AP_OK);
+    assert_string_equal(take_told(&fixture), "Gone over; ");
+    (void)advance(&fixture, 60000);
+    assert_string_equal(take_told(&fixture), "Moved firing; ");
+    end(&fixture);
+}
+
+/* Rules of one name and the same labels: which was which is seen by their expressions. */
+static void test_regroup(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    start(&fixture);
+    fixture.options.world.tell = tell;
+    fixture.options.world.tell_context = &fixture;
+#define WHO(name) "label_replace(vector(1), \"who\", \"" name "\", \"\", \"\")"
+    struct rule rules[] = {{.name = "Missing", .is_alert = true, .expr = ap_slice_cstr(WHO("a"))},
+                           {.name = "Missing", .is_alert = true, .expr = ap_slice_cstr(WHO("b")), .for_ms = 60000}};
+    struct rule others[] = {rules[1], {.name = "Missing", .is_alert = true, .expr = ap_slice_cstr(WHO("c"))}};
+    struct rule_group before = {.name = "given", .file = "f", .rules = rules, .rule_count = 2};
+    struct rule_group after = {.name = "given", .file = "f", .rules = others, .rule_count = 2};
+    const struct rule_group *groups[] = {&before}, *groups_after[] = {&after};
+    write_rules(&fixture, "a.yml", "groups: [{name: read, rules: [{record: a, expr: '1'}]}]\n");
+    fixture.options.groups = groups;
+    fixture.options.group_count = 1;
+    open_manager(&fixture);
+    (void)advance(&fixture, 60000);
+    assert_string_equal(take_told(&fixture), "Missinga firing; ");
+    rule_manager_regroup(fixture.manager, groups_after, 1);
+    assert_int_equal(stats_of(&fixture).rule_count, 3);
+    (void)advance(&fixture, 60000); /* b has been pending for its minute, and what was a's is over */
+    assert_string_equal(take_told(&fixture), "Missingb firing; Missinga over; Missingc firing; ");
+    rule_manager_regroup(fixture.manager, NULL, 0);
+    assert_string_equal(take_told(&fixture), "Missingb over; Missingc over; ");
+    (void)advance(&fixture, 60000);
+    struct ap_err err;
+    assert_int_equal(rule_manager_reload(fixture.manager, &err),
+                     AP_OK); /* the files are still read from where they are */
+    assert_int_equal(stats_of(&fixture).rule_count, 1);
+    end(&fixture);
+}
+
 /* Threads evaluate while the rules are read again and again, and while others look. */
 static void test_threads(void **state)
 {
@@ -291,6 +374,8 @@ int main(void)
         cmocka_unit_test(test_due),
         cmocka_unit_test(test_given_groups),
         cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_alerts_of_rules_that_are_gone),
+        cmocka_unit_test(test_regroup),
         cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,10 +5,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "scrape/external_labels.h"
 #include "scrape/job_internal.h"
 #include "scrape/target_list.h"
 
@@ -124,9 +126,8 @@ static void test_values(void **state)
     assert_int_equal(a->escaping, SCRAPE_ESCAPING_UNDERSCORES);
     assert_string_equal(b->http.authorization_type, "Bearer");
     assert_string_equal(b->http.credentials_file, "/token");
-    assert_int_equal(file.ignored_count, 2);
-    assert_string_equal(file.ignored[0], "global.external_labels");
-    assert_string_equal(file.ignored[1], "rule_files");
+    assert_int_equal(file.ignored_count, 1);
+    assert_string_equal(file.ignored[0], "rule_files");
     scrape_file_clear(&file);
 }
 
@@ -169,6 +170,47 @@ static void test_checks(void **state)
     BAD_JOB("metric_name_escaping_scheme: utf", "s.yml:3:32: unknown name escaping method \"utf\"");
     BAD_JOB("metric_name_validation_scheme: legacy\n  metric_name_escaping_scheme: allow-utf-8",
             "s.yml:2:3: utf8 metric names requested but validation scheme is not set to UTF8");
+}
+
+#define BAD_ALERTMANAGER(text, want)                                                                                   \
+    check_bad("alerting:\n  alertmanagers:\n  - " text "\n", want, __LINE__) /* what it says is line 3 */
+static void test_checks_of_alertmanagers(void **state)
+{
+    (void)state;
+    BAD("alerting: {alertmanagers: {}}", "s.yml:1:27: alertmanagers: expected a list, found a map");
+    BAD("alerting: {alertmanagers: [~]}", "s.yml:1:28: empty or null Alertmanager section");
+    BAD_ALERTMANAGER("path_prefx: /am", "s.yml:3:5: unknown key \"path_prefx\"; did you mean \"path_prefix\"?");
+    BAD_ALERTMANAGER("api_version: v1", "s.yml:3:18: expected Alertmanager api version to be one of [v2] but got v1");
+    BAD_ALERTMANAGER("scheme: tcp", "s.yml:3:13: scheme: expected \"http\" or \"https\", found \"tcp\"");
+    BAD_ALERTMANAGER("timeout: soon", "s.yml:3:14: timeout: expected a duration such as 15s");
+    BAD_ALERTMANAGER("timeout: 0s", "s.yml:3:14: timeout: expected a duration above 0");
+    BAD_ALERTMANAGER("sigv4: {region: a}", "s.yml:3:5: \"sigv4\" is not supported; there are basic_auth");
+    BAD_ALERTMANAGER("consul_sd_configs: [{}]", "s.yml:3:5: \"consul_sd_configs\" is not supported; there are static");
+    BAD_ALERTMANAGER("relabel_configs: [{action: kep}]", "s.yml:3:32: unknown relabel action \"kep\"");
+    BAD_ALERTMANAGER("alert_relabel_configs: [{action: kep}]", "s.yml:3:38: unknown relabel action \"kep\"");
+    BAD_ALERTMANAGER("static_configs: [{targets: ['http://a:9093']}]",
+                     "s.yml:3:33: \"http://a:9093\" is not a valid hostname: a target is host:port; path_prefix and");
+    BAD_ALERTMANAGER("basic_auth: {password: hunter2, password_file: b}", "s.yml:3:17: at most one of basic_auth pass");
+    BAD("global: {external_labels: [a]}", "s.yml:1:27: external_labels: expected a map, found a list");
+    BAD("global: {external_labels: {a: [b]}}", "s.yml:1:31: external_labels: expected a text, found a list");
+}
+
+/* As Prometheus has them: variables of the environment, and what is empty is not there. */
+static void test_external_labels(void **state)
+{
+    (void)state;
+    AP_AUTO(scrape_source) struct scrape_source *source = NULL;
+    AP_AUTO_BUF struct ap_buf labels = {0};
+    AP_AUTO_BUF struct ap_buf text = {0};
+    struct ap_err err;
+    assert_int_equal(setenv("APIARY_TEST_SITE", "here", 1), 0);
+    const char *file = "global: {external_labels: {b: 'x-${APIARY_TEST_SITE}', a: $APIARY_TEST_SITE/y, c: '$$5 $', "
+                       "d: $APIARY_TEST_NONE, e: '${x'}}";
+    assert_int_equal(scrape_source_parse(ap_slice_cstr(file), "s.yml", &source, &err), AP_OK);
+    assert_int_equal(external_labels_read(source, &labels, &err), AP_OK);
+    labels_format_set(ap_buf_slice(&labels), &text);
+    ap_buf_add_char(&text, '\0');
+    assert_string_equal(text.data, "{a=\"here/y\", b=\"x-here\", c=\"$5 $\", e=\"${x\"}");
 }
 
 static void test_checks_of_http(void **state)
@@ -414,11 +456,18 @@ static void test_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),     cmocka_unit_test(test_values),
-        cmocka_unit_test(test_checks),       cmocka_unit_test(test_checks_of_http),
-        cmocka_unit_test(test_targets),      cmocka_unit_test(test_relabelled_targets),
-        cmocka_unit_test(test_lists),        cmocka_unit_test(test_collector_params),
-        cmocka_unit_test(test_target_limit), cmocka_unit_test(test_files),
+        cmocka_unit_test(test_checks_of_alertmanagers),
+        cmocka_unit_test(test_external_labels),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_checks),
+        cmocka_unit_test(test_checks_of_http),
+        cmocka_unit_test(test_targets),
+        cmocka_unit_test(test_relabelled_targets),
+        cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_collector_params),
+        cmocka_unit_test(test_target_limit),
+        cmocka_unit_test(test_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

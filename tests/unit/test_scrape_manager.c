@@ -320,6 +320,45 @@ static void test_discovery(void **state)
 }
 
 /* Jobs come and go while files change: for the sanitizers. */
+/* Found in the same ways, told to somebody else, and nobody's jobs. */
+static void test_alertmanagers(void **state)
+{
+    struct fixture *fx = *state;
+    fx->options.sync_alertmanagers = fake_sync;
+    write_named(fx, "a.json", "[{\"targets\":[\"m:9093\", \"n:9093\"]}]");
+    write_config(fx,
+                 "scrape_configs: [{job_name: zz, static_configs: [{targets: ['a:1']}]}]\n"
+                 "alerting:\n  alertmanagers:\n"
+                 "  - {scheme: https, path_prefix: am//x/, timeout: 3s, static_configs: [{targets: ['s:1', 't:1']}],\n"
+                 "     relabel_configs: [{source_labels: [__address__], regex: 't.*', action: drop}]}\n"
+                 "  - {file_sd_configs: [{files: [a.json]}]}\n");
+    start(fx);
+    wait_until_said(fx, "zz: http://a:1/metrics; alerting.alertmanagers[0]: https://s:1/am/x/api/v2/alerts; "
+                        "alerting.alertmanagers[1]:; "
+                        "alerting.alertmanagers[1]: http://m:9093/api/v2/alerts http://n:9093/api/v2/alerts");
+    assert_int_equal(scrape_manager_alertmanager_count(fx->manager), 2);
+    struct scrape_manager_stats stats;
+    scrape_manager_stats_get(fx->manager, &stats);
+    assert_int_equal(stats.pool_count, 1);
+    assert_int_equal(stats.target_count, 1);
+    reload(fx);
+    SAID(fx, "");
+    write_config(fx, "scrape_configs: [{job_name: zz, static_configs: [{targets: ['a:1']}]}]\n"
+                     "alerting: {alertmanagers: [{file_sd_configs: [{files: [a.json]}], path_prefix: /am}]}\n");
+    reload(fx);
+    wait_until_said(fx, "alerting.alertmanagers[0]:; alerting.alertmanagers[1]:; "
+                        "alerting.alertmanagers[0]: http://m:9093/am/api/v2/alerts http://n:9093/am/api/v2/alerts");
+}
+
+static void test_alertmanagers_that_nobody_asks_for(void **state)
+{
+    struct fixture *fx = *state;
+    write_config(fx, "alerting: {alertmanagers: [{static_configs: [{targets: ['a:1']}]}]}\n");
+    start(fx);
+    SAID(fx, "");
+    assert_int_equal(scrape_manager_alertmanager_count(fx->manager), 1);
+}
+
 static void test_reload_under_load(void **state)
 {
     struct fixture *fx = *state;
@@ -387,6 +426,8 @@ int main(void)
         CASE(test_wrong_reload),
         CASE(test_views),
         CASE(test_discovery),
+        CASE(test_alertmanagers),
+        CASE(test_alertmanagers_that_nobody_asks_for),
         CASE(test_reload_under_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,11 +22,13 @@ export interface Way {
 export interface Receiver {
   name: string;
   ways: Way[];
+  /** When the server tests it by itself; null: only when somebody asks. */
+  nextTestMs: number | null;
 }
 
 export interface Receivers {
   receivers: Receiver[];
-  /** The test of all paths that the server makes by itself; null: it makes none. */
+  /** The tests that the server makes by itself; null: it makes none. */
   pathTest: { intervalMs: number; nextMs: number } | null;
 }
 
@@ -68,6 +70,7 @@ export const decodeReceivers: Decoder<Receivers> = (value, at) => {
       return {
         name: text(receiver['name'], `${entryAt}.name`),
         ways: list(decodeWay)(receiver['ways'], `${entryAt}.ways`),
+        nextTestMs: optional(number)(receiver['next_test_ms'], `${entryAt}.next_test_ms`),
       };
     })(o['receivers'], `${at}.receivers`),
     pathTest: optional(decodePathTest)(o['path_test'], `${at}.path_test`),

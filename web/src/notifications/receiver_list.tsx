@@ -15,8 +15,8 @@ export function ReceiverList() {
       <h2 id="receivers-title">Receivers</h2>
       {data?.pathTest != null && (
         <p className="section-description">
-          Every way is tried each {formatSpan(data.pathTest.intervalMs)}, next{' '}
-          <Until tsMs={data.pathTest.nextMs} />.
+          Every {formatSpan(data.pathTest.intervalMs)} a test goes out by each way of those that show when the
+          next one does.
         </p>
       )}
       {data !== undefined && data.receivers.length > 0 && (
@@ -61,6 +61,11 @@ function ReceiverCard({ receiver }: { receiver: Receiver }) {
         <h3>{receiver.name}</h3>
         {receiver.ways.length > 0 && <TestButton receiver={receiver.name} />}
       </div>
+      {receiver.nextTestMs !== null && (
+        <p className="tile-note">
+          next test <Until tsMs={receiver.nextTestMs} />
+        </p>
+      )}
       {receiver.ways.length === 0 && (
         <p className="tile-note">Has no way to tell anybody: what comes here is kept quiet.</p>
       )}
