@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/build/deps/node/bin:$(PATH)
 MAKEFLAGS += --no-print-directory
 ARGS ?=
 
-.PHONY: all demo run test bench bench-alerts bench-rules bench-scrape bench-tsdb lint setup torture clients fuzz clean help
+.PHONY: all demo run test bench bench-alerts bench-pages bench-rules bench-scrape bench-tsdb lint setup torture clients fuzz clean help
 
 all: ## build/apiary (the default)
 	@tools/setup build
@@ -33,6 +33,12 @@ bench-alerts: ## alerting beside Debian's prometheus-alertmanager (ARGS=--quick)
 	@tools/configure build
 	@ninja -C build apiary
 	@bench/alerts $(ARGS)
+
+bench-pages: ## what open pages of alerting cost a browser, with 10,000 alerts and 1,000 rules (ARGS="--seconds 20")
+	@tools/setup test
+	@tools/configure build
+	@ninja -C build apiary
+	@node bench/pages.mjs $(ARGS)
 
 bench-scrape: ## scraping beside Debian's prometheus and vmagent (ARGS=--quick)
 	@tools/setup bench

@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "alert/alerting.h"
 #include "api/alert_body.h"
@@ -156,15 +157,31 @@ static int compare_pieces(const void *a, const void *b)
     return strcmp(((const struct piece *)a)->fingerprint, ((const struct piece *)b)->fingerprint);
 }
 
+static struct ap_slice text_of(const struct listing *listing, size_t index)
+{
+    const struct piece *piece = &listing->pieces[index];
+    return ap_slice(listing->text.data + piece->offset, piece->bytes);
+}
+
+static uint64_t hash_list(const struct listing *listing)
+{
+    uint64_t hash = listing->count;
+    for (size_t i = 0; i < listing->count; i++)
+        hash = XXH3_64bits_withSeed(text_of(listing, i).data, text_of(listing, i).bytes, hash);
+    return hash;
+}
+
 static enum ap_rc send_list(struct question *question, struct listing *listing, struct ap_buf *out, struct ap_err *err)
 {
     if (listing->count)
         qsort(listing->pieces, listing->count, sizeof(*listing->pieces), compare_pieces);
     question_set_bare(question, out, "application/json");
+    if (question_set_hash(question, hash_list(listing)))
+        return AP_OK;
     ap_buf_add_char(out, '[');
     for (size_t i = 0; i < listing->count; i++) {
         ap_buf_add_cstr(out, i ? "," : "");
-        ap_buf_add(out, listing->text.data + listing->pieces[i].offset, listing->pieces[i].bytes);
+        ap_buf_add_slice(out, text_of(listing, i));
         enum ap_rc rc = question_flush(question, out, err);
         if (rc != AP_OK)
             return rc;

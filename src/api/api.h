@@ -115,5 +115,8 @@ void api_reply_err(struct http_request *request, const struct ap_err *err);
 /* Replies 200 with JSON from malloc(), which the server frees. */
 void api_reply_json(struct http_request *request, struct ap_slice take_json);
 
+/* Whether a header If-None-Match has this ETag; whether one of them is weak does not matter there. */
+bool api_is_tag_among(struct ap_slice if_none_match, const char *tag);
+
 /* The HTTP status for a result code: the one table of it. */
 unsigned api_status_of(enum ap_rc rc);

@@ -132,7 +132,7 @@ void pages_handle(struct api *api, struct http_request *request, struct ap_slice
     };
     struct http_reply reply = {
         .status = 200, .body_owner = HTTP_BODY_STATIC, .fields = fields, .field_count = AP_ARRAY_COUNT(fields) - 1};
-    if (ap_slice_equal_cstr(http_header(request, "If-None-Match"), etag)) {
+    if (api_is_tag_among(http_header(request, "If-None-Match"), etag)) {
         reply.status = 304;
         http_reply(request, &reply);
     } else if (asset) {

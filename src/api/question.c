@@ -1,5 +1,9 @@
 #include "api/question.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+#include <xxhash.h>
+
 #include "api/alertmanager.h"
 #include "api/prometheus.h"
 #include "base/mem.h"
@@ -29,20 +33,49 @@ static void reply_err(struct http_request *request, const struct ap_err *err)
         (alertmanager_is_path(request) ? alertmanager_reply_err : prometheus_reply_err)(request, err);
 }
 
-static struct http_reply reply_head(const struct question *question, const struct http_field *encoding)
+enum { STATUS_UNCHANGED = 304, FIELDS_MAX = 3 };
+
+static struct http_reply reply_head(const struct question *question, struct http_field fields[FIELDS_MAX])
 {
+    size_t count = 0;
+    if (question->content_encoding)
+        fields[count++] = (struct http_field){"Content-Encoding", question->content_encoding};
+    if (question->tag[0]) {
+        fields[count++] = (struct http_field){"ETag", question->tag};
+        fields[count++] = (struct http_field){"Cache-Control", "private, no-cache"};
+    }
     return (struct http_reply){
-        .fields = encoding,
-        .field_count = question->content_encoding != NULL,
+        .fields = fields,
+        .field_count = count,
         .status = question->status,
         .content_type = question->content_type ? question->content_type : "application/json",
     };
 }
 
-static void reply_whole(const struct question *question, struct ap_buf *take_data)
+/* Weak, since the bytes depend on the compression that the client takes. */
+bool question_set_hash(struct question *question, uint64_t hash)
 {
-    struct http_field encoding = {"Content-Encoding", question->content_encoding};
-    struct http_reply reply = reply_head(question, &encoding);
+    if (!question->known_tags.data || question->status != 200)
+        return false;
+    snprintf(question->tag, sizeof(question->tag), "W/\"%016" PRIx64 "\"", hash);
+    if (!api_is_tag_among(question->known_tags, question->tag))
+        return false;
+    question->status = STATUS_UNCHANGED;
+    return true;
+}
+
+static void reply_whole(struct question *question, struct ap_buf *take_data)
+{
+    struct http_field fields[FIELDS_MAX];
+    if (question->tag[0] == '\0')
+        (void)question_set_hash(question, XXH3_64bits(take_data->data, take_data->bytes));
+    struct http_reply reply = reply_head(question, fields);
+    if (question->status == STATUS_UNCHANGED) {
+        ap_buf_clear(take_data);
+        reply.content_type = NULL;
+        http_reply(question->request, &reply);
+        return;
+    }
     reply.body = ap_buf_slice(take_data);
     reply.body_owner = HTTP_BODY_TAKEN;
     http_reply(question->request, &reply);
@@ -51,8 +84,8 @@ static void reply_whole(const struct question *question, struct ap_buf *take_dat
 static enum ap_rc send_piece(struct question *question, struct ap_buf *out, struct ap_err *err)
 {
     if (!question->stream) {
-        struct http_field encoding = {"Content-Encoding", question->content_encoding};
-        struct http_reply reply = reply_head(question, &encoding);
+        struct http_field fields[FIELDS_MAX];
+        struct http_reply reply = reply_head(question, fields);
         question->stream = http_reply_stream(question->request, &reply);
     }
     pool_step_aside(question->pool); /* the client may be slow */
@@ -64,6 +97,8 @@ static enum ap_rc send_piece(struct question *question, struct ap_buf *out, stru
 
 enum ap_rc question_flush(struct question *question, struct ap_buf *out, struct ap_err *err)
 {
+    if (question->status == STATUS_UNCHANGED)
+        ap_buf_reset(out);
     return out->bytes < QUESTION_PIECE_BYTES ? AP_OK : send_piece(question, out, err);
 }
 
@@ -131,6 +166,17 @@ void question_set_bare(struct question *question, struct ap_buf *out, const char
     question->content_type = content_type;
 }
 
+/* Later, on another thread, headers can no longer be asked for. */
+static struct ap_slice copy_known_tags(struct http_request *request)
+{
+    enum http_method method = http_method(request);
+    if (method != HTTP_METHOD_GET && method != HTTP_METHOD_HEAD)
+        return (struct ap_slice){0};
+    struct ap_slice tags = http_header(request, "If-None-Match");
+    char *copy = tags.bytes ? ap_arena_try_strndup(http_arena(request), tags) : NULL;
+    return copy ? ap_slice(copy, tags.bytes) : ap_slice_cstr("");
+}
+
 void question_ask(struct api *api, struct http_request *request, struct ap_slice rest, struct pool *pool,
                   question_answer_fn answer)
 {
@@ -148,6 +194,7 @@ void question_ask(struct api *api, struct http_request *request, struct ap_slice
     question->request = request;
     question->rest = ap_slice(rest_copy, rest.bytes);
     question->status = 200;
+    question->known_tags = copy_known_tags(request);
     question->answer = answer;
     question->pool = pool;
     question->task.run = run;

@@ -6,6 +6,10 @@
  * answer() runs on a thread of the pool and may wait for disks. It writes what becomes "data", or sets how the whole
  * body shall look. What may become large it sends in pieces, by question_flush(); an answer of less than one piece has
  * its length in the header, and a failure its status. Once a piece has been sent, a failure resets the connection.
+ *
+ * Who asks again and again by GET, as a page does, need not get again what he has: a whole answer has an ETag, a hash
+ * of it, and is 304 to who sends that in If-None-Match. An answer in pieces has one where answer() can say so
+ * beforehand.
  */
 #pragma once
 
@@ -26,6 +30,8 @@ struct question {
     const char *content_encoding; /* of a bare body that is compressed; NULL: it is not */
     const char *warning;          /* NULL, or text that lives on; goes into the envelope */
     /* question.c's. */
+    struct ap_slice known_tags; /* If-None-Match of a GET, in the request's arena; data NULL: no GET */
+    char tag[24];               /* the ETag; empty: none yet */
     struct pool_task task;
     struct http_stream *stream; /* NULL: nothing has been sent yet */
     struct pool *pool;          /* lent */
@@ -45,6 +51,12 @@ enum { QUESTION_PIECE_BYTES = 256 * 1024 };
  * a client that reads slowly. A failure must end the answer; AP_E_BUSY: the client is gone.
  */
 ap_nodiscard enum ap_rc question_flush(struct question *question, struct ap_buf *out, struct ap_err *err);
+
+/*
+ * In answer(), before the first question_flush(): all that it will write has this hash. True: the client has it
+ * already, which `question` answers; whatever answer() appends is dropped.
+ */
+bool question_set_hash(struct question *question, uint64_t hash);
 
 /* Whether nobody waits for the answer any more. From answer() or any thread that works for it; a system call. */
 bool question_is_gone(void *question);

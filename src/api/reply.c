@@ -61,6 +61,22 @@ void api_reply_err(struct http_request *request, const struct ap_err *err)
     reply_error_text(request, api_status_of(err->rc), err->text);
 }
 
+static struct ap_slice without_weakness(struct ap_slice tag)
+{
+    return ap_slice_starts_with(tag, "W/") ? ap_slice(tag.data + 2, tag.bytes - 2) : tag;
+}
+
+bool api_is_tag_among(struct ap_slice if_none_match, const char *tag)
+{
+    struct ap_slice wanted = without_weakness(ap_slice_cstr(tag));
+    while (if_none_match.data) {
+        struct ap_slice each = ap_slice_trim(ap_slice_split(&if_none_match, ','));
+        if (ap_slice_equal(without_weakness(each), wanted) || ap_slice_equal_cstr(each, "*"))
+            return true;
+    }
+    return false;
+}
+
 void api_reply_json(struct http_request *request, struct ap_slice take_json)
 {
     http_reply(request, &(struct http_reply){

@@ -44,19 +44,13 @@ static void add_map(struct ap_buf *out, const char *before, const struct yaml_te
 }
 
 /* The query in Prometheus' way of writing; SQL is as it stands. */
-static void add_query(struct ap_buf *out, const struct rule *rule)
+static void add_query(struct ap_buf *out, const struct rule_status *status)
 {
-    struct ap_slice text = rule->expr;
-    struct promql_query query;
-    struct ap_err err;
     AP_AUTO_BUF struct ap_buf printed = {0};
-    if (rule->language == RULE_LANGUAGE_PROMQL &&
-        promql_parse(text, true, &query, &err) == AP_OK) { /* as it was when the file was loaded */
-        promql_print(query.expr, &printed);
-        promql_query_clear(&query);
-    }
+    if (status->promql)
+        promql_print(status->promql->expr, &printed);
     ap_buf_add_cstr(out, ",\"query\":");
-    ap_buf_add_json_string(out, printed.bytes ? ap_buf_slice(&printed) : text);
+    ap_buf_add_json_string(out, printed.bytes ? ap_buf_slice(&printed) : status->rule->expr);
 }
 
 static void add_alert(struct ap_buf *out, const struct alert *alert)
@@ -117,7 +111,7 @@ static void add_rule(struct ap_buf *out, const struct rule_status *status, bool 
         ap_buf_add_char(out, ',');
     }
     add_text(out, "\"name\":", rule->name);
-    add_query(out, rule);
+    add_query(out, status);
     if (rule->is_alert) {
         add_seconds(out, ",\"duration\":", (double)rule->for_ms / 1e3);
         add_seconds(out, ",\"keepFiringFor\":", (double)rule->keep_firing_for_ms / 1e3);

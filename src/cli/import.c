@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -13,14 +15,23 @@
 #include "cli/import_text.h"
 #include "cli/options.h"
 #include "cli/tsdb_store.h"
+#include "history/handover_link.h"
 #include "history/import.h"
 
-enum { MEMORY_MIB = 256, THREADS_MAX = 8 };
+enum {
+    MEMORY_MIB = 256,
+    THREADS_MAX = 8,
+    /* Beside a server: */
+    NICENESS = 10,
+    FREE_PART = 20, /* of the disk stays free, or FREE_BYTES_MAX where that is less */
+};
+#define FREE_BYTES_MAX (UINT64_C(1) << 30)
 
 static const char import_details[] =
     "Reads the data directory of a Prometheus that is stopped, or a snapshot of one that runs: blocks, write-ahead log "
     "and\n"
-    "the rest of its head. Nothing in it is changed. The server of Apiary must be stopped meanwhile.\n"
+    "the rest of its head. Nothing in it is changed. A server of Apiary that runs on the data directory goes on, and\n"
+    "shows what was imported step by step; run this as the user that it runs as.\n"
     "\n"
     "It may be interrupted: the same command goes on where it was. Samples that Apiary has already stay as they are. "
     "At\n"
@@ -53,6 +64,7 @@ struct importing {
     const struct arguments *arguments;
     const char *dir;
     struct config *config;
+    struct handover_link *link; /* to the server that runs on the data directory; NULL: none does */
     int64_t from_ms;
     int64_t to_ms;
     struct matchers *selectors; /* owned */
@@ -136,14 +148,20 @@ static enum ap_rc read_config(struct importing *importing, struct ap_err *err)
 
 /* ---- Before it begins ---- */
 
+/* What the store has already. */
+struct stored {
+    int64_t newest_ms; /* INT64_MIN: nothing */
+    uint64_t block_bytes;
+};
+
 /* What is past retention would be taken away by the server's next look: then it is not worth taking in. */
 static enum ap_rc check_retention(const struct importing *importing, const struct history_facts *facts,
-                                  const struct tsdb *tsdb, struct ap_err *err)
+                                  const struct stored *stored, struct ap_err *err)
 {
     int64_t retention_ms = importing->config->tsdb.retention;
     if (retention_ms == 0 || facts->unit_count == 0)
         return AP_OK;
-    int64_t newest_ms = tsdb ? AP_MAX(tsdb_newest_ms(tsdb), facts->last_ts_ms) : facts->last_ts_ms;
+    int64_t newest_ms = AP_MAX(stored->newest_ms, facts->last_ts_ms);
     int64_t kept_ms = newest_ms - retention_ms;
     if (facts->first_ts_ms >= kept_ms)
         return AP_OK;
@@ -154,40 +172,147 @@ static enum ap_rc check_retention(const struct importing *importing, const struc
     int64_t days = (newest_ms - facts->first_ts_ms) / AP_MS_PER_DAY + 1;
     return ap_fail(err, AP_E_LIMIT,
                    "samples from %s to %s UTC are older than tsdb.retention (%" PRId64
-                   " days) and would be removed at once. Set tsdb.retention to at least %" PRId64
-                   "d, for the server as well, or leave them out with --from %.19sZ",
-                   first, kept, retention_ms / AP_MS_PER_DAY, days, from);
+                   " days%s) and would be removed at once. Set tsdb.retention to at least %" PRId64
+                   "d%s, or leave them out with --from %.19sZ",
+                   first, kept, retention_ms / AP_MS_PER_DAY, importing->link ? " in the server that runs" : "", days,
+                   importing->link ? " in its configuration and start it anew" : ", for the server as well", from);
 }
 
-static void warn_of_size(struct importing *importing, const struct history_facts *facts, struct tsdb *tsdb)
+static void warn_of_size(struct importing *importing, const struct history_facts *facts, const struct stored *stored)
 {
     uint64_t limit = (uint64_t)importing->config->tsdb.retention_size;
-    struct tsdb_stats stats = {0};
-    if (tsdb)
-        tsdb_stats_get(tsdb, &stats);
-    if (limit && stats.block_bytes + facts->block_bytes + facts->head.bytes > limit)
+    if (limit && stored->block_bytes + facts->block_bytes + facts->head.bytes > limit)
         import_text_say(&importing->text,
                         "warning: with this there may be more than tsdb.retention_size (%" PRIu64
                         " MiB), and the server removes the oldest blocks",
                         limit >> 20);
 }
 
-/* ---- Doing it ---- */
-
-static enum ap_rc run(struct importing *importing, struct history_import *import, struct tsdb *tsdb,
-                      struct import_outcome *outcome, struct ap_err *err)
+static enum ap_rc check(struct importing *importing, const struct history_facts *facts, const struct stored *stored,
+                        struct ap_err *err)
 {
-    enum ap_rc rc = AP_OK;
-    if (!importing->arguments->is_verify_only) {
-        rc = history_import_run(import, tsdb, &outcome->report, err);
-        outcome->has_imported = true;
-    }
-    if (rc == AP_OK) {
-        rc = history_import_verify(import, tsdb, import_text_difference, &importing->text, &outcome->verification, err);
-        outcome->has_verified = rc == AP_OK;
-    }
+    if (importing->arguments->is_verify_only)
+        return AP_OK;
+    enum ap_rc rc = check_retention(importing, facts, stored, err);
+    if (rc == AP_OK)
+        warn_of_size(importing, facts, stored);
     return rc;
 }
+
+/* ---- Doing it ---- */
+
+static enum ap_rc run(const struct importing *importing, struct history_import *import,
+                      const struct history_store *store, struct import_outcome *outcome, struct ap_err *err)
+{
+    if (importing->arguments->is_verify_only)
+        return AP_OK;
+    outcome->has_imported = true;
+    return history_import_run(import, store, &outcome->report, err);
+}
+
+static enum ap_rc verify(struct importing *importing, struct history_import *import, struct tsdb *tsdb,
+                         struct import_outcome *outcome, struct ap_err *err)
+{
+    enum ap_rc rc =
+        history_import_verify(import, tsdb, import_text_difference, &importing->text, &outcome->verification, err);
+    outcome->has_verified = rc == AP_OK;
+    return rc;
+}
+
+/* No server runs. */
+static enum ap_rc with_store(struct importing *importing, struct history_import *import, struct import_outcome *outcome,
+                             struct ap_err *err)
+{
+    struct import_store store;
+    struct tsdb_stats stats;
+    enum ap_rc rc = import_store_open(importing->config, import_text_trouble, &importing->text, &store, err);
+    if (rc == AP_OK) {
+        tsdb_stats_get(store.tsdb, &stats);
+        const struct stored stored = {tsdb_newest_ms(store.tsdb), stats.block_bytes};
+        rc = check(importing, &outcome->facts, &stored, err);
+    }
+    const struct history_store local = history_store_local(store.tsdb);
+    if (rc == AP_OK)
+        rc = run(importing, import, &local, outcome, err);
+    if (rc == AP_OK)
+        rc = verify(importing, import, store.tsdb, outcome, err);
+    import_store_close(&store);
+    return rc;
+}
+
+/* What the server gives out is what is in its blocks and its head: a copy of these is compared, and costs it nothing.
+ */
+static enum ap_rc verify_snapshot(struct importing *importing, struct history_import *import,
+                                  struct import_outcome *outcome, struct ap_err *err)
+{
+    AP_AUTO_FREE char *dir = ap_asprintf("%s/tsdb/import/snapshot", importing->config->data);
+    struct import_store store = {.data_fd = -1, .lock_fd = -1, .wal_fd = -1};
+    enum ap_rc rc = handover_link_snapshot(importing->link, outcome->facts.last_ts_ms, err);
+    if (rc != AP_OK)
+        return rc;
+    rc = import_store_open_snapshot(dir, import_text_trouble, &importing->text, &store, err);
+    if (rc == AP_OK)
+        rc = verify(importing, import, store.tsdb, outcome, err);
+    import_store_close(&store);
+    handover_link_release(importing->link);
+    return rc;
+}
+
+static enum ap_rc with_server(struct importing *importing, struct history_import *import,
+                              struct import_outcome *outcome, struct ap_err *err)
+{
+    const struct handover_facts *facts = handover_link_facts(importing->link);
+    const struct stored stored = {facts->newest_ms, facts->block_bytes};
+    const struct history_store store = handover_link_store(importing->link);
+    enum ap_rc rc = check(importing, &outcome->facts, &stored, err);
+    if (rc == AP_OK)
+        rc = history_import_lock(import, err);
+    if (rc == AP_OK)
+        rc = run(importing, import, &store, outcome, err);
+    return rc == AP_OK ? verify_snapshot(importing, import, outcome, err) : rc;
+}
+
+/* ---- Beside a server ---- */
+
+static void say_waiting(void *context)
+{
+    struct importing *importing = context;
+    import_text_say(&importing->text, "the server is gone; waiting a minute for it");
+}
+
+/* Is there one? Then its settings count, and it goes first. */
+static enum ap_rc find_server(struct importing *importing, struct ap_err *err)
+{
+    struct config *config = importing->config;
+    enum ap_rc rc = handover_link_open(config->data, say_waiting, importing, &importing->link, err);
+    if (rc != AP_OK)
+        return rc == AP_E_NOT_FOUND ? AP_OK : rc;
+    const struct handover_facts *facts = handover_link_facts(importing->link);
+    config->tsdb.retention = facts->retention_ms;
+    config->tsdb.retention_size = (int64_t)facts->retention_bytes;
+    config->tsdb.block_range = facts->block_range_ms;
+    (void)setpriority(PRIO_PROCESS, 0, NICENESS);
+    import_text_say(&importing->text, "a server runs on %s (process %" PRIu64 "): it goes on", config->data,
+                    facts->process_id);
+    return AP_OK;
+}
+
+static unsigned thread_count(const struct importing *importing)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return (unsigned)AP_MIN(AP_MAX(importing->link ? cores / 2 : cores, 1L), (long)THREADS_MAX);
+}
+
+/* What has to stay free on the disk, since a server's log is on it. */
+static uint64_t free_bytes_min(const struct importing *importing)
+{
+    struct statvfs disk;
+    if (!importing->link || statvfs(importing->config->data, &disk) != 0)
+        return 0;
+    return AP_MIN((uint64_t)disk.f_blocks * disk.f_frsize / FREE_PART, FREE_BYTES_MAX);
+}
+
+/* ---- All of it ---- */
 
 static void tell_outcome(struct importing *importing, struct import_outcome *outcome)
 {
@@ -195,29 +320,13 @@ static void tell_outcome(struct importing *importing, struct import_outcome *out
     import_text_outcome(&importing->text, importing->dir, outcome);
 }
 
-static enum ap_rc with_store(struct importing *importing, struct history_import *import, struct import_outcome *outcome,
-                             struct ap_err *err)
-{
-    struct import_store store;
-    enum ap_rc rc = import_store_open(importing->config, import_text_trouble, &importing->text, &store, err);
-    if (rc == AP_OK && !importing->arguments->is_verify_only) {
-        rc = check_retention(importing, &outcome->facts, store.tsdb, err);
-        warn_of_size(importing, &outcome->facts, store.tsdb);
-    }
-    if (rc == AP_OK)
-        rc = run(importing, import, store.tsdb, outcome, err);
-    import_store_close(&store);
-    outcome->damages = history_import_damages(import);
-    if (rc == AP_OK)
-        tell_outcome(importing, outcome);
-    return rc;
-}
-
 static enum ap_rc import_prometheus(struct importing *importing, struct import_outcome *outcome, struct ap_err *err)
 {
     const struct arguments *arguments = importing->arguments;
     const struct config *config = importing->config;
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    enum ap_rc rc = find_server(importing, err);
+    if (rc != AP_OK)
+        return rc;
     AP_AUTO_FREE char *tsdb_dir = ap_asprintf("%s/tsdb", config->data);
     int64_t unit_ms_max = INT64_C(31) * AP_MS_PER_DAY; /* as the server merges */
     if (config->tsdb.retention)
@@ -232,27 +341,30 @@ static enum ap_rc import_prometheus(struct importing *importing, struct import_o
         .selector_count = importing->selector_count,
         .selectors_text = ap_buf_slice(&importing->selectors_text),
         .memory_bytes = (size_t)arguments->memory_mib << 20,
-        .thread_count = (unsigned)AP_MIN(AP_MAX(cores, 1L), (long)THREADS_MAX),
+        .thread_count = thread_count(importing),
         .block_range_ms = config->tsdb.block_range,
         .unit_ms_max = unit_ms_max,
+        .free_bytes_min = free_bytes_min(importing),
         .progress = import_text_progress,
         .trouble = import_text_trouble,
         .context = &importing->text,
     };
     AP_AUTO(history_import) struct history_import *import = NULL;
-    enum ap_rc rc = history_import_open(&options, &import, err);
+    rc = history_import_open(&options, &import, err);
     if (rc != AP_OK)
         return rc;
     history_import_facts(import, &outcome->facts);
-    outcome->damages = history_import_damages(import);
     import_text_facts(&importing->text, importing->dir, &outcome->facts);
-    if (!arguments->is_dry_run)
-        return with_store(importing, import, outcome, err);
     struct ap_err warning;
-    if (check_retention(importing, &outcome->facts, NULL, &warning) != AP_OK)
+    if (!arguments->is_dry_run)
+        rc = importing->link ? with_server(importing, import, outcome, err)
+                             : with_store(importing, import, outcome, err);
+    else if (check_retention(importing, &outcome->facts, &(struct stored){INT64_MIN, 0}, &warning) != AP_OK)
         import_text_say(&importing->text, "%s", warning.text);
-    tell_outcome(importing, outcome);
-    return AP_OK;
+    outcome->damages = history_import_damages(import);
+    if (rc == AP_OK)
+        tell_outcome(importing, outcome);
+    return rc;
 }
 
 static int import_with(const struct cli_command *command, const struct arguments *arguments, const char *dir)
@@ -282,6 +394,7 @@ static int import_with(const struct cli_command *command, const struct arguments
     free(importing.selectors);
     ap_buf_clear(&importing.selectors_text);
     config_free(importing.config);
+    handover_link_close(importing.link);
     import_text_clear(&importing.text);
     return exit_code;
 }

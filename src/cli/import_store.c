@@ -5,9 +5,12 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "history/handover.h"
 #include "os/fs.h"
 #include "wal/wal.h"
 #include "warehouse/warehouse.h"
+
+enum { SNAPSHOT_SEGMENT_BYTES = 1 << 20 /* nothing is written to it */ };
 
 static enum ap_rc open_data(const struct config *config, struct import_store *store, struct ap_err *err)
 {
@@ -19,9 +22,11 @@ static enum ap_rc open_data(const struct config *config, struct import_store *st
         return ap_fail_errno(err, errno, "open %s/lock", config->data);
     if (flock(store->lock_fd, LOCK_EX | LOCK_NB) != 0)
         return ap_fail(err, AP_E_CONFLICT,
-                       "a server runs on %s: stop it for the import (it takes no samples meanwhile; what senders keep "
-                       "comes afterwards)",
+                       "%s is in use, and what uses it takes no import: another import, a server that is starting (try "
+                       "again), or one that is older than this program (stop it, or start it anew)",
                        config->data);
+    (void)unlinkat(store->data_fd, HANDOVER_SOCKET_NAME,
+                   0); /* of a server that was killed: it is not waited for again */
     return AP_OK;
 }
 
@@ -65,6 +70,32 @@ enum ap_rc import_store_open(const struct config *config, void (*trouble)(const 
     options.retention_ms = config->tsdb.retention;
     options.block_range_ms = config->tsdb.block_range;
     options.exemplars_max = (uint32_t)config->tsdb.max_exemplars;
+    options.trouble = trouble;
+    options.context = context;
+    return tsdb_open(&options, &store->tsdb, err);
+}
+
+enum ap_rc import_store_open_snapshot(const char *dir, void (*trouble)(const struct ap_err *err, void *context),
+                                      void *context, struct import_store *ret_store, struct ap_err *err)
+{
+    struct import_store *store = ret_store;
+    *store = (struct import_store){.data_fd = -1, .lock_fd = -1, .wal_fd = -1};
+    AP_AUTO_FREE char *wal_dir = ap_asprintf("%s/wal", dir);
+    struct wal_options wal_options;
+    uint64_t cut_bytes;
+    wal_options_init(&wal_options);
+    wal_options.segment_bytes = SNAPSHOT_SEGMENT_BYTES;
+    wal_options.record_bytes_max = SNAPSHOT_SEGMENT_BYTES / 2;
+    enum ap_rc rc = os_dir_open(wal_dir, &store->wal_fd, err);
+    if (rc == AP_OK)
+        rc = wal_open(store->wal_fd, &wal_options, &store->wal, &cut_bytes, err);
+    if (rc != AP_OK)
+        return rc;
+    struct tsdb_options options;
+    tsdb_options_init(&options);
+    options.dir = dir;
+    options.wal = store->wal;
+    options.retention_ms = 0;
     options.trouble = trouble;
     options.context = context;
     return tsdb_open(&options, &store->tsdb, err);

@@ -1,5 +1,6 @@
 /*
- * cli/import_store.h - the store of a data directory on which no server runs, for as long as an import takes
+ * cli/import_store.h - the store that an import opens by itself: of a data directory on which no server runs, or the
+ * copy that a running server made of its own, to compare with
  */
 #pragma once
 
@@ -24,4 +25,8 @@ struct import_store {
 ap_nodiscard enum ap_rc import_store_open(const struct config *config,
                                           void (*trouble)(const struct ap_err *err, void *context), void *context,
                                           struct import_store *ret_store, struct ap_err *err);
+/* A directory that handover_link_snapshot() made. */
+ap_nodiscard enum ap_rc import_store_open_snapshot(const char *dir,
+                                                   void (*trouble)(const struct ap_err *err, void *context),
+                                                   void *context, struct import_store *ret_store, struct ap_err *err);
 void import_store_close(struct import_store *store);

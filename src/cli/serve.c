@@ -21,6 +21,7 @@
 #include "cli/serve_alerting.h"
 #include "cli/serve_arguments.h"
 #include "cli/serve_internal.h"
+#include "history/handover_desk.h"
 #include "ingest/geo.h"
 #include "ingest/ingest.h"
 #include "ingest/push.h"
@@ -61,6 +62,8 @@ static enum ap_rc apiary_open(struct apiary *apiary, struct ap_err *err)
     if (rc == AP_OK)
         rc = serve_open_server(apiary, err);
     if (rc == AP_OK)
+        serve_open_import(apiary);
+    if (rc == AP_OK)
         rc = push_start(apiary->push, err);
     if (rc == AP_OK)
         rc = heartbeats_start(apiary->heartbeats, err); /* their series are there before rules ask for them */
@@ -83,6 +86,7 @@ static void apiary_close(struct apiary *apiary)
         ingest_drain(apiary->ingest);
     if (apiary->server && !http_server_drain(apiary->server, DRAIN_MS))
         ap_log(AP_LOG_WARN, "serve", "some connections did not end within %d s and were cut", DRAIN_MS / 1000);
+    handover_desk_close(apiary->handover);
     if (apiary->scrape)
         scrape_manager_stop(apiary->scrape);
     if (apiary->scraper)

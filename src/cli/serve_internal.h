@@ -19,6 +19,7 @@
 
 struct builtin_rules;
 struct geo;
+struct handover_desk;
 struct heartbeats;
 struct meta;
 struct rules_keep;
@@ -55,6 +56,7 @@ struct apiary {
     struct meta *meta;
     struct keyring *keyring;
     struct geo *geo;
+    struct handover_desk *handover; /* NULL: off */
     struct push *push;
     struct statsd *statsd; /* NULL: off */
     struct ingest *ingest;
@@ -92,6 +94,7 @@ ap_nodiscard enum ap_rc serve_open_geo(struct apiary *apiary, struct ap_err *err
 ap_nodiscard enum ap_rc serve_open_push(struct apiary *apiary, struct ap_err *err);
 ap_nodiscard enum ap_rc serve_open_statsd(struct apiary *apiary, struct ap_err *err);
 ap_nodiscard enum ap_rc serve_open_ingest(struct apiary *apiary, struct ap_err *err);
+void serve_open_import(struct apiary *apiary);
 ap_nodiscard enum ap_rc serve_open_server(struct apiary *apiary, struct ap_err *err);
 
 /* Rules that stand in no file of rules: packs' alerts, heart-beats, and what this server says about itself. */

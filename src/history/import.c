@@ -19,6 +19,8 @@ enum {
     UNIT_SAMPLES_MAX = 200 << 20, /* what a kill may cost: a few seconds to a minute */
     FUTURE_MS_MAX = 3600 * 1000,  /* as tsdb_adopt() allows */
     UNITS_MAX = 1 << 20,
+    LOCK_TRIES = 5,
+    LOCK_WAIT_US = 50 * 1000,
 };
 
 /* ---- Planning ---- */
@@ -192,6 +194,7 @@ enum ap_rc history_import_open(const struct history_import_options *options, str
     AP_AUTO(history_import) struct history_import *import = ap_new0(struct history_import);
     AP_ASSERT(options->thread_count > 0);
     import->options = *options;
+    import->lock_fd = -1;
     import->tsdb_dir = ap_strdup(options->tsdb_dir);
     pthread_mutex_init(&import->mtx, NULL);
     import->trouble.tell = tell;
@@ -220,6 +223,8 @@ void history_import_close(struct history_import *import)
     import_state_clear(&import->state);
     free(import->units);
     free(import->tsdb_dir);
+    if (import->lock_fd >= 0)
+        close(import->lock_fd);
     pthread_mutex_destroy(&import->mtx);
     free(import);
 }
@@ -239,7 +244,7 @@ uint64_t history_import_damages(const struct history_import *import)
 struct staged {
     struct history_import *import;
     int staging_fd;
-    struct tsdb *tsdb;
+    const struct history_store *store;
     struct history_report *report;
 };
 
@@ -272,11 +277,30 @@ static bool remove_unnoted(void *context, const char *name)
     return true;
 }
 
+/* First forgotten, then moved: a note of a block that is not in staging/ says that it was taken in. */
+static enum ap_rc put_aside(const struct staged *staged, uint64_t fingerprint, const char *id, struct ap_err *err)
+{
+    struct ap_err failed;
+    const char *tsdb_dir = staged->import->tsdb_dir;
+    AP_AUTO_FREE char *path = ap_asprintf("%s/quarantine", tsdb_dir);
+    AP_AUTO_FD int fd = -1;
+    enum ap_rc rc = import_state_forget(&staged->import->state, tsdb_dir, fingerprint, &failed);
+    if (rc == AP_OK)
+        rc = os_dir_open(path, &fd, &failed);
+    if (rc == AP_OK && renameat(staged->staging_fd, id, fd, id) != 0)
+        rc = ap_fail_errno(&failed, errno, "move staging/%s to quarantine/", id);
+    if (rc != AP_OK)
+        return ap_err_prefix(err, "%s, after", failed.text);
+    return ap_err_prefix(err, "a step's block is damaged and was moved to %s; run this again", path);
+}
+
 /* A block that is in staging/ no more was taken in: nobody else takes it from there. */
 static enum ap_rc adopt(const struct staged *staged, uint64_t fingerprint, const char *id, struct ap_err *err)
 {
     struct tsdb_adoption adoption = {0};
-    enum ap_rc rc = tsdb_adopt(staged->tsdb, id, &adoption, err);
+    enum ap_rc rc = staged->store->adopt(staged->store->context, id, &adoption, err);
+    if (rc == AP_E_CORRUPT)
+        return put_aside(staged, fingerprint, id, err);
     if (rc != AP_OK && rc != AP_E_NOT_FOUND)
         return rc;
     staged->report->samples_added += adoption.samples_added;
@@ -322,30 +346,36 @@ static enum ap_rc finish(struct history_import *import, struct import_unit *unit
     return rc == AP_OK ? adopt(staged, unit->fingerprint, unit->id, err) : rc;
 }
 
-static enum ap_rc take_lock(const struct history_import *import, int *ret_fd, struct ap_err *err)
+enum ap_rc history_import_lock(struct history_import *import, struct ap_err *err)
 {
     AP_AUTO_FREE char *path = ap_asprintf("%s/import", import->tsdb_dir);
-    AP_AUTO_FD int dir_fd = -1;
+    AP_AUTO_FD int dir_fd = -1, lock_fd = -1;
+    if (import->lock_fd >= 0)
+        return AP_OK;
     enum ap_rc rc = os_dir_open(path, &dir_fd, err);
     if (rc != AP_OK)
         return rc;
-    *ret_fd = openat(dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0640);
-    if (*ret_fd < 0)
+    lock_fd = openat(dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    if (lock_fd < 0)
         return ap_fail_errno(err, errno, "open %s/lock", path);
-    return flock(*ret_fd, LOCK_EX | LOCK_NB) == 0
-               ? AP_OK
-               : ap_fail(err, AP_E_CONFLICT, "another import is at work on %s", import->tsdb_dir);
+    /* A server that clears up holds it for a moment. */
+    for (int tries = 0; flock(lock_fd, LOCK_EX | LOCK_NB) != 0; tries++) {
+        if (tries == LOCK_TRIES)
+            return ap_fail(err, AP_E_CONFLICT, "another import is at work on %s", import->tsdb_dir);
+        usleep(LOCK_WAIT_US);
+    }
+    import->lock_fd = AP_MOVE_FD(lock_fd);
+    return AP_OK;
 }
 
-enum ap_rc history_import_run(struct history_import *import, struct tsdb *tsdb, struct history_report *ret_report,
-                              struct ap_err *err)
+enum ap_rc history_import_run(struct history_import *import, const struct history_store *store,
+                              struct history_report *ret_report, struct ap_err *err)
 {
-    AP_AUTO_FD int lock_fd = -1;
     AP_AUTO_FD int staging_fd = -1;
     AP_AUTO_FREE char *path = ap_asprintf("%s/staging", import->tsdb_dir);
-    struct staged staged = {.import = import, .tsdb = tsdb, .report = ret_report};
+    struct staged staged = {.import = import, .store = store, .report = ret_report};
     *ret_report = (struct history_report){0};
-    enum ap_rc rc = take_lock(import, &lock_fd, err);
+    enum ap_rc rc = history_import_lock(import, err);
     if (rc == AP_OK)
         rc = os_dir_open(path, &staging_fd, err);
     staged.staging_fd = staging_fd;
@@ -357,6 +387,6 @@ enum ap_rc history_import_run(struct history_import *import, struct tsdb *tsdb, 
     ret_report->histograms_refused = import->refusals.histograms;
     ret_report->refusal = import->refusals.first;
     if (rc == AP_OK)
-        rc = import_extras(import, tsdb, ret_report, err);
+        rc = import_extras(import, store, ret_report, err);
     return rc;
 }

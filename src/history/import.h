@@ -1,14 +1,16 @@
 /*
  * history/import.h - the history of a Prometheus into the time-series store
  *
- *     source ──► units: aligned spans of time ──► staging/<id>, a block ──► tsdb_adopt()
- *                    │ two at a time                    │ noted                  │ noted
+ *     source ──► units: aligned spans of time ──► staging/<id>, a block ──► the store (store.h) adopts it
+ *                    │ some at a time                   │ noted                  │ noted
  *                    └─────────────── import/state: what became of each unit ───┘
  *
  * A unit is the step that is done or not: killed at any moment, the next run goes on behind the last one that was
  * noted, and what was half done is done again; since adopting leaves out what is there, nothing is ever there twice. A
  * unit is known by what it was made of (blocks, selectors, span), so a directory that has grown is read for what is
  * new.
+ *
+ * A staged block that the store finds damaged is put aside in quarantine/, and its unit is one that is not done.
  *
  * One thread calls; it starts others and ends them before it returns.
  */
@@ -21,6 +23,7 @@
 #include "base/mem.h"
 #include "base/rc.h"
 #include "history/source.h"
+#include "history/store.h"
 #include "tsdb/tsdb.h"
 
 struct history_import; /* private to import*.c */
@@ -47,6 +50,7 @@ struct history_import_options {
     unsigned thread_count;
     int64_t block_range_ms;
     int64_t unit_ms_max;
+    uint64_t free_bytes_min; /* of the store's disk: with less than that no step begins */
     void (*progress)(const struct history_progress *progress, void *context); /* on the caller's thread */
     void (*trouble)(const struct ap_err *err, void *context);                 /* damage, one call each; any thread */
     void *context;
@@ -112,11 +116,14 @@ AP_DEFINE_AUTO(history_import, struct history_import, history_import_close)
 void history_import_facts(const struct history_import *import, struct history_facts *ret_facts);
 uint64_t history_import_damages(const struct history_import *import); /* told so far */
 
+/* Locks the store's directory against other imports, as history_import_run() does by itself. */
+ap_nodiscard enum ap_rc history_import_lock(struct history_import *import, struct ap_err *err);
+
 /*
- * Takes in what is not there yet. AP_E_CONFLICT: another import is at work on the same store. What was done before a
- * failure stays done.
+ * Takes in what is not there yet. AP_E_CONFLICT: another import is at work on the same store, which is locked from then
+ * on until this one is closed. What was done before a failure stays done.
  */
-ap_nodiscard enum ap_rc history_import_run(struct history_import *import, struct tsdb *tsdb,
+ap_nodiscard enum ap_rc history_import_run(struct history_import *import, const struct history_store *store,
                                            struct history_report *ret_report, struct ap_err *err);
 
 /* Reads both again and compares every sample; `each` is called for every series that differs, on the caller's thread.

@@ -22,6 +22,7 @@ struct import_unit {
 struct history_import {
     struct history_import_options options;
     char *tsdb_dir; /* owned, as options.dir, which is the source's */
+    int lock_fd;    /* import/lock, once something was asked for that changes or compares; -1 */
     struct history_source *source;
     struct history_trouble trouble; /* tells options.trouble */
     struct history_trouble silence; /* counts for nobody: what is read again */
@@ -56,5 +57,5 @@ ap_nodiscard enum ap_rc import_work_run(struct history_import *import, const str
                                         struct ap_err *err);
 
 /* Exemplars and metadata of the log, by the ordinary way in; import_extras.c. */
-ap_nodiscard enum ap_rc import_extras(struct history_import *import, struct tsdb *tsdb, struct history_report *report,
-                                      struct ap_err *err);
+ap_nodiscard enum ap_rc import_extras(struct history_import *import, const struct history_store *store,
+                                      struct history_report *report, struct ap_err *err);

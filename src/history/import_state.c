@@ -95,10 +95,8 @@ static enum ap_rc replace(int dir_fd, struct ap_slice text, struct ap_err *err)
     return result < 0 ? ap_fail_errno(err, -result, "write import/state") : AP_OK;
 }
 
-enum ap_rc import_state_note(struct import_state *state, const char *tsdb_dir, uint64_t fingerprint, const char *staged,
-                             struct ap_err *err)
+static enum ap_rc save(const struct import_state *state, const char *tsdb_dir, struct ap_err *err)
 {
-    snprintf(note_of(state, fingerprint)->staged, BLOCK_ID_BYTES, "%s", staged ? staged : "");
     AP_AUTO_FREE char *path = ap_asprintf("%s/import", tsdb_dir);
     AP_AUTO_FD int dir_fd = -1;
     enum ap_rc rc = os_dir_open(path, &dir_fd, err);
@@ -115,4 +113,19 @@ enum ap_rc import_state_note(struct import_state *state, const char *tsdb_dir, u
             ap_buf_add_cstr(&text, " done\n");
     }
     return replace(dir_fd, ap_buf_slice(&text), err);
+}
+
+enum ap_rc import_state_note(struct import_state *state, const char *tsdb_dir, uint64_t fingerprint, const char *staged,
+                             struct ap_err *err)
+{
+    snprintf(note_of(state, fingerprint)->staged, BLOCK_ID_BYTES, "%s", staged ? staged : "");
+    return save(state, tsdb_dir, err);
+}
+
+enum ap_rc import_state_forget(struct import_state *state, const char *tsdb_dir, uint64_t fingerprint,
+                               struct ap_err *err)
+{
+    struct import_note *note = note_of(state, fingerprint);
+    *note = state->notes[--state->count];
+    return save(state, tsdb_dir, err);
 }

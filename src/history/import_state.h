@@ -33,3 +33,6 @@ const struct import_note *import_state_find(const struct import_state *state, ui
 /* Sets the unit's note and makes it durable. `staged` NULL: it is done. */
 ap_nodiscard enum ap_rc import_state_note(struct import_state *state, const char *tsdb_dir, uint64_t fingerprint,
                                           const char *staged, struct ap_err *err);
+/* Takes the unit's note away, durably: it is to be done again. */
+ap_nodiscard enum ap_rc import_state_forget(struct import_state *state, const char *tsdb_dir, uint64_t fingerprint,
+                                            struct ap_err *err);

@@ -1,15 +1,17 @@
 /* A unit of an import: what the source has of a span, as a block; and the threads that work on units. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include "base/random.h"
 #include "history/import_internal.h"
 #include "os/fs.h"
 #include "os/thread.h"
 
-enum { PROGRESS_MS = 100, THREADS_MAX = 64 };
+enum { PROGRESS_MS = 100, THREADS_MAX = 64, MIB = 1 << 20 };
 
 struct history_merge *import_unit_merge(struct history_import *import, const struct import_unit *unit,
                                         struct history_trouble *trouble)
@@ -66,6 +68,18 @@ static void make_id(const struct history_import *import, char ret_id[BLOCK_ID_BY
     block_id_make(ap_clock_wall_us(import->options.clock) / AP_US_PER_MS, high, ap_random_u64(&random), ret_id);
 }
 
+static enum ap_rc check_room(const struct history_import *import, int staging_fd, struct ap_err *err)
+{
+    struct statvfs disk;
+    if (fstatvfs(staging_fd, &disk) != 0)
+        return ap_fail_errno(err, errno, "ask for the free space of %s", import->tsdb_dir);
+    uint64_t free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize, wanted = import->options.free_bytes_min;
+    if (free_bytes >= wanted)
+        return AP_OK;
+    return ap_fail(err, AP_E_FULL, "the disk of %s has %.1f MiB free, and %.1f MiB are left to the server",
+                   import->tsdb_dir, (double)free_bytes / MIB, (double)wanted / MIB);
+}
+
 enum ap_rc import_unit_build(struct history_import *import, struct import_unit *unit, int staging_fd,
                              struct ap_err *err)
 {
@@ -74,7 +88,9 @@ enum ap_rc import_unit_build(struct history_import *import, struct import_unit *
     struct prometheus_refusals refusals = {0};
     AP_AUTO(block_writer) struct block_writer *writer = NULL;
     unit->series = unit->samples = 0;
-    enum ap_rc rc = block_writer_new(&os_fs_system, staging_fd, id, &writer, err);
+    enum ap_rc rc = check_room(import, staging_fd, err);
+    if (rc == AP_OK)
+        rc = block_writer_new(&os_fs_system, staging_fd, id, &writer, err);
     if (rc == AP_OK)
         rc = add_all(import, unit, writer, &refusals, err);
     if (rc == AP_OK)

@@ -46,11 +46,20 @@ void rule_question_free(struct rule_question *question)
     free(question);
 }
 
+static const struct promql_query *query_of(const struct reading *reading)
+{
+    return reading->query.expr ? &reading->query : NULL;
+}
+
+const struct promql_query *rule_question_promql(const struct rule_question *question)
+{
+    return query_of(&question->expr);
+}
+
 static enum ap_rc ask_again(const struct reading *reading, const struct rules_world *world, int64_t ts_ms,
                             struct ap_arena *arena, struct rules_vector *ret_vector, struct ap_err *err)
 {
-    const struct promql_query *query = reading->query.expr ? &reading->query : NULL;
-    return rules_query(world, reading->text, query, ts_ms, arena, ret_vector, err);
+    return rules_query(world, reading->text, query_of(reading), ts_ms, arena, ret_vector, err);
 }
 
 static bool has_number(const struct rules_vector *vector)

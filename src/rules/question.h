@@ -26,6 +26,9 @@ struct rule_question *rule_question_new(const struct rule *rule);
 void rule_question_free(struct rule_question *question); /* NULL is allowed */
 AP_DEFINE_AUTO(rule_question, struct rule_question, rule_question_free)
 
+/* Its PromQL as it was read; NULL of SQL, and of what cannot be read. */
+const struct promql_query *rule_question_promql(const struct rule_question *question);
+
 /* Everything in the answer is from `arena`. `step_ms`: the group's interval. Codes as of rules_query() and
  * rules_sql_query(). */
 ap_nodiscard enum ap_rc rule_question_ask(const struct rule_question *question, const struct rules_world *world,

@@ -333,6 +333,7 @@ struct rule_status rule_run_status(const struct rule_run *run)
 {
     struct rule_status status = {
         .rule = run->rule,
+        .promql = rule_question_promql(run->question),
         .health = run->health,
         .condition = run->condition,
         .error = run->error,

@@ -22,11 +22,14 @@
 #include "rules/rule_file.h"
 #include "rules/world.h"
 
+struct promql_query;
+
 enum rule_health { RULE_HEALTH_UNKNOWN, RULE_HEALTH_OK, RULE_HEALTH_ERR };
 
 /* What is known of a rule; lent as long as the mutex is held. */
 struct rule_status {
     const struct rule *rule;
+    const struct promql_query *promql; /* its expression as it was read; NULL of SQL */
     enum rule_health health;
     const char *error;    /* of the last evaluation, or NULL */
     int64_t evaluated_ms; /* RULES_TIME_NONE: not yet */

@@ -395,43 +395,49 @@ static bool add_one(struct decoding *decoding, const struct series_record *recor
     return true;
 }
 
-/* Up to PART_SERIES_MAX series off *rest. False: one of them is there already; those before it are in. */
-static bool add_part(struct decoding *decoding, struct ap_slice *rest, uint32_t series_count)
+/* From counts of each pair to where its refs begin in decoding->refs, of which there are `total`. */
+static void make_room(struct decoding *decoding, size_t total)
 {
-    struct registry *registry = decoding->registry;
-    size_t total;
-    memset(decoding->counts, 0, registry->pair_count * sizeof(uint32_t));
-    count_pairs(decoding, *rest, series_count, &total);
     if (total > decoding->ref_capacity) {
         free(decoding->refs);
         decoding->refs = ap_new0_array(uint32_t, total);
         decoding->ref_capacity = total;
     }
-    /* From counts to where each pair's refs begin; adding moves these to where they end. */
     uint32_t at = 0;
-    for (uint32_t i = 0; i < registry->pair_count; i++) {
+    for (uint32_t i = 0; i < decoding->registry->pair_count; i++) {
         uint32_t count = decoding->counts[i];
         decoding->counts[i] = at;
         at += count;
     }
-    AP_AUTO_FREE uint32_t *starts = ap_realloc(NULL, (registry->pair_count + (size_t)1) * sizeof(uint32_t));
-    memcpy(starts, decoding->counts, registry->pair_count * sizeof(uint32_t));
+}
 
-    AP_AUTO_FREE uint32_t *added = ap_new0_array(uint32_t, series_count + 1);
-    uint32_t added_count = 0;
-    struct series_record record;
-    struct series_record ahead;
+/* Adds series as long as they are sound, those that follow on their way from memory meanwhile. Returns whether all
+ * are. */
+static bool add_all(struct decoding *decoding, struct ap_slice *rest, uint32_t series_count, uint32_t *added,
+                    uint32_t *ret_added_count)
+{
+    struct registry *registry = decoding->registry;
+    struct series_record record, ahead;
     struct ap_slice rest_ahead = *rest;
+    uint32_t count = 0;
     for (int i = 0; i < AHEAD && take_series(&rest_ahead, &ahead); i++)
         registry_prefetch(registry, ahead.hash);
     bool is_sound = true;
-    while (is_sound && added_count < series_count && take_series(rest, &record)) {
+    while (is_sound && count < series_count && take_series(rest, &record)) {
         if (take_series(&rest_ahead, &ahead))
             registry_prefetch(registry, ahead.hash);
         is_sound = add_one(decoding, &record, decoding->counts);
         if (is_sound)
-            added[added_count++] = record.ref;
+            added[count++] = record.ref;
     }
+    *ret_added_count = count;
+    return is_sound;
+}
+
+/* Refs of each pair, which are those from `starts` to where decoding->counts is now. */
+static void add_postings(struct decoding *decoding, const uint32_t *starts)
+{
+    struct registry *registry = decoding->registry;
     registry->change++;
     for (uint32_t i = 0; i < registry->pair_count; i++) {
         uint32_t count = decoding->counts[i] - starts[i];
@@ -441,6 +447,23 @@ static bool add_part(struct decoding *decoding, struct ap_slice *rest, uint32_t 
         registry->pairs[i].change = registry->change;
         registry->names[registry->pairs[i].name].series_count += count;
     }
+}
+
+/* Up to PART_SERIES_MAX series off *rest. False: one of them is there already; those before it are in. */
+static bool add_part(struct decoding *decoding, struct ap_slice *rest, uint32_t series_count)
+{
+    struct registry *registry = decoding->registry;
+    size_t total, pairs_bytes = registry->pair_count * sizeof(uint32_t);
+    memset(decoding->counts, 0, pairs_bytes);
+    count_pairs(decoding, *rest, series_count, &total);
+    make_room(decoding, total);
+    AP_AUTO_FREE uint32_t *starts = ap_realloc(NULL, pairs_bytes + sizeof(uint32_t));
+    memcpy(starts, decoding->counts, pairs_bytes); /* adding moves these to where refs end */
+
+    AP_AUTO_FREE uint32_t *added = ap_new0_array(uint32_t, series_count + 1);
+    uint32_t added_count;
+    bool is_sound = add_all(decoding, rest, series_count, added, &added_count);
+    add_postings(decoding, starts);
     postings_add_to_bitmap(registry->live, added, added_count);
     postings_add_to_bitmap(decoding->added, added, added_count);
     if (added_count && added[added_count - 1] >= registry_ref_end(registry))

@@ -278,8 +278,8 @@ static enum ap_rc adopt(struct tsdb *tsdb, int staging_fd, const char *id, struc
 {
     const struct os_fs *fs = tsdb->options.fs;
     AP_AUTO(block) struct block *staged = NULL;
-    /* A replay does deletions again that came after the checkpoint, in all blocks: this one is not to be among them. */
-    enum ap_rc rc = tsdb_checkpoint(tsdb, err);
+    /* This block is not to be among those in which a replay does them again. */
+    enum ap_rc rc = tsdb->has_deletions_in_log ? tsdb_checkpoint(tsdb, err) : AP_OK;
     if (rc == AP_OK)
         rc = block_open(fs, staging_fd, id, &staged, err);
     if (rc == AP_OK)

@@ -397,7 +397,7 @@ static void conclude(struct tsdb *tsdb, uint64_t lsn, uint64_t record_bytes)
     registry_unlock(tsdb->registry);
     mark_saved(tsdb);
     ap_buf_clear(&tsdb->lists);
-    tsdb->must_rewrite_list = tsdb->must_rewrite_series = false;
+    tsdb->must_rewrite_list = tsdb->must_rewrite_series = tsdb->has_deletions_in_log = false;
     tsdb->checkpoint_lsn = lsn;
     tsdb->checkpoint_us = ap_clock_monotonic_us(tsdb->options.clock);
     tsdb->checkpoint_record_bytes = record_bytes;

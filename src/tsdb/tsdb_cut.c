@@ -154,6 +154,50 @@ static int compare_labels(const void *a, const void *b, void *context)
                           ap_slice(content->labels.data + y->labels_offset, y->labels_bytes));
 }
 
+/* What is left of a chunk, and that encoded anew. */
+struct kept {
+    int64_t ts_ms[CHUNK_SAMPLES_MAX];
+    size_t count;
+    struct ap_buf chunk; /* owned */
+};
+
+static enum ap_rc keep_floats(struct ap_slice chunk, int64_t min_ts_ms, struct head_deleted deleted, struct kept *kept,
+                              struct ap_err *err)
+{
+    AP_AUTO_FREE struct chunk_floats *floats = ap_new0(struct chunk_floats);
+    enum ap_rc rc = chunk_decode_floats(chunk, min_ts_ms, floats, err);
+    for (size_t i = 0; rc == AP_OK && i < floats->count; i++) {
+        if (head_is_deleted(deleted, floats->ts_ms[i]))
+            continue;
+        kept->ts_ms[kept->count] = floats->ts_ms[i];
+        floats->values[kept->count++] = floats->values[i];
+    }
+    if (kept->count)
+        chunk_encode_floats(kept->ts_ms, floats->values, kept->count, &kept->chunk);
+    return rc;
+}
+
+static enum ap_rc keep_histograms(struct ap_slice chunk, int64_t min_ts_ms, struct head_deleted deleted,
+                                  struct kept *kept, struct ap_err *err)
+{
+    AP_AUTO_ARENA struct ap_arena arena;
+    ap_arena_init(&arena, 0);
+    size_t count = 0;
+    const int64_t *ts_ms = NULL;
+    const struct ap_slice *blobs = NULL;
+    struct ap_slice kept_blobs[CHUNK_SAMPLES_MAX];
+    enum ap_rc rc = chunk_decode_histograms(chunk, min_ts_ms, &arena, &count, &ts_ms, &blobs, err);
+    for (size_t i = 0; rc == AP_OK && i < count; i++) {
+        if (head_is_deleted(deleted, ts_ms[i]))
+            continue;
+        kept->ts_ms[kept->count] = ts_ms[i];
+        kept_blobs[kept->count++] = blobs[i];
+    }
+    if (kept->count)
+        chunk_encode_histograms(kept->ts_ms, kept_blobs, kept->count, &kept->chunk);
+    return rc;
+}
+
 /* A chunk without the samples that were deleted; nothing is written when none is left. */
 static enum ap_rc rewrite_chunk(struct tsdb *tsdb, const struct head_range *range, uint32_t ref,
                                 struct block_writer *writer, struct chunk_entry *entry, bool *ret_is_kept,
@@ -168,46 +212,19 @@ static enum ap_rc rewrite_chunk(struct tsdb *tsdb, const struct head_range *rang
     const struct head_chunk *here = head_copy_find(&copy, range, entry->offset);
     AP_ASSERT(here);
     struct head_deleted deleted = head_copy_deleted(&copy, here);
-    AP_AUTO_ARENA struct ap_arena arena;
-    ap_arena_init(&arena, 0);
-    AP_AUTO_BUF struct ap_buf out = {0};
-    size_t kept = 0;
-    int64_t kept_ts_ms[CHUNK_SAMPLES_MAX];
-    if (entry->kind == CHUNK_FLOATS) {
-        struct chunk_floats *floats = ap_new0(struct chunk_floats);
-        rc = chunk_decode_floats(chunk, entry->min_ts_ms, floats, err);
-        for (size_t i = 0; rc == AP_OK && i < floats->count; i++) {
-            if (head_is_deleted(deleted, floats->ts_ms[i]))
-                continue;
-            kept_ts_ms[kept] = floats->ts_ms[i];
-            floats->values[kept++] = floats->values[i];
-        }
-        if (kept)
-            chunk_encode_floats(kept_ts_ms, floats->values, kept, &out);
-        free(floats);
-    } else {
-        size_t count = 0;
-        const int64_t *ts_ms = NULL;
-        const struct ap_slice *blobs = NULL;
-        struct ap_slice kept_blobs[CHUNK_SAMPLES_MAX];
-        rc = chunk_decode_histograms(chunk, entry->min_ts_ms, &arena, &count, &ts_ms, &blobs, err);
-        for (size_t i = 0; rc == AP_OK && i < count; i++) {
-            if (head_is_deleted(deleted, ts_ms[i]))
-                continue;
-            kept_ts_ms[kept] = ts_ms[i];
-            kept_blobs[kept++] = blobs[i];
-        }
-        if (kept)
-            chunk_encode_histograms(kept_ts_ms, kept_blobs, kept, &out);
-    }
+    struct kept kept = {.count = 0};
+    rc = entry->kind == CHUNK_FLOATS ? keep_floats(chunk, entry->min_ts_ms, deleted, &kept, err)
+                                     : keep_histograms(chunk, entry->min_ts_ms, deleted, &kept, err);
     head_copy_clear(&copy);
-    *ret_is_kept = kept > 0;
-    if (rc != AP_OK || kept == 0)
-        return rc;
-    entry->min_ts_ms = kept_ts_ms[0];
-    entry->max_ts_ms = kept_ts_ms[kept - 1];
-    entry->sample_count = (uint32_t)kept;
-    return block_writer_add_chunk(writer, ap_buf_slice(&out), entry, err);
+    *ret_is_kept = kept.count > 0;
+    if (rc == AP_OK && kept.count > 0) {
+        entry->min_ts_ms = kept.ts_ms[0];
+        entry->max_ts_ms = kept.ts_ms[kept.count - 1];
+        entry->sample_count = (uint32_t)kept.count;
+        rc = block_writer_add_chunk(writer, ap_buf_slice(&kept.chunk), entry, err);
+    }
+    ap_buf_clear(&kept.chunk);
+    return rc;
 }
 
 static enum ap_rc write_series(struct tsdb *tsdb, const struct head_range *range, const struct range_content *content,

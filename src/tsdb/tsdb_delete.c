@@ -116,6 +116,7 @@ enum ap_rc tsdb_delete(struct tsdb *tsdb, const struct matchers *matchers, int64
     pthread_mutex_lock(&tsdb->maintain_mtx); /* no checkpoint between the log and the deed */
     encode_deletion(atomic_fetch_add(&tsdb->head->seq, 1) + 1, matchers, min_ts_ms, max_ts_ms, &record);
     tsdb_deletion_begin(tsdb, min_ts_ms);
+    tsdb->has_deletions_in_log = true;
     enum ap_rc rc = wal_append_sync(tsdb->options.wal, TSDB_RECORD_DELETION, ap_buf_slice(&record), NULL, err);
     if (rc == AP_OK)
         rc = delete_in_blocks(tsdb, matchers, min_ts_ms, max_ts_ms, err);
@@ -146,6 +147,7 @@ enum ap_rc tsdb_replay_deletion(struct tsdb *tsdb, struct ap_slice record, uint6
     enum ap_rc rc = decode_matchers(&rest, &matchers, err);
     if (rc == AP_OK && version == DELETION_VERSION)
         *seq_max = AP_MAX(*seq_max, seq);
+    tsdb->has_deletions_in_log |= seq > checkpoint_seq;
     if (rc == AP_OK && seq > checkpoint_seq)
         rc = delete_in_blocks(tsdb, &matchers, min_ts_ms, max_ts_ms, err);
     if (rc == AP_OK)

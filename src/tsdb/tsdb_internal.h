@@ -48,7 +48,8 @@ struct tsdb {
     uint64_t list_file_bytes;
     bool must_rewrite_list;
     bool must_rewrite_series;
-    bool must_collect; /* series may have lost their last chunk */
+    bool must_collect;         /* series may have lost their last chunk */
+    bool has_deletions_in_log; /* behind the checkpoint: a replay would do them again, in all blocks */
     uint64_t checkpoint_lsn;
     int64_t checkpoint_us;            /* monotonic, of the last one */
     uint64_t checkpoint_record_bytes; /* record_bytes at the last one */

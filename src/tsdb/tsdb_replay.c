@@ -29,6 +29,7 @@ struct replay {
         pthread_t thread;
         /* The worker's while it runs. */
         struct sample_record_head record;
+        roaring_bitmap_t *sealed; /* owned; series that this record sealed, while the rest of it is still to come */
         uint64_t samples;
         uint32_t ref_floor;
         /* Under mtx. */
@@ -75,17 +76,31 @@ static struct sample_state *replay_state(void *context, uint32_t ref)
 /* What was accepted once is not refused now. */
 static const struct head_limits everything = {INT64_MIN, INT64_MAX};
 
+/* Samples of one series come in pieces; sealing after one of them must not make the next ones look as if in chunks. */
+static bool is_in_chunks(const struct worker *worker, const struct head_series *series, uint32_t ref)
+{
+    uint64_t seq = worker->record.seq;
+    return seq < series->sealed_seq || (seq == series->sealed_seq && !roaring_bitmap_contains(worker->sealed, ref));
+}
+
+static void note_if_sealed(struct worker *worker, const struct head_series *series, uint32_t ref)
+{
+    if (series->sealed_seq == worker->record.seq)
+        roaring_bitmap_add(worker->sealed, ref);
+}
+
 static void replay_samples(void *context, uint32_t ref, const int64_t *ts_ms, const double *values, size_t count)
 {
     struct worker *worker = context;
     struct tsdb *tsdb = worker->replay->tsdb;
     struct head_series *series = series_of(worker, ref);
-    if (worker->record.seq <= series->sealed_seq || !registry_has(tsdb->registry, ref))
+    if (is_in_chunks(worker, series, ref) || !registry_has(tsdb->registry, ref))
         return;
     uint8_t verdicts[4096];
     AP_ASSERT(count <= sizeof(verdicts));
     head_append_locked(tsdb->head, head_shard_of(tsdb->head, ref), ref, series, &everything, worker->record.seq, ts_ms,
                        values, count, verdicts);
+    note_if_sealed(worker, series, ref);
     worker->samples += count;
 }
 
@@ -94,10 +109,11 @@ static void replay_histogram(void *context, uint32_t ref, int64_t ts_ms, struct 
     struct worker *worker = context;
     struct tsdb *tsdb = worker->replay->tsdb;
     struct head_series *series = series_of(worker, ref);
-    if (worker->record.seq <= series->sealed_seq || !registry_has(tsdb->registry, ref))
+    if (is_in_chunks(worker, series, ref) || !registry_has(tsdb->registry, ref))
         return;
     (void)head_append_histogram_locked(tsdb->head, head_shard_of(tsdb->head, ref), ref, series, &everything,
                                        worker->record.seq, ts_ms, blob);
+    note_if_sealed(worker, series, ref);
     worker->samples++;
 }
 
@@ -141,6 +157,7 @@ static enum ap_rc do_job(struct worker *worker, const struct job *job, struct ap
     struct tsdb *tsdb = worker->replay->tsdb;
     struct head *head = tsdb->head;
     worker->record = job->record;
+    roaring_bitmap_clear(worker->sealed);
     /* Tails that begin now are of the record's epoch: the next checkpoint keeps the log from there on. */
     for (uint32_t i = 0; i < head->options.shard_count; i++)
         if (i == job->record.shard || job->record.shard_count != head->options.shard_count)
@@ -206,11 +223,14 @@ static enum ap_rc start_workers(struct replay *replay, struct ap_err *err)
     for (unsigned i = 0; i < count; i++) {
         struct worker *worker = &replay->workers[i];
         worker->replay = replay;
+        worker->sealed = roaring_bitmap_create();
         pthread_mutex_init(&worker->mtx, NULL);
         pthread_cond_init(&worker->cond, NULL);
         enum ap_rc rc = os_thread_start("tsdb-replay", work, worker, &worker->thread, err);
-        if (rc != AP_OK)
+        if (rc != AP_OK) {
+            roaring_bitmap_free(worker->sealed);
             return rc;
+        }
         replay->worker_count++;
     }
     return AP_OK;
@@ -228,6 +248,7 @@ static void end_workers(struct replay *replay)
         pthread_join(worker->thread, NULL);
         for (unsigned j = 0; j < JOBS_MAX; j++)
             ap_buf_clear(&worker->jobs[j].body);
+        roaring_bitmap_free(worker->sealed);
         pthread_mutex_destroy(&worker->mtx);
         pthread_cond_destroy(&worker->cond);
         tsdb->replayed_samples += worker->samples;

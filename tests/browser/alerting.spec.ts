@@ -140,6 +140,11 @@ async function silencesOf(comment: string): Promise<ApiSilence[]> {
   return ((await response.json()) as ApiSilence[]).filter((silence) => silence.comment === comment);
 }
 
+async function postAlert(alert: object): Promise<void> {
+  const headers = { 'Content-Type': 'application/json' };
+  await fetch(`${server.url}/api/v2/alerts`, { method: 'POST', headers, body: JSON.stringify([alert]) });
+}
+
 const alert = (page: Page, text: string) =>
   page
     .getByRole('listitem')
@@ -293,6 +298,22 @@ test('a silence is made and changed in the form, which says what is missing', as
   ).toBe(true);
   await silence.getByRole('button', { name: 'End now' }).click();
   await expect(silence).toHaveCount(0);
+});
+
+test('what is as it was is not sent again, and what is new shows', async ({ page }) => {
+  const statuses: number[] = [];
+  page.on('response', (response) => {
+    if (response.url().endsWith('/api/v2/alerts')) statuses.push(response.status());
+  });
+  await page.goto(`${server.url}/alerts`);
+  await expect(alert(page, '/var on db-1')).toBeVisible();
+  await expect.poll(() => statuses).toContain(304);
+  await expect(alert(page, '/var on db-1')).toBeVisible();
+  const labels = { alertname: 'FromElsewhere', severity: 'warning' };
+  await postAlert({ labels, annotations: { summary: 'somebody else says so' } });
+  await expect(alert(page, 'somebody else says so')).toBeVisible();
+  await postAlert({ labels, endsAt: new Date().toISOString() });
+  await expect(alert(page, 'somebody else says so')).toHaveCount(0);
 });
 
 test('rules: what fails first, with its error; what each asks', async ({ page }) => {

@@ -159,7 +159,7 @@ test('asks again by itself, and its end moves along', async ({ page }) => {
   });
   await page.goto(`${server.url}/graph?g0.expr=shop_load&g0.range_input=15m`);
   await expect(series(page)).toHaveCount(1);
-  await page.getByRole('combobox', { name: 'Refresh' }).selectOption('Every 5 s');
+  await page.getByRole('combobox', { name: 'Refresh' }).selectOption('Refresh every 5 s');
   await expect(page).toHaveURL(/refresh=5s/);
   await expect.poll(() => asked.length).toBeGreaterThanOrEqual(3);
   const secondsOf = (url: URL | undefined, name: string) => Number(url?.searchParams.get(name));

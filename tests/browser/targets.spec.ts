@@ -71,7 +71,7 @@ test('each job with its targets, what is wrong first', async ({ page }) => {
   await expect(rows.nth(1)).toContainText('Down');
   await expect(rows.nth(1)).toContainText('connection refused');
   await expect(rows.nth(2)).toContainText('Up');
-  await expect(rows.nth(2)).toContainText('every 1s');
+  await expect(rows.nth(2)).toContainText('every 1 s');
   await expect(rows.nth(2)).toContainText(/\d+ s ago/);
   await expect(rows.nth(2)).toContainText('region=“north”');
   await expect(shop(page).getByRole('list', { name: 'Targets of shop by health' })).toHaveText('1 down2 up');

@@ -1,5 +1,6 @@
 """What the tests beside it share: servers, waiting for what they do, checks one after the other with a line for each."""
 import argparse
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -16,7 +17,7 @@ import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / 'tests' / 'differential'))
-from servers import WAIT_SECONDS, Server, free_port
+from servers import WAIT_SECONDS, Server, free_port  # for those that import this
 
 
 def until(what, check):
@@ -98,10 +99,10 @@ class Keyed(Counts):
         return status, text
 
 
-def main(doc, make_bench, checks, options=(), mode=0o700):
+def main(doc, make_bench, checks, options=(), mode=0o700, at_once=False):
     """
     Runs the checks with make_bench(directory, apiary, options of the command line), which has close() and may be Counts. The directory stays
-    when one has failed. `options` are arguments of add_argument().
+    when one has failed. `options` are arguments of add_argument(). `at_once` is for checks that mostly wait: each has a bench of its own.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit('terminated'))
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -110,25 +111,35 @@ def main(doc, make_bench, checks, options=(), mode=0o700):
         parser.add_argument(name, **settings)
     parser.add_argument('checks', nargs='*', help='only these')
     given = parser.parse_args()
+    checks = [check for check in checks if not given.checks or check.__name__ in given.checks]
     directory = pathlib.Path(tempfile.mkdtemp(prefix=f'apiary-{pathlib.Path(sys.argv[0]).name}-'))
     os.chmod(directory, mode)
-    counts, bench = Counts(), None
-    try:
-        bench = make_bench(directory, str(pathlib.Path(given.apiary).resolve()), given)
-        if isinstance(bench, Counts):
-            counts = bench
-        for check in checks:
-            if given.checks and check.__name__ not in given.checks:
-                continue
-            try:
-                check(bench)
-                if bench is not counts:
-                    counts.check(check.__name__, True)
-            except Exception:  # the others are to run all the same
-                counts.check(check.__name__, False, traceback.format_exc())
-    finally:
-        if bench:
+    counts = Counts()
+
+    def run(name, some):
+        place = directory / name
+        place.mkdir()
+        os.chmod(place, mode)
+        bench = make_bench(place, str(pathlib.Path(given.apiary).resolve()), given)
+        try:
+            for check in some:
+                try:
+                    check(bench)
+                    if not isinstance(bench, Counts):
+                        counts.check(check.__name__, True)
+                except Exception:  # the others are to run all the same
+                    counts.check(check.__name__, False, traceback.format_exc())
+        finally:
             bench.close()
+        if isinstance(bench, Counts):
+            counts.passed += bench.passed
+            counts.failed += bench.failed
+    if at_once:
+        with concurrent.futures.ThreadPoolExecutor(len(checks)) as pool:
+            for done in [pool.submit(run, check.__name__, [check]) for check in checks]:
+                done.result()
+    else:
+        run('bench', checks)
     if counts.failed:
         print(f'logs and data: {directory}')
     else:

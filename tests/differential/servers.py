@@ -51,19 +51,24 @@ def free_port():
 
 
 class Connection:
-    """Kept open; one thread at a time."""
+    """Kept open; one thread at a time. It waits for longer than any query may take."""
 
-    def __init__(self, port):
-        self.http = http.client.HTTPConnection('127.0.0.1', port, timeout=60)
+    def __init__(self, port, timeout_s=WAIT_SECONDS):
+        self.http = http.client.HTTPConnection('127.0.0.1', port, timeout=timeout_s)
+        self.used = time.monotonic()
 
     def ask(self, path, form):
         """The body, whatever the status."""
+        if time.monotonic() - self.used > 20:  # the other one took long meanwhile: a server closes what is idle
+            self.http.close()
         try:
             self.http.request('POST', path, urllib.parse.urlencode(form), {'Content-Type': 'application/x-www-form-urlencoded'})
             return self.http.getresponse().read()
         except (OSError, http.client.HTTPException) as error:
             self.http.close()  # the next one opens it again
             return json.dumps({'status': 'error', 'errorType': 'no answer', 'error': f'port {self.http.port}: {error!r}'}).encode()
+        finally:
+            self.used = time.monotonic()
 
 
 class Server:

@@ -1,4 +1,5 @@
-/* GET /api/apiary/v1/alerts/summary over HTTP: alerts and silences come in by Alertmanager's API, rules from a file. */
+/* What pages ask for again and again, over HTTP: GET /api/apiary/v1/alerts/summary, where alerts and silences come in
+ * by Alertmanager's API and rules from a file; and that an answer which is as it was is not sent. */
 #include "test_api_server.h"
 
 #include "alert/alerting.h"
@@ -138,6 +139,61 @@ static void test_rules(void **state)
     assert_non_null(strstr(text, "\"rules\":2,\"failing\":1,\"last_evaluation_ms\":17954352"));
 }
 
+/* ---- What has not changed ---- */
+
+/* The status; the ETag that came is in `tag`. */
+static unsigned ask_again(struct fixture *fx, const char *method, const char *path, char tag[64], size_t *ret_bytes)
+{
+    const struct http_field known = {"If-None-Match", tag};
+    const struct http_client_request request = {.method = method, .fields = &known, .field_count = tag[0] != '\0'};
+    unsigned status = api_server_ask(&fx->server, path, &request);
+    const char *field = http_client_header(fx->server.client, "ETag");
+    snprintf(tag, 64, "%s", field ? field : "");
+    *ret_bytes = fx->server.answer.body.bytes;
+    return status;
+}
+
+static void check_unchanged(struct fixture *fx, const char *path, const char *change)
+{
+    char tag[64] = "", before[64];
+    size_t bytes;
+    assert_int_equal(ask_again(fx, "GET", path, tag, &bytes), 200);
+    assert_true(bytes > 0);
+    snprintf(before, sizeof(before), "%s", tag);
+    assert_int_not_equal(strlen(tag), 0);
+    assert_int_equal(ask_again(fx, "GET", path, tag, &bytes), 304);
+    assert_int_equal(bytes, 0);
+    assert_string_equal(tag, before);
+    ask(fx, "/api/v2/alerts", change);
+    assert_int_equal(ask_again(fx, "GET", path, tag, &bytes), 200);
+    assert_string_not_equal(tag, before);
+    assert_int_equal(ask_again(fx, "HEAD", path, tag, &bytes), 304);
+}
+
+static void test_unchanged_is_not_sent(void **state)
+{
+    struct fixture *fx = *state;
+    check_unchanged(fx, "/api/v2/alerts", "[{\"labels\":{\"alertname\":\"A\"}}]");
+    check_unchanged(fx, "/api/v2/alerts/groups", "[{\"labels\":{\"alertname\":\"B\"}}]");
+}
+
+/* An answer that goes out in pieces. */
+static void test_unchanged_and_large(void **state)
+{
+    struct fixture *fx = *state;
+    enum { TEXT_BYTES = 8000 };
+    static char text[TEXT_BYTES + 1];
+    memset(text, 'x', TEXT_BYTES);
+    for (int i = 0; i < 90; i++) {
+        AP_AUTO_FREE char *body =
+            ap_asprintf("[{\"labels\":{\"alertname\":\"A%d\"},\"annotations\":{\"a\":\"%s\"}}]", i, text);
+        ask(fx, "/api/v2/alerts", body);
+    }
+    check_unchanged(fx, "/api/v2/alerts", "[{\"labels\":{\"alertname\":\"A1\"},\"annotations\":{\"a\":\"y\"}}]");
+    check_unchanged(fx, "/api/v2/alerts?filter=alertname%3DA2",
+                    "[{\"labels\":{\"alertname\":\"A2\"},\"annotations\":{\"a\":\"y\"}}]");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -145,6 +201,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_alerts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_severities, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rules, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_unchanged_is_not_sent, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_unchanged_and_large, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -105,11 +105,10 @@ static void difference(const struct history_difference *found, void *context)
                   (unsigned long long)found->store_count, (unsigned long long)found->other_count);
 }
 
-static struct history_facts import_with(struct fixture *fx, const struct history_import_options *changes)
+static struct history_import *open_import(struct fixture *fx, const struct history_import_options *changes)
 {
     struct history_import_options options = *changes;
-    AP_AUTO(history_import) struct history_import *import = NULL;
-    struct history_facts facts;
+    struct history_import *import = NULL;
     struct ap_err err;
     options.dir = fx->source;
     options.tsdb_dir = fx->tsdb_dir;
@@ -124,8 +123,18 @@ static struct history_facts import_with(struct fixture *fx, const struct history
     options.context = fx;
     ap_buf_reset(&fx->told);
     ap_buf_reset(&fx->differences);
-    if (history_import_open(&options, &import, &err) != AP_OK ||
-        history_import_run(import, fx->tsdb, &fx->report, &err) != AP_OK ||
+    if (history_import_open(&options, &import, &err) != AP_OK)
+        fail_msg("%s", err.text);
+    return import;
+}
+
+static struct history_facts import_with(struct fixture *fx, const struct history_import_options *changes)
+{
+    AP_AUTO(history_import) struct history_import *import = open_import(fx, changes);
+    const struct history_store store = history_store_local(fx->tsdb);
+    struct history_facts facts;
+    struct ap_err err;
+    if (history_import_run(import, &store, &fx->report, &err) != AP_OK ||
         history_import_verify(import, fx->tsdb, difference, fx, &fx->verification, &err) != AP_OK)
         fail_msg("%s", err.text);
     history_import_facts(import, &facts);
@@ -500,6 +509,76 @@ static void test_goes_on(void **state)
     fixture_clear(&fx);
 }
 
+/* A store that finds fault with what it is to take in. */
+static enum ap_rc refuse(void *context, const char *id, struct tsdb_adoption *ret_adoption, struct ap_err *err)
+{
+    (void)context, (void)ret_adoption;
+    return ap_fail(err, AP_E_CORRUPT, "staging/%s/index, offset 7: bad", id);
+}
+
+/* It is put aside, and the step is done again by the next run. */
+static void test_damaged_block_is_put_aside(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    struct ap_err err;
+    fixture_init(&fx);
+    write_two_blocks(&fx);
+    struct history_import *import_refused = open_import(&fx, &(struct history_import_options){0});
+    const struct history_store store = {.adopt = refuse};
+    assert_int_equal(history_import_run(import_refused, &store, &fx.report, &err), AP_E_CORRUPT);
+    assert_non_null(strstr(err.text, "quarantine; run this again: staging/"));
+    assert_non_null(strstr(err.text, "offset 7: bad"));
+    history_import_close(import_refused);
+    AP_AUTO_FREE char *check =
+        ap_asprintf("cd %s && test $(ls quarantine | wc -l) -ge 1 && test $(ls quarantine/*/index | wc -l) "
+                    "= $(ls quarantine | wc -l)",
+                    fx.tsdb_dir);
+    assert_int_equal(system(check), 0);
+    (void)import(&fx);
+    assert_int_equal(fx.report.samples_added, 11);
+    assert_int_equal(fx.verification.differing_series, 0);
+    fixture_clear(&fx);
+}
+
+/* One at a time on a store, until it is closed. */
+static void test_one_at_a_time(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    struct ap_err err;
+    fixture_init(&fx);
+    write_two_blocks(&fx);
+    struct history_import *first = open_import(&fx, &(struct history_import_options){0});
+    struct history_import *second = open_import(&fx, &(struct history_import_options){0});
+    const struct history_store store = history_store_local(fx.tsdb);
+    assert_int_equal(history_import_lock(first, &err), AP_OK);
+    assert_int_equal(history_import_run(second, &store, &fx.report, &err), AP_E_CONFLICT);
+    assert_non_null(strstr(err.text, "another import is at work on "));
+    assert_int_equal(history_import_run(first, &store, &fx.report, &err), AP_OK);
+    history_import_close(first);
+    assert_int_equal(history_import_run(second, &store, &fx.report, &err), AP_OK);
+    history_import_close(second);
+    fixture_clear(&fx);
+}
+
+static void test_leaves_room_on_the_disk(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    struct ap_err err;
+    fixture_init(&fx);
+    write_two_blocks(&fx);
+    struct history_import *starved = open_import(&fx, &(struct history_import_options){.free_bytes_min = UINT64_MAX});
+    const struct history_store store = history_store_local(fx.tsdb);
+    assert_int_equal(history_import_run(starved, &store, &fx.report, &err), AP_E_FULL);
+    assert_non_null(strstr(err.text, "MiB are left to the server"));
+    history_import_close(starved);
+    (void)import(&fx);
+    assert_int_equal(fx.report.samples_added, 11);
+    fixture_clear(&fx);
+}
+
 static void test_no_directory(void **state)
 {
     (void)state;
@@ -516,10 +595,11 @@ static void test_no_directory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_blocks),       cmocka_unit_test(test_spans_and_selectors),
-        cmocka_unit_test(test_head),         cmocka_unit_test(test_damage),
-        cmocka_unit_test(test_goes_on),      cmocka_unit_test(test_differences_are_told),
-        cmocka_unit_test(test_no_directory),
+        cmocka_unit_test(test_blocks),        cmocka_unit_test(test_spans_and_selectors),
+        cmocka_unit_test(test_head),          cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_goes_on),       cmocka_unit_test(test_differences_are_told),
+        cmocka_unit_test(test_no_directory),  cmocka_unit_test(test_damaged_block_is_put_aside),
+        cmocka_unit_test(test_one_at_a_time), cmocka_unit_test(test_leaves_room_on_the_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -243,6 +243,7 @@ static int fake_statfs(const char *path, struct statfs *ret)
     pthread_mutex_lock(&server.mtx);
     server.net_count++;
     server.hanging_count++;
+    pthread_cond_broadcast(&server.changed);
     while (server.is_hanging)
         pthread_cond_wait(&server.changed, &server.mtx);
     server.hanging_count--;
@@ -267,6 +268,15 @@ static unsigned net_count(void)
     unsigned count = server.net_count;
     pthread_mutex_unlock(&server.mtx);
     return count;
+}
+
+/* The thread that asks may be given up before it has had its turn. */
+static void wait_until_asked(unsigned count)
+{
+    pthread_mutex_lock(&server.mtx);
+    while (server.net_count < count)
+        pthread_cond_wait(&server.changed, &server.mtx);
+    pthread_mutex_unlock(&server.mtx);
 }
 
 static const char net_error[] = "node_filesystem_device_error{device=\"s:/e\",fstype=\"nfs4\",mountpoint=\"/net\"} ";
@@ -295,6 +305,7 @@ static void test_hanging_mount(void **state)
         assert_true(is_net_error(&machine));
         says(&machine, disk_size);
         says(&machine, "node_scrape_collector_success{collector=\"filesystem\"} 1");
+        wait_until_asked(2);
     }
     assert_int_equal(net_count(), 2);
 
@@ -306,6 +317,7 @@ static void test_hanging_mount(void **state)
 
     set_hanging(true); /* and the collector can end before it is */
     assert_int_equal(collect_within(&machine, "filesystem", 1, &err), AP_OK);
+    wait_until_asked(4);
     machine_close(&machine);
     set_hanging(false);
 }

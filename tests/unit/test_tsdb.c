@@ -697,6 +697,54 @@ static struct tsdb_newest newest_of(struct fixture *fx, unsigned series, struct 
     return newest;
 }
 
+/* One record brings more of a series than a tail holds, of several ranges, floats and histograms: all of it is there
+ * when the log is read again, with and without a checkpoint before. */
+static void test_record_that_seals(void **state)
+{
+    (void)state;
+    enum { COUNT = 3000, STEP_MS = 5000 }; /* four hours */
+    struct fixture fx;
+    struct batch batch = {0};
+    AP_AUTO_BUF struct ap_buf labels = {0};
+    struct ap_buf *blobs = ap_new0_array(struct ap_buf, COUNT);
+    fixture_init(&fx, 17);
+    series_labels(&fx, 1, &labels);
+    struct labels_hash hash = labels_hash_of(tsdb_hash_seed(fx.tsdb), ap_buf_slice(&labels));
+    batch_add_series(&batch, ap_buf_slice(&labels), hash);
+    for (int i = 0; i < COUNT; i++) {
+        int64_t ts_ms = fx.now_ms - (COUNT - i) * INT64_C(5000);
+        batch_add_sample(&batch, ts_ms, i);
+        batch_add_histogram(&batch, ts_ms + STEP_MS / 2, encoded(i + 1, &blobs[i]));
+    }
+    struct tsdb_outcome outcome = append(&fx, &batch);
+    assert_int_equal(outcome.samples_written, COUNT);
+    assert_int_equal(outcome.histograms_written, COUNT);
+    batch_clear(&batch);
+    for (int round = 0; round < 4; round++) {
+        struct tsdb_set *set;
+        struct tsdb_columns columns = {0};
+        struct ap_err err;
+        select_or_die(&fx, "{__name__=~\".+\"}", INT64_MIN, INT64_MAX, &set);
+        assert_int_equal(tsdb_set_count(set), 1);
+        assert_int_equal(tsdb_set_read(set, 0, &columns, &err), AP_OK);
+        assert_int_equal(columns.count, COUNT);
+        assert_int_equal(columns.histogram_count, COUNT);
+        for (int i = 0; i < COUNT; i++) {
+            assert_true(columns.values[i] == i);
+            assert_true(ap_slice_equal(columns.histograms[i], ap_buf_slice(&blobs[i])));
+        }
+        tsdb_columns_clear(&columns);
+        tsdb_set_free(set);
+        if (round == 2)
+            settle(&fx, false);
+        crash(&fx);
+    }
+    for (int i = 0; i < COUNT; i++)
+        ap_buf_clear(&blobs[i]);
+    free(blobs);
+    fixture_clear(&fx);
+}
+
 /* Floats and histograms, with a 0 before each, from tails, from chunks, and behind restarts. */
 static void test_newest(void **state)
 {
@@ -1172,6 +1220,7 @@ int main(void)
         cmocka_unit_test(test_duplicates_and_windows),
         cmocka_unit_test(test_series_limit),
         cmocka_unit_test(test_remembered_numbers),
+        cmocka_unit_test(test_record_that_seals),
         cmocka_unit_test(test_only_if_newest),
         cmocka_unit_test(test_deletion),
         cmocka_unit_test(test_start_zero),

@@ -13,7 +13,7 @@ export function AlertingNav() {
   const failing = summary?.failingCount ?? 0;
   const ref = useCurrentInView<HTMLElement>(Math.sign(firing) + Math.sign(failing));
   return (
-    <nav ref={ref} className="alerting-nav" aria-label="Alerting">
+    <nav ref={ref} className="tabs alerting-nav" aria-label="Alerting">
       <ul>
         <Entry to="/alerts" text="Alerts" count={firing} tone={counts?.worst ?? undefined} />
         <Entry to="/silences" text="Silences" />

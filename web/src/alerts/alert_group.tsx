@@ -26,6 +26,7 @@ export function AlertGroupView({ group, shownMax, search, onToggle }: Props) {
       className="panel alert-group"
       aria-label={group.title}
       data-receiver={group.receiver ?? undefined}
+      style={{ '--row-count': shown.length }}
     >
       <div className="alert-group-head">
         <h2>{group.title}</h2>

@@ -3,7 +3,7 @@
  * ones and values), and what fired lately by the series ALERTS.
  */
 import { keepPreviousData, queryOptions } from '@tanstack/react-query';
-import { fetchJson } from './client';
+import { fetchJson, fetchUnlessSame } from './client';
 import { type Decoder, list, malformed, moment, numberText, oneOf, optional, record, text } from './decode';
 import { type Labels, labels } from './labels';
 
@@ -116,9 +116,17 @@ const REFRESH_MS = 5_000;
 
 /** Fires now, whether or not something holds it back. */
 export function routedAlertsQuery() {
+  const queryKey = [ALERTS_KEY, 'routed'];
   return queryOptions({
-    queryKey: [ALERTS_KEY, 'routed'],
-    queryFn: ({ signal }) => fetchJson('/api/v2/alerts', decodeRoutedAlerts, signal),
+    queryKey,
+    queryFn: ({ client, signal }) =>
+      fetchUnlessSame(
+        '/api/v2/alerts',
+        decodeRoutedAlerts,
+        client.getQueryData<RoutedAlert[]>(queryKey),
+        signal,
+      ),
+    structuralSharing: false,
     refetchInterval: REFRESH_MS,
   });
 }
@@ -136,18 +144,33 @@ export function matchingAlertsQuery(filters: readonly string[]) {
 }
 
 export function routeGroupsQuery() {
+  const queryKey = [ALERTS_KEY, 'groups'];
   return queryOptions({
-    queryKey: [ALERTS_KEY, 'groups'],
-    queryFn: ({ signal }) => fetchJson('/api/v2/alerts/groups', list(decodeGroup), signal),
+    queryKey,
+    queryFn: ({ client, signal }) =>
+      fetchUnlessSame(
+        '/api/v2/alerts/groups',
+        list(decodeGroup),
+        client.getQueryData<RouteGroup[]>(queryKey),
+        signal,
+      ),
+    structuralSharing: false,
     refetchInterval: REFRESH_MS,
   });
 }
 
+/** Their values are others after each evaluation, so that of very many all would be sent each time. */
+const MANY = 1_000;
+const REFRESH_MANY_MS = 15_000;
+
 export function ruleAlertsQuery() {
+  const queryKey = [ALERTS_KEY, 'rules'];
   return queryOptions({
-    queryKey: [ALERTS_KEY, 'rules'],
-    queryFn: ({ signal }) => fetchJson('/api/v1/alerts', decodeRuleAlerts, signal),
-    refetchInterval: REFRESH_MS,
+    queryKey,
+    queryFn: ({ client, signal }) =>
+      fetchUnlessSame('/api/v1/alerts', decodeRuleAlerts, client.getQueryData<RuleAlert[]>(queryKey), signal),
+    structuralSharing: false,
+    refetchInterval: ({ state }) => ((state.data?.length ?? 0) > MANY ? REFRESH_MANY_MS : REFRESH_MS),
   });
 }
 

@@ -3,6 +3,8 @@ import type { Decoder } from './decode';
 import { ApiError, type Failure, failureOfStatus } from './failure';
 
 const TIMEOUT_MS = 15_000;
+/** Only to who asks with an ETag. */
+const UNCHANGED = 304;
 
 /** One request with a deadline. Every way in which it can fail leaves as an ApiError. */
 export async function request(
@@ -19,7 +21,7 @@ export async function request(
     if (init.signal?.aborted) throw error; // the caller gave up: not a failure
     throw new ApiError(deadline.aborted ? { kind: 'timeout', afterMs: timeoutMs } : { kind: 'unreachable' });
   }
-  if (!response.ok) throw new ApiError(await failureIn(response));
+  if (!response.ok && response.status !== UNCHANGED) throw new ApiError(await failureIn(response));
   return response;
 }
 
@@ -31,14 +33,39 @@ export async function fetchJson<T>(
 ): Promise<T> {
   const init = { headers: { Accept: 'application/json' }, ...(signal ? { signal } : {}) };
   const response = await request(path, init, timeoutMs);
-  let body: unknown;
+  return decode(await jsonIn(response, path, signal), 'answer');
+}
+
+async function jsonIn(response: Response, path: string, signal?: AbortSignal): Promise<unknown> {
   try {
-    body = await response.json();
+    return await response.json();
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new ApiError({ kind: 'malformed', message: `${path}: the answer is not JSON` });
   }
-  return decode(body, 'answer');
+}
+
+/** Of each decoded answer the ETag that it came with. */
+const tags = new WeakMap<object, string>();
+
+/**
+ * For what is asked again and again and may be large: an answer that is as it was (`before`) is not sent, and stays the
+ * same object. Its query has `structuralSharing: false`, which would put another in its place.
+ */
+export async function fetchUnlessSame<T extends object>(
+  path: string,
+  decode: Decoder<T>,
+  before: T | undefined,
+  signal: AbortSignal,
+): Promise<T> {
+  const known = before === undefined ? undefined : tags.get(before);
+  const headers = { Accept: 'application/json', ...(known === undefined ? {} : { 'If-None-Match': known }) };
+  const response = await request(path, { headers, signal });
+  if (before !== undefined && response.status === UNCHANGED) return before;
+  const answer = decode(await jsonIn(response, path, signal), 'answer');
+  const tag = response.headers.get('ETag');
+  if (tag !== null) tags.set(answer, tag);
+  return answer;
 }
 
 /** Sends JSON, and decodes the answer. */
@@ -54,13 +81,7 @@ export async function sendJson<T>(
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   };
   const response = await request(path, init, timeoutMs);
-  let answer: unknown;
-  try {
-    answer = await response.json();
-  } catch {
-    throw new ApiError({ kind: 'malformed', message: `${path}: the answer is not JSON` });
-  }
-  return decode(answer, 'answer');
+  return decode(await jsonIn(response, path), 'answer');
 }
 
 async function failureIn(response: Response): Promise<Failure> {

@@ -1,5 +1,5 @@
 import { keepPreviousData, queryOptions } from '@tanstack/react-query';
-import { fetchJson } from './client';
+import { fetchJson, fetchUnlessSame } from './client';
 import { type Decoder, list, moment, number, oneOf, optional, record, text, withDefault } from './decode';
 import { type Labels, labels } from './labels';
 
@@ -97,9 +97,17 @@ export const decodeRuleGroups: Decoder<RuleGroup[]> = (value, at) => {
 };
 
 export function rulesQuery() {
+  const queryKey = ['rules'];
   return queryOptions({
-    queryKey: ['rules'],
-    queryFn: ({ signal }) => fetchJson('/api/v1/rules?exclude_alerts=true', decodeRuleGroups, signal),
+    queryKey,
+    queryFn: ({ client, signal }) =>
+      fetchUnlessSame(
+        '/api/v1/rules?exclude_alerts=true',
+        decodeRuleGroups,
+        client.getQueryData<RuleGroup[]>(queryKey),
+        signal,
+      ),
+    structuralSharing: false,
     refetchInterval: 10_000,
   });
 }

@@ -56,7 +56,7 @@ export function Layout() {
 function DashboardNav({ dashboards }: { dashboards: DashboardSummary[] }) {
   const ref = useCurrentInView<HTMLElement>(dashboards.length);
   return (
-    <nav ref={ref} className="dashboard-nav" aria-label="Dashboards">
+    <nav ref={ref} className="tabs dashboard-nav" aria-label="Dashboards">
       <ul>
         {dashboards.map((dashboard) => (
           <li key={dashboard.id}>

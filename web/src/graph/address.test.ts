@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { formatDuration, graphOf, graphSearch, otherCount, parseDuration, parseGraphSearch } from './address';
+import { graphOf, graphSearch, otherCount, parseGraphSearch } from './address';
 
 const HOUR_MS = 3_600_000;
 
@@ -48,14 +48,5 @@ describe('the address of a graph', () => {
   it('may have more expressions', () => {
     expect(otherCount({ 'g0.expr': 'a', 'g1.expr': 'b', 'g1.tab': '0', 'g12.expr': 'c' })).toBe(2);
     expect(otherCount({ 'g0.expr': 'a' })).toBe(0);
-  });
-});
-
-describe('a length of time', () => {
-  it('is written with the largest units that fit', () => {
-    for (const text of ['15m', '1h', '6h', '1d', '1w', '2w', '1h30m', '1d12h', '45s', '8d'])
-      expect(formatDuration(parseDuration(text) ?? NaN)).toBe(text);
-    expect(formatDuration(parseDuration('7d') ?? NaN)).toBe('1w');
-    expect(formatDuration(parseDuration('90m') ?? NaN)).toBe('1h30m');
   });
 });

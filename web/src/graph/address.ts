@@ -1,3 +1,5 @@
+import { parseDuration } from '../format/duration';
+
 /**
  * What a graph shows lives in the address, in Prometheus' own parameters: links of Prometheus, of messages and of this
  * page are the same. Of several graphs (`g0.`, `g1.` …) the first is shown.
@@ -34,41 +36,6 @@ const HOUR_MS = 3_600_000;
 export const TABS: Record<GraphView, string> = { graph: '0', table: '1' };
 export const SPANS = ['15m', '1h', '6h', '1d', '1w'] as const;
 export const REFRESHES = ['5s', '15s', '1m', '5m'] as const;
-
-const UNITS = [
-  { name: 'y', ms: 365 * 24 * HOUR_MS },
-  { name: 'w', ms: 7 * 24 * HOUR_MS },
-  { name: 'd', ms: 24 * HOUR_MS },
-  { name: 'h', ms: HOUR_MS },
-  { name: 'm', ms: 60_000 },
-  { name: 's', ms: 1_000 },
-  { name: 'ms', ms: 1 },
-] as const;
-
-const DURATION = /^(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?$/;
-const SPAN_MAX_MS = 10 * 365 * 24 * HOUR_MS;
-
-/** null: not a length of time, or none that can be drawn. */
-export function parseDuration(text: string): number | null {
-  const counts = DURATION.exec(text.trim())?.slice(1);
-  if (counts === undefined) return null;
-  const sum = UNITS.reduce((all, { ms }, index) => all + ms * Number(counts[index] ?? 0), 0);
-  return sum >= 1_000 && sum <= SPAN_MAX_MS ? sum : null;
-}
-
-/** "1h30m": by units of a day and less, and weeks where it is nothing but weeks. */
-export function formatDuration(spanMs: number): string {
-  const week = 7 * 24 * HOUR_MS;
-  if (spanMs % week === 0) return `${spanMs / week}w`;
-  let rest = spanMs;
-  let text = '';
-  for (const { name, ms } of UNITS.slice(2)) {
-    const count = Math.floor(rest / ms);
-    rest -= count * ms;
-    if (count > 0) text += `${count}${name}`;
-  }
-  return text;
-}
 
 function parseMoment(text: string | undefined): number | null {
   const found = /^(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d(?::\d\d)?)/.exec(text ?? '');

@@ -4,17 +4,9 @@ import { useEffect } from 'react';
 import { ChoiceTabs } from '../alerting/choice_tabs';
 import { linesQuery, valuesQuery } from '../api/expression';
 import { PageTitle } from '../app/page_title';
-import { formatExact, formatSpan } from '../format/time';
-import {
-  formatDuration,
-  type Graph,
-  graphOf,
-  graphSearch,
-  otherCount,
-  parseDuration,
-  SPANS,
-  TABS,
-} from './address';
+import { formatDuration, spanText } from '../format/duration';
+import { formatExact } from '../format/time';
+import { type Graph, graphOf, graphSearch, otherCount, SPANS, TABS } from './address';
 import { ExpressionForm } from './expression_form';
 import { GraphView } from './graph_view';
 import { RefreshChoice } from './refresh_choice';
@@ -113,7 +105,7 @@ function Choices({ graph: { view, spanMs, endMs, refreshMs }, onRefresh }: Choic
           label="Span"
           name="g0.range_input"
           chosen={chosen}
-          choices={spans.map((span) => ({ value: span, text: spanText(span) }))}
+          choices={spans.map((span) => ({ value: span, text: span === '1d' ? '24 h' : spanText(span) }))}
         />
       )}
       {endMs === null && <RefreshChoice chosenMs={refreshMs} onChoose={onRefresh} />}
@@ -130,10 +122,6 @@ function Choices({ graph: { view, spanMs, endMs, refreshMs }, onRefresh }: Choic
       )}
     </>
   );
-}
-
-function spanText(span: string): string {
-  return span === '1d' ? '24 h' : formatSpan(parseDuration(span) ?? 0);
 }
 
 const EXAMPLES = [

@@ -1,5 +1,5 @@
-import { formatSpan } from '../format/time';
-import { formatDuration, parseDuration, REFRESHES } from './address';
+import { formatDuration, spanText } from '../format/duration';
+import { REFRESHES } from './address';
 
 interface Props {
   chosenMs: number | null;
@@ -19,10 +19,10 @@ export function RefreshChoice({ chosenMs, onChoose }: Props) {
         onChoose(event.target.value === '' ? undefined : event.target.value);
       }}
     >
-      <option value="">Refresh: off</option>
+      <option value="">No refresh</option>
       {[...REFRESHES, ...(isListed ? [] : [chosen])].map((refresh) => (
         <option key={refresh} value={refresh}>
-          Every {formatSpan(parseDuration(refresh) ?? 0)}
+          Refresh every {spanText(refresh)}
         </option>
       ))}
     </select>

@@ -7,6 +7,7 @@ import { QueryBlock } from '../dashboard/query_block';
 import { formatSpan } from '../format/time';
 import { LabelList } from '../targets/label_list';
 import { metricNames } from './metric_names';
+import { isTemplate } from './template_text';
 
 const NO_DATA_TEXT: Record<RuleConditions['noData'], string> = {
   ok: 'nothing fires',
@@ -21,7 +22,9 @@ const ON_ERROR_TEXT: Record<RuleConditions['onError'], string> = {
 
 export function RuleDetails({ rule }: { rule: Rule }) {
   const { conditions } = rule;
-  const annotations = Object.entries(rule.annotations).filter(([name]) => name !== 'summary');
+  const annotations = Object.entries(rule.annotations).filter(
+    ([name, value]) => name !== 'summary' || isTemplate(value), // the row has it, but not as it is written
+  );
   return (
     <div className="rule-details">
       <div>

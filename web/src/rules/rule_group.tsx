@@ -14,7 +14,7 @@ export function RuleGroupView({ group }: { group: RuleGroup }) {
   // A group that takes longer than its interval misses evaluations.
   const isSlow = group.durationMs > group.intervalMs;
   return (
-    <section className="panel rule-group" aria-labelledby={titleId}>
+    <section className="panel rule-group" aria-labelledby={titleId} style={{ '--row-count': shown.length }}>
       <div className="rule-group-head">
         <h2 id={titleId}>{group.name}</h2>
         <code className="rule-file">{group.file}</code>

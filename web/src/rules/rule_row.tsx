@@ -7,6 +7,7 @@ import { SeverityMark } from '../alerting/severity_mark';
 import { formatTook } from '../format/time';
 import { isFailing, isWatching } from './filter';
 import { RuleDetails } from './rule_details';
+import { readableTemplate } from './template_text';
 
 type Look = 'failing' | 'always' | 'firing' | 'pending' | 'no_data' | 'inactive' | 'recording' | 'unknown';
 
@@ -51,7 +52,7 @@ export function RuleRow({ rule }: { rule: Rule }) {
           </p>
           {rule.lastError !== null && rule.lastError !== '' && <p className="rule-error">{rule.lastError}</p>}
           {rule.annotations['summary'] !== undefined && (
-            <p className="rule-summary">{rule.annotations['summary']}</p>
+            <p className="rule-summary">{readableTemplate(rule.annotations['summary'])}</p>
           )}
         </div>
         <span className="rule-when">

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Rule, RuleGroup } from '../api/rules';
+import { readableTemplate } from './template_text';
 import { findRules, parseRuleSearch } from './filter';
 import { metricNames } from './metric_names';
 
@@ -88,4 +89,12 @@ test('the metrics of a query', () => {
   );
   expect(names('absent(up{job="or"}) # a comment')).toBe('up');
   expect(names('histogram_quantile(0.9, x_bucket) > Inf')).toBe('x_bucket');
+});
+
+test('reads a template as a sentence', () => {
+  expect(readableTemplate('{{ $labels.host }} is {{ $value | humanize }} % full')).toBe('‹host› is … % full');
+  expect(readableTemplate('{{- if gt $value 1.0 }}\nmuch{{ end }} of {{$labels.disk}}')).toBe(
+    '…\nmuch… of ‹disk›',
+  );
+  expect(readableTemplate('nothing to fill in')).toBe('nothing to fill in');
 });

@@ -1,4 +1,5 @@
 import type { Health, Target } from '../api/targets';
+import { spanText } from '../format/duration';
 import { formatAge, formatTook } from '../format/time';
 import { LabelList } from './label_list';
 
@@ -25,11 +26,11 @@ export function TargetRow({ target, nowMs }: { target: Target; nowMs: number }) 
       </td>
       <td data-type="number">
         {target.lastScrapeMs === null ? '–' : `${formatAge(nowMs - target.lastScrapeMs)} ago`}
-        <span className="target-note">every {target.interval}</span>
+        <span className="target-note">every {spanText(target.interval)}</span>
       </td>
       <td data-type="number">
         {target.lastScrapeMs === null ? '–' : formatTook(target.durationMs)}
-        <span className="target-note">at most {target.timeout}</span>
+        <span className="target-note">at most {spanText(target.timeout)}</span>
       </td>
     </tr>
   );

@@ -1,6 +1,7 @@
 import { Link } from '@tanstack/react-router';
 import type { ReactNode } from 'react';
 import type { Job, Target } from '../api/targets';
+import { spanText } from '../format/duration';
 import { formatTook } from '../format/time';
 import { countHealth, type TargetSearch } from './filter';
 
@@ -36,7 +37,7 @@ export function TargetSummary({ jobs, search }: Props) {
         <p className="tile-note">
           {slowest === undefined
             ? 'Nothing was scraped yet'
-            : `${slowest.labels['instance'] ?? slowest.url}, of at most ${slowest.timeout}`}
+            : `${slowest.labels['instance'] ?? slowest.url}, of at most ${spanText(slowest.timeout)}`}
         </p>
       </Tile>
     </div>
