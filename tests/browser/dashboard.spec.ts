@@ -2,7 +2,7 @@ import AxeBuilder from '@axe-core/playwright';
 import { expect, type Locator, type Page, test } from '@playwright/test';
 
 import { makeDirectory, makeKey, removeDirectory, type Running, startDemo, startServer } from './program';
-import { postDocumentedBodies, postTrouble } from './send';
+import { post, postDocumentedBodies, postTrouble } from './send';
 
 let demo: Running;
 
@@ -72,12 +72,15 @@ test('all four cards change live, without a reload', async ({ page }) => {
 });
 
 test('says whether a change is good, in words too', async ({ page }) => {
+  // More than on any day of the demo: whatever the hour, today is not just as yesterday was by now.
+  const download = { platform: 'linux', method: 'curl', version: '2.1.0' };
+  await post(demo.url, '/downloads', Array<object>(2_000).fill(download));
   await openHome(page);
   const card = page.getByRole('article', {
     name: 'Downloads today',
     exact: true,
   });
-  await expect(card).toContainText(/up .* good|down .* bad/);
+  await expect(card).toContainText(/up .* good/);
   await expect(card).toContainText(/Target .* (met|missed)/);
 });
 
