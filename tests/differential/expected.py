@@ -56,7 +56,8 @@ def said_otherwise(query, difference):
 NEWER = re.compile('|'.join((
     r'label name in (label_join|label_replace)\(\): |invalid label name "',  # may be any text
     r'parse error: (unexpected (duration|number|<op:[+-]> in offset)|missing unit character in duration)',  # durations and numbers stand for each other, with signs
-    r'parse error: unexpected (<bool>|<on>)')))  # may be names of metrics
+    r'parse error: unexpected (<bool>|<on>)',  # may be names of metrics
+    r'parse error: unexpected metric identifier "[^"]*" in grouping opts')))  # labels may have a colon in front
 
 
 def newer_language(query, difference):
