@@ -26,7 +26,8 @@ struct alerting {
     struct silence_set silences;
     struct notify_log log;
     struct group_set groups;
-    struct lane *lanes; /* owned; one for each way of the configuration */
+    struct lane *lanes;     /* owned; one for each way of the configuration */
+    struct sending *adrift; /* owned; in flight, of groups of a configuration before */
     uint64_t notification_id;
     struct notification **leaving; /* owned, with a reference each; handed over when the mutex is free again */
     size_t leaving_count;

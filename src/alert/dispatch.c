@@ -64,6 +64,8 @@ static void set_fallback_count(struct alerting *alerting, struct alert_group *gr
 
 void dispatch_clear(struct alerting *alerting)
 {
+    for (size_t i = 0; i < alerting->groups.count; i++)
+        alert_group_set_adrift(alerting->groups.heap[i], &alerting->adrift);
     group_set_clear(&alerting->groups);
     alerting->stats.groups_falling_back = 0;
     free(alerting->lanes);
@@ -89,6 +91,15 @@ static void key_of(const struct alert_group *group, size_t step_index, size_t wa
     sending_key(group->key, group->route->steps[step_index].receiver, way_index, key);
 }
 
+/* NULL: there is none. */
+static struct sending *find_adrift(const struct alerting *alerting, struct ap_slice key)
+{
+    struct sending *sending = alerting->adrift;
+    while (sending && !ap_slice_equal(sending->entry->key, key))
+        sending = sending->next;
+    return sending;
+}
+
 /* The receiver's way has something to be told, or may have; unless that is under way already. */
 static void want_locked(struct alerting *alerting, struct alert_group *group, size_t step_index, size_t way_index,
                         int64_t now_ms)
@@ -97,10 +108,15 @@ static void want_locked(struct alerting *alerting, struct alert_group *group, si
     if (alert_group_sending(group, step_index, way_index))
         return;
     struct lane *lane = &alerting->lanes[receiver->first_way_index + way_index];
-    struct sending *sending = alert_group_add_sending(group, step_index, way_index, lane, now_ms);
+    AP_AUTO_BUF struct ap_buf key = {0};
+    key_of(group, step_index, way_index, &key);
+    struct sending *sending = find_adrift(alerting, ap_buf_slice(&key));
+    if (sending) {
+        sending_join(sending, group, step_index, way_index, lane);
+        return;
+    }
+    sending = alert_group_add_sending(group, step_index, way_index, lane, now_ms);
     if (group->route->step_count > 1) { /* before a restart it was late already */
-        AP_AUTO_BUF struct ap_buf key = {0};
-        key_of(group, step_index, way_index, &key);
         const struct notify_entry *told = notify_log_find(&alerting->log, ap_buf_slice(&key));
         sending->is_noted_late = told && told->late_since_ms;
         sending->since_ms = sending->is_noted_late ? told->late_since_ms : now_ms;
@@ -165,7 +181,7 @@ static void attend_locked(struct alerting *alerting, struct alert_group *group, 
     if (group->due_ms <= now_ms)
         flush_locked(alerting, group, now_ms);
     int64_t next_ms = group->due_ms;
-    for (struct sending *sending = group->sendings; sending; sending = sending->next_of_group) {
+    for (struct sending *sending = group->sendings; sending; sending = sending->next) {
         if (sending->state != SENDING_PAUSED)
             continue;
         if (sending->next_try_ms <= now_ms)
@@ -291,7 +307,7 @@ static void failed_locked(struct alerting *alerting, struct sending *sending, co
 {
     notify_entry_free(sending->entry);
     sending->entry = NULL;
-    if (!sending->group) { /* the one that has its alerts now tells them */
+    if (!sending->group) { /* if one has its alerts now, that one tells them */
         sending_end(sending);
         return;
     }
@@ -333,7 +349,7 @@ void dispatch_set_back_locked(struct alerting *alerting, int64_t now_ms)
         struct alert_group *group = alerting->groups.heap[i];
         if (group->due_ms > now_ms + group->route->group_interval_ms + group->route->group_wait_ms)
             group->due_ms = now_ms;
-        for (struct sending *sending = group->sendings; sending; sending = sending->next_of_group) {
+        for (struct sending *sending = group->sendings; sending; sending = sending->next) {
             sending->since_ms = AP_MIN(sending->since_ms, now_ms);
             if (sending->next_try_ms > now_ms + AP_MAX((int64_t)RETRY_MS_MAX, group->route->group_interval_ms))
                 sending->next_try_ms = now_ms;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/buf.h"
 #include "base/mem.h"
 
@@ -36,25 +37,12 @@ static void leave(const struct alert_group *group, struct known_alert *alert)
     alert->groups[at] = alert->groups[--alert->group_count];
 }
 
-static void sending_free(struct sending *sending)
-{
-    notify_entry_free(sending->entry);
-    free(sending);
-}
-
 void alert_group_free(struct alert_group *group)
 {
     struct sending *sending;
     while ((sending = group->sendings) != NULL) {
-        group->sendings = sending->next_of_group;
-        sending_unqueue(sending);
-        if (sending->state == SENDING_IN_FLIGHT) { /* whoever delivers it tells */
-            sending->lane->in_flight_count--;
-            sending->lane = NULL;
-            sending->group = NULL;
-        } else {
-            sending_free(sending);
-        }
+        AP_ASSERT(sending->state != SENDING_IN_FLIGHT);
+        sending_end(sending);
     }
     for (size_t i = 0; i < group->count; i++)
         leave(group, group->alerts[i]);
@@ -139,11 +127,26 @@ void alert_group_sort(struct alert_group *group)
 
 /* ---- Sendings ---- */
 
+static void link_to(struct sending *sending, struct sending **list)
+{
+    sending->list = list;
+    sending->next = *list;
+    *list = sending;
+}
+
+static void unlink_from_list(struct sending *sending)
+{
+    struct sending **at = sending->list;
+    while (*at != sending)
+        at = &(*at)->next;
+    *at = sending->next;
+}
+
 struct sending *alert_group_sending(const struct alert_group *group, size_t step_index, size_t way_index)
 {
     struct sending *sending = group->sendings;
     while (sending && (sending->step_index != step_index || sending->way_index != way_index))
-        sending = sending->next_of_group;
+        sending = sending->next;
     return sending;
 }
 
@@ -152,19 +155,18 @@ struct sending *alert_group_add_sending(struct alert_group *group, size_t step_i
 {
     struct sending *sending = ap_new0(struct sending);
     *sending = (struct sending){.group = group,
-                                .next_of_group = group->sendings,
                                 .lane = lane,
                                 .step_index = (uint32_t)step_index,
                                 .way_index = (uint32_t)way_index,
                                 .since_ms = since_ms};
-    group->sendings = sending;
+    link_to(sending, &group->sendings);
     return sending;
 }
 
 int64_t alert_group_late_since(const struct alert_group *group, size_t step_index)
 {
     int64_t since_ms = INT64_MAX;
-    for (const struct sending *sending = group->sendings; sending; sending = sending->next_of_group)
+    for (const struct sending *sending = group->sendings; sending; sending = sending->next)
         if (sending->step_index == step_index)
             since_ms = AP_MIN(since_ms, sending->since_ms);
     return since_ms;
@@ -208,13 +210,35 @@ void sending_unqueue(struct sending *sending)
 void sending_end(struct sending *sending)
 {
     sending_unqueue(sending);
-    if (sending->group) {
-        struct sending **at = &sending->group->sendings;
-        while (*at != sending)
-            at = &(*at)->next_of_group;
-        *at = sending->next_of_group;
+    unlink_from_list(sending);
+    notify_entry_free(sending->entry);
+    free(sending);
+}
+
+void alert_group_set_adrift(struct alert_group *group, struct sending **adrift)
+{
+    for (struct sending *sending = group->sendings, *next; sending; sending = next) {
+        next = sending->next;
+        if (sending->state != SENDING_IN_FLIGHT)
+            continue;
+        unlink_from_list(sending);
+        link_to(sending, adrift);
+        sending->lane->in_flight_count--;
+        sending->lane = NULL;
+        sending->group = NULL;
     }
-    sending_free(sending);
+}
+
+void sending_join(struct sending *sending, struct alert_group *group, size_t step_index, size_t way_index,
+                  struct lane *lane)
+{
+    unlink_from_list(sending);
+    link_to(sending, &group->sendings);
+    sending->group = group;
+    sending->step_index = (uint32_t)step_index;
+    sending->way_index = (uint32_t)way_index;
+    sending->lane = lane;
+    lane->in_flight_count++;
 }
 
 void sending_key(struct ap_slice group_key, const struct receiver *receiver, size_t way_index, struct ap_buf *out)

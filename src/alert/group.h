@@ -34,10 +34,11 @@ struct lane {
 
 enum sending_state { SENDING_IDLE, SENDING_QUEUED, SENDING_IN_FLIGHT, SENDING_PAUSED };
 
-/* It outlives its group while it is in flight. */
+/* It outlives its group while it is in flight, and goes on with the one that has its key then. */
 struct sending {
     struct alert_group *group;       /* NULL: gone */
-    struct sending *next_of_group;   /* owned */
+    struct sending **list;           /* of the group, or of those that are adrift: without one */
+    struct sending *next;            /* in there; owned */
     struct lane *lane;               /* lent; NULL: gone with its group */
     struct sending *before, *behind; /* in the lane */
     uint32_t step_index;             /* of the route's receivers; 0: the one to be told */
@@ -70,7 +71,7 @@ struct alert_group {
 
 struct alert_group *alert_group_new(const struct route *route, struct labels_hash hash, struct ap_slice labels,
                                     int64_t due_ms);
-/* Sendings in flight go on without it. */
+/* None of its sendings is in flight. */
 void alert_group_free(struct alert_group *group);
 
 /* False: it has it already. */
@@ -95,7 +96,12 @@ int64_t alert_group_late_since(const struct alert_group *group, size_t step_inde
 const struct receiver *sending_receiver(const struct sending *sending); /* while its group is there */
 void sending_queue(struct sending *sending);                            /* at the end of its lane */
 void sending_unqueue(struct sending *sending);
-/* It is over: leaves its group and its lane, unless they are gone. */
+/* Those of the group that are in flight go adrift. */
+void alert_group_set_adrift(struct alert_group *group, struct sending **adrift);
+/* One that is adrift is the group's from now on. */
+void sending_join(struct sending *sending, struct alert_group *group, size_t step_index, size_t way_index,
+                  struct lane *lane);
+/* It is over: leaves where it is. */
 void sending_end(struct sending *sending);
 /* The key in the notify_log of one way of a group. */
 void sending_key(struct ap_slice group_key, const struct receiver *receiver, size_t way_index, struct ap_buf *out);

@@ -738,6 +738,39 @@ static void test_reload(void **state)
     end(&fx);
 }
 
+/* What is on its way when the configuration is read again is told once, and goes on as it would have. */
+static void test_reload_in_flight(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    start(&fx, false, ONE);
+    fx.is_hanging = true;
+    put_with(&fx, "alertname=A,job=x", 0, 10000, "s");
+    advance(&fx, 20);
+    TOLD(&fx, "10 r: first +A\n");
+    alerting_reconfigure(fx.alerting, config_of(ONE));
+    alerting_reconfigure(fx.alerting, config_of(ONE));
+    advance(&fx, 30);
+    TOLD(&fx, "");
+    fx.outcome = DELIVERY_RETRY;
+    fx.is_hanging = false;
+    advance(&fx, 1);
+    TOLD(&fx, "50.5 r: first +A\n");
+    fx.outcome = DELIVERY_DONE;
+    advance(&fx, 60);
+    TOLD(&fx, "51.3 r: first +A\n");
+    fx.is_hanging = true;
+    resolve(&fx, "alertname=A,job=x");
+    advance(&fx, 60);
+    TOLD(&fx, "140 r: all resolved -A\n");
+    alerting_reconfigure(fx.alerting, config_of(ONE));
+    advance(&fx, 30);
+    fx.is_hanging = false;
+    advance(&fx, 120);
+    TOLD(&fx, "");
+    end(&fx);
+}
+
 /* ---- Restarts ---- */
 
 static void test_restart(void **state)
@@ -970,6 +1003,7 @@ int main(void)
         cmocka_unit_test(test_retries),
         cmocka_unit_test(test_clock_is_set),
         cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_reload_in_flight),
         cmocka_unit_test(test_restart),
         cmocka_unit_test(test_log_is_let_go),
         cmocka_unit_test(test_random_story),
