@@ -201,21 +201,6 @@ static size_t next_batch(struct outlet *outlet, struct ap_buf *body)
     return count;
 }
 
-static size_t on_answer(char *data, size_t one, size_t bytes, void *context)
-{
-    (void)one;
-    struct ap_buf *answer = context;
-    size_t room = answer->bytes < ANSWER_BYTES_MAX ? ANSWER_BYTES_MAX - answer->bytes : 0;
-    ap_buf_add(answer, data, AP_MIN(bytes, room)); /* of what is longer nobody needs the rest */
-    return bytes;
-}
-
-static int on_progress(void *context, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
-{
-    (void)a, (void)b, (void)c, (void)d;
-    return __atomic_load_n((const bool *)context, __ATOMIC_RELAXED);
-}
-
 /* One attempt. The status of the answer, or an error. */
 static enum ap_rc ask(struct outlet *outlet, const struct scrape_http *http, long timeout_ms, struct ap_slice body,
                       struct ap_buf *answer, long *ret_status, struct ap_err *err)
@@ -234,13 +219,9 @@ static enum ap_rc ask(struct outlet *outlet, const struct scrape_http *http, lon
         curl_easy_setopt(curl, CURLOPT_POST, 1L);
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body.data);
         curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.bytes);
-        curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, timeout_ms);
-        curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_answer);
-        curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
         curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error);
-        curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
-        curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
-        curl_easy_setopt(curl, CURLOPT_XFERINFODATA, &outlet->is_cut);
+        http_setup_receive_start(curl, answer, ANSWER_BYTES_MAX);
+        http_setup_wait(curl, timeout_ms, &outlet->is_cut);
         CURLcode code = curl_easy_perform(curl);
         curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, NULL);
         if (code != CURLE_OK)

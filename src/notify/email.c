@@ -326,13 +326,6 @@ static size_t on_read(char *data, size_t one, size_t bytes, void *context)
     return count;
 }
 
-static int on_progress(void *context, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
-{
-    (void)a, (void)b, (void)c, (void)d;
-    const bool *is_ending = context;
-    return is_ending && __atomic_load_n(is_ending, __ATOMIC_RELAXED);
-}
-
 /* PLAIN and LOGIN with auth_password, CRAM-MD5 with auth_secret. */
 static enum ap_rc set_credentials(CURL *curl, const struct notification *notification, struct ap_err *err)
 {
@@ -440,11 +433,8 @@ static void transfer(struct sending *sending, struct mail *mail, struct delivery
     curl_easy_setopt(curl, CURLOPT_READFUNCTION, on_read);
     curl_easy_setopt(curl, CURLOPT_READDATA, mail);
     curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE, (curl_off_t)mail->text.bytes);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)SMTP_TIMEOUT_MS);
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error);
-    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
-    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
-    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, (void *)(uintptr_t)sending->is_ending);
+    http_setup_wait(curl, SMTP_TIMEOUT_MS, sending->is_ending);
     judge(curl, curl_easy_perform(curl), error, ret);
     curl_slist_free_all(recipients);
     http_setup_clear(&setup, curl);

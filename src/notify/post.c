@@ -67,22 +67,6 @@ static long timeout_of(const char *setting)
 
 /* ---- Requests ---- */
 
-static size_t on_body(char *data, size_t one, size_t bytes, void *context)
-{
-    (void)one;
-    struct ap_buf *body = context;
-    size_t room = body->bytes < POST_ANSWER_BYTES_MAX ? POST_ANSWER_BYTES_MAX - body->bytes : 0;
-    ap_buf_add(body, data, AP_MIN(bytes, room)); /* of what is longer nobody needs the rest */
-    return bytes;
-}
-
-static int on_progress(void *context, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
-{
-    (void)a, (void)b, (void)c, (void)d;
-    const bool *is_ending = context;
-    return is_ending && __atomic_load_n(is_ending, __ATOMIC_RELAXED);
-}
-
 static void curl_free_handle(CURL **curl)
 {
     curl_easy_cleanup(*curl);
@@ -95,13 +79,9 @@ static void perform(struct sending *sending, CURL *curl, const struct post *post
     curl_easy_setopt(curl, CURLOPT_POST, 1L);
     curl_easy_setopt(curl, CURLOPT_POSTFIELDS, post->body.data);
     curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)post->body.bytes);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, timeout_of(post->timeout));
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &answer->body);
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error);
-    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
-    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
-    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, (void *)(uintptr_t)sending->is_ending);
+    http_setup_receive_start(curl, &answer->body, POST_ANSWER_BYTES_MAX);
+    http_setup_wait(curl, timeout_of(post->timeout), sending->is_ending);
     CURLcode code = curl_easy_perform(curl);
     if (code == CURLE_ABORTED_BY_CALLBACK) {
         delivery_say(ret, DELIVERY_RETRY, "given up: the server ends");

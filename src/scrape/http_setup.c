@@ -212,6 +212,21 @@ void http_setup_receive(CURL *curl, struct ap_buf *body)
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, body);
 }
 
+static size_t on_start(char *data, size_t one, size_t bytes, void *context)
+{
+    (void)one;
+    struct ap_buf *start = context;
+    ap_buf_add(start, data, AP_MIN(bytes, start->bytes_max - start->bytes));
+    return bytes;
+}
+
+void http_setup_receive_start(CURL *curl, struct ap_buf *start, size_t bytes_max)
+{
+    start->bytes_max = bytes_max;
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_start);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, start);
+}
+
 /* Called once a second at least. */
 static int on_progress(void *context, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
 {

@@ -36,6 +36,8 @@ void http_setup_add(struct http_setup *setup, const char *line);
 void http_setup_finish(struct http_setup *setup, CURL *curl);
 /* The answer is appended to `body`, which is lent until then: one that is longer than its maximum ends the request. */
 void http_setup_receive(CURL *curl, struct ap_buf *body);
+/* As that, but of one that is longer than `bytes_max`, which becomes the maximum of `start`, nobody needs the rest. */
+void http_setup_receive_start(CURL *curl, struct ap_buf *start, size_t bytes_max);
 /* For who waits in curl_easy_perform(): how long at the most, and that it ends within a second once *is_ending, which
  * is atomic and lent, is true. NULL: it is not asked. */
 void http_setup_wait(CURL *curl, int64_t timeout_ms, const bool *is_ending);
