@@ -270,9 +270,8 @@ const struct yaml_field config_settings[] = {
      .default_text = "1m",
      .min = 1,
      .max = DAYS(31),
-     .doc = "What fires is told again after so long; it counts as ended when nobody has told it four times as long, or "
-            "four "
-            "intervals of its group."},
+     .doc = "What fires is told again after so long; it counts as ended when nobody has told it four times as long, "
+            "or four intervals of its group."},
     {.key = "rules.self",
      .type = YAML_TYPE_BOOLEAN,
      AT(rules.self),
